@@ -1,0 +1,53 @@
+"""What every engine is: a runtime that paints pictures with one model."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtstyle.model import ModelSpec
+
+Batch = NDArray[np.uint8]  # (N, H, W, 3) RGB; H and W multiples of the model's stride
+StyleVector = NDArray[np.float32]  # (N, S)
+
+
+class Pending(Protocol):
+    """A batch that is being painted."""
+
+    def result(self) -> Batch:
+        """Wait for the painted batch, of the shape submitted. The caller owns the array.
+
+        Raises `EngineError`.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Paints batches with one loaded model. Used as a context manager, which frees the device.
+
+    `submit` is called from one thread; `Pending.result` may be called from another. The engine
+    may read `frames` until the result is there, and never writes into it.
+    """
+
+    name: str  # as given to --engine
+    device: str  # what it runs on, for people: "CPU, 2 threads"
+    model: ModelSpec
+
+    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+        """Start painting a batch. `style` is given exactly when the model takes one.
+
+        Raises `EngineError` when the batch does not fit the model.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

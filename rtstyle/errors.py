@@ -1,0 +1,47 @@
+"""The error tree: every error rtstyle raises on purpose, each also the builtin it specialises.
+
+A message says what was expected, what was got and what to do. The command line prints the
+message alone; `UsageError` ends with exit status 2, every other one with 1.
+"""
+
+from __future__ import annotations
+
+
+class RtstyleError(Exception):
+    """Base of everything that rtstyle raises on purpose."""
+
+
+class UsageError(RtstyleError, ValueError):
+    """An argument that cannot be right, whatever the files hold."""
+
+
+class StyleNotFoundError(UsageError, LookupError):
+    """No shipped or user style has this name."""
+
+
+class InputNotFoundError(RtstyleError, FileNotFoundError):
+    """The input path names nothing."""
+
+
+class MediaError(RtstyleError, ValueError):
+    """A file that is not the medium it should be, or is damaged."""
+
+
+class OutputError(RtstyleError, OSError):
+    """The output cannot be created or written."""
+
+
+class OutputExistsError(UsageError, FileExistsError):
+    """The output is there already and overwriting was not asked for."""
+
+
+class ModelError(RtstyleError, ValueError):
+    """A model file or checkpoint that does not keep the contract."""
+
+
+class EngineError(RtstyleError, RuntimeError):
+    """An engine that is missing, cannot load a model or fails on a frame."""
+
+
+class TrainingError(RtstyleError, RuntimeError):
+    """Training that cannot start or go on."""

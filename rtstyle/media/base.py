@@ -1,0 +1,85 @@
+"""What every source and every sink is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from rtstyle.frame import Frame, StreamInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The files that a source reads, for a sink that keeps what is not painted.
+
+    One video file, with `stream` the index of its painted stream; or pictures in order, the one of
+    frame `i` at `paths[i]`. `offset` is the time on the file's own clock that frame time 0 stands
+    for; `end` is where on that clock the wanted part stops. Both in seconds.
+    """
+
+    paths: tuple[Path, ...]
+    stream: int | None = None
+    offset: Fraction = Fraction(0)
+    start: Fraction | None = None
+    end: Fraction | None = None
+
+
+class Source(Protocol):
+    """Delivers frames. Opened by its constructor; used as a context manager, which closes it.
+
+    `info` is valid at once. `frames` is called once, from one thread, which need not be the thread
+    that opened or closes the source. `notes` gathers sentences for the user about what was not
+    kept as it was; it is complete once `frames` has ended. `origin` is None for a device.
+    """
+
+    info: StreamInfo
+    notes: list[str]
+    origin: Origin | None
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame in order. Raises `MediaError` at damage, after the last good frame."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Sink(Protocol):
+    """Takes frames, all from one thread. Used as a context manager.
+
+    A sink that writes a file writes under a temporary name beside it. `finish` completes the file
+    and gives it its name; leaving the context without `finish` removes what was written.
+    """
+
+    notes: list[str]
+
+    def write(self, frame: Frame) -> None:
+        """Take the next frame. Raises `OutputError` when it cannot be kept."""
+        ...
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Complete the output and give it its final name.
+
+        `complete=False` says that the source ended early (an error, Ctrl-C): what accompanies the
+        pictures, such as sound, then ends with the last one.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
