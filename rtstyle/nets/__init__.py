@@ -1,0 +1,32 @@
+"""The torch modules, one architecture a file; adding one is a file and a line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from rtstyle.errors import ModelError
+
+ARCHITECTURES = {
+    "johnson": "rtstyle.nets.johnson:Johnson",
+    "fast": "rtstyle.nets.fast:Fast",
+}
+
+
+def build_net(architecture: str, **options: Any) -> nn.Module:
+    """Make an untrained net by the name of its architecture.
+
+    Raises `ModelError` when the name or an option is unknown.
+    """
+    try:
+        module, _, name = ARCHITECTURES[architecture].partition(":")
+        net: nn.Module = getattr(import_module(module), name)(**options)
+    except KeyError:
+        raise ModelError(
+            f"There is no architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}."
+        ) from None
+    except TypeError as error:
+        raise ModelError(f"The architecture {architecture} does not take these options: {error}.") from None
+    return net

@@ -1,0 +1,74 @@
+"""Building blocks that every feed-forward style net shares."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Conv(nn.Conv2d):
+    """Convolution with reflection padding, which keeps the picture's borders clean.
+
+    (N, C_in, H, W) float → (N, C_out, H / stride, W / stride) float.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1) -> None:
+        super().__init__(
+            c_in, c_out, kernel, stride=stride, padding=kernel // 2, padding_mode="reflect"
+        )
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalisation, the same in training and at test (Ulyanov et al. 2016/17, §2).
+
+    Statistics are taken in float32 whatever the input's precision. `eps` is larger than usual
+    because a frame with little variance would otherwise be amplified into blobs.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) → the same
+        normed = F.instance_norm(
+            x.float(), weight=self.weight.float(), bias=self.bias.float(), eps=self.eps
+        )
+        return normed.to(x.dtype)
+
+
+class ConvNorm(nn.Module):
+    """Convolution, instance norm and, unless told otherwise, ReLU."""
+
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, relu: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = Conv(c_in, c_out, kernel, stride=stride)
+        self.norm = InstanceNorm(c_out)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        return F.relu(x) if self.relu else x
+
+
+class Residual(nn.Module):
+    """Residual block without a ReLU after the sum (Johnson et al. 2016, supplementary §1)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvNorm(channels, channels)
+        self.second = ConvNorm(channels, channels, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) → the same
+        out: Tensor = x + self.second(self.first(x))
+        return out
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Double the height and width by nearest neighbour: no checkerboard, unlike a transposed
+    convolution (Odena et al. 2016; Dumoulin et al. 2017)."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")

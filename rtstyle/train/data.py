@@ -1,0 +1,143 @@
+"""Photographs to train on: decoded once, cached as bytes, served as random crops."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtstyle.errors import InputNotFoundError, MediaError, TrainingError
+
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+SHORT_SIDE = 352  # pixels kept of every photograph
+MAX_LONG_SIDE = 3 * SHORT_SIDE  # a panorama would otherwise fill the cache
+
+Image = NDArray[np.uint8]  # (H, W, 3) RGB
+
+
+def read_image(path: Path) -> Image:
+    """Read a picture of any kind OpenCV decodes as (H, W, 3) uint8 RGB; alpha is dropped.
+
+    Raises `InputNotFoundError` or `MediaError`.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputNotFoundError(f"{path} cannot be read: {error.strerror}.") from error
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if bgr is None:
+        raise MediaError(f"{path} is no picture that can be decoded; JPEG, PNG or WebP is expected.")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def resize_short_side(image: Image, size: int, *, enlarge: bool = False) -> Image:
+    """Scale so that the shorter side is `size` pixels; smaller pictures stay unless `enlarge`."""
+    scale = size / min(image.shape[:2])
+    if scale == 1 or (scale > 1 and not enlarge):
+        return image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Decoded photographs in one flat buffer. `skipped` names the files that no picture came from."""
+
+    pixels: NDArray[np.uint8]  # (total,)
+    offsets: NDArray[np.int64]  # (n,)
+    shapes: NDArray[np.int64]  # (n, 2): height, width
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, i: int) -> Image:
+        height, width = self.shapes[i]
+        start = self.offsets[i]
+        return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+
+def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
+    """Decode every photograph below `folder`, or take them from `cache` when the folder is unchanged.
+
+    Broken files are skipped and listed. Raises `TrainingError` when no photograph is left.
+    """
+    files = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file()
+    )
+    if not files:
+        raise TrainingError(f"No photographs in {folder}: a folder with JPEG or PNG files is expected.")
+    listing = "".join(f"{p.relative_to(folder)}\0{p.stat().st_size}\0" for p in files)
+    key = hashlib.sha256(f"{SHORT_SIDE}\0{listing}".encode()).hexdigest()[:16]
+    cached = cache / f"photos-{key}.npz" if cache else None
+    if cached and cached.exists():
+        with np.load(cached) as z:
+            return Photos(z["pixels"], z["offsets"], z["shapes"], tuple(map(str, z["skipped"])))
+
+    images, skipped = [], []
+    for path in files:
+        try:
+            image = resize_short_side(read_image(path), SHORT_SIDE)
+        except (MediaError, InputNotFoundError):
+            skipped.append(str(path.relative_to(folder)))
+            continue
+        if min(image.shape[:2]) < 64:
+            skipped.append(str(path.relative_to(folder)))
+            continue
+        images.append(image[:MAX_LONG_SIDE, :MAX_LONG_SIDE])
+    if not images:
+        raise TrainingError(
+            f"None of the {len(files)} files in {folder} is a photograph of at least 64 pixels a side."
+        )
+    sizes = np.array([image.size for image in images], np.int64)
+    photos = Photos(
+        pixels=np.concatenate([image.reshape(-1) for image in images]),
+        offsets=np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
+        shapes=np.array([image.shape[:2] for image in images], np.int64),
+        skipped=tuple(skipped),
+    )
+    if cached:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        part = cached.with_suffix(".part.npz")
+        np.savez(
+            part, pixels=photos.pixels, offsets=photos.offsets, shapes=photos.shapes,
+            skipped=np.array(photos.skipped, dtype=np.str_),
+        )  # fmt: skip
+        part.replace(cached)
+    return photos
+
+
+def random_crops(
+    photos: Photos, *, size: int, batch: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """A batch of square crops at a random scale of 0.5–1, flipped half of the time.
+
+    One crop in ten is made flat, dark and noisy, like a webcam in the evening: instance norm
+    turns such frames into blobs unless it has met them. Returns (batch, size, size, 3) uint8.
+    """
+    out = np.empty((batch, size, size, 3), np.uint8)
+    for n in range(batch):
+        photo = photos[int(rng.integers(len(photos)))]
+        side = min(round(size / rng.uniform(0.5, 1.0)), *photo.shape[:2])
+        y = int(rng.integers(photo.shape[0] - side + 1))
+        x = int(rng.integers(photo.shape[1] - side + 1))
+        crop = photo[y : y + side, x : x + side]
+        method = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
+        crop = np.asarray(cv2.resize(crop, (size, size), interpolation=method), np.uint8)
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1]
+        if rng.random() < 0.1:
+            crop = _dim(crop, rng)
+        out[n] = crop
+    return out
+
+
+def _dim(crop: Image, rng: np.random.Generator) -> Image:
+    contrast, level = rng.uniform(0.1, 0.6), rng.uniform(0, 160)
+    noise = rng.normal(0, rng.uniform(0, 5), crop.shape)
+    return np.clip(level + contrast * crop + noise, 0, 255).astype(np.uint8)

@@ -1,0 +1,44 @@
+"""The picture that shows how far a training is: photographs above, their paintings below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rtstyle.train.data import Image, resize_short_side
+
+SIDE = 256  # pixels of each picture
+
+
+def square(photo: Image, side: int = SIDE) -> Image:
+    """The middle of a photograph as (side, side, 3)."""
+    photo = resize_short_side(photo, side, enlarge=True)
+    y, x = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
+    return np.ascontiguousarray(photo[y : y + side, x : x + side])
+
+
+def stylize(net: nn.Module, photos: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Paint (N, H, W, 3) uint8 with a torch net, H and W multiples of its stride."""
+    device = next(net.parameters()).device
+    x = torch.from_numpy(photos).to(device).permute(0, 3, 1, 2).float().div(255)
+    with torch.inference_mode():
+        painted = net(x).clamp(0, 1).mul(255).round().byte()
+    return np.asarray(painted.permute(0, 2, 3, 1).cpu().numpy(), np.uint8)
+
+
+def contact_sheet(rows: list[NDArray[np.uint8]]) -> Image:
+    """Rows of equally sized pictures, each (N, H, W, 3), as one picture (rows · H, N · W, 3)."""
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+
+
+def save_png(image: Image, path: Path) -> None:
+    """Write (H, W, 3) RGB as PNG, at once or not at all."""
+    encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(encoded.tobytes())
+    part.replace(path)

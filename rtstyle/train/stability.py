@@ -1,0 +1,63 @@
+"""Steadiness learnt from still photographs: what moves or trembles in must not flicker out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_COARSE = 5  # control points a side of the random flow
+_LOCAL_PX, _SHIFT_PX = 8.0, 10.0
+_NOISE, _GAIN = 0.02, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """A random smooth motion, a brightness gain and sensor noise, the same for a whole batch's shape."""
+
+    grid: Tensor  # (N, H, W, 2) where each output pixel comes from, in [-1, 1]
+    inside: Tensor  # (N, 1, H, W) 1 where it comes from within the picture
+    gain: Tensor  # (N, 1, 1, 1)
+    noise: Tensor  # (N, 3, H, W)
+
+    def warp(self, x: Tensor) -> Tensor:
+        """Move a picture: (N, C, H, W) float → the same."""
+        return F.grid_sample(
+            x, self.grid.to(x.dtype), padding_mode="reflection", align_corners=True
+        )
+
+    def photo(self, x: Tensor) -> Tensor:
+        """The photograph (N, 3, H, W) as the next frame of a shaky camera would show it."""
+        return (self.warp(x) * self.gain + self.noise).clamp(0, 1)
+
+
+def random_disturbance(like: Tensor, generator: torch.Generator) -> Disturbance:
+    """Draw a motion of N(0, 8 px) at a coarse grid plus a shift of ±10 px, a gain of ±10% and noise
+    of up to 0.02, for a batch (N, 3, H, W)."""
+    n, _, height, width = like.shape
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator) * 2 - 1
+
+    pixels = torch.randn((n, 2, _COARSE, _COARSE), generator=generator) * _LOCAL_PX
+    pixels = pixels * torch.rand((n, 1, 1, 1), generator=generator)  # calm scenes too
+    pixels = pixels + uniform(n, 2, 1, 1) * _SHIFT_PX
+    flow = F.interpolate(pixels, (height, width), mode="bicubic", align_corners=True)
+    scale = torch.tensor([2 / (width - 1), 2 / (height - 1)])
+    theta = torch.eye(2, 3).expand(n, 2, 3)
+    still = F.affine_grid(theta, [n, 3, height, width], align_corners=True)
+    grid = still + flow.permute(0, 2, 3, 1) * scale
+    inside = (grid.abs() <= 1).all(-1)[:, None].float()
+    sigma = torch.rand((n, 1, 1, 1), generator=generator) * _NOISE
+    noise = torch.randn(like.shape, generator=generator) * sigma
+    gain = 1 + uniform(n, 1, 1, 1) * _GAIN
+    return Disturbance(*(t.to(like.device) for t in (grid, inside, gain, noise)))
+
+
+def stability_loss(painted: Tensor, painted_next: Tensor, disturbance: Disturbance) -> Tensor:
+    """Mean absolute difference between the moved painting and the painting of the moved photograph,
+    ‖warp(S(x)) − S(warp(x) + n)‖₁, inside the picture. Both (N, 3, H, W) → (N,)."""
+    difference = (disturbance.warp(painted) - painted_next).abs() * disturbance.inside
+    return difference.mean((1, 2, 3))
