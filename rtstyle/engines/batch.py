@@ -1,0 +1,93 @@
+"""What every engine does to a batch: check it and lay it out as the model file wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtstyle.engines.base import Batch, Engine, StyleVector
+from rtstyle.errors import EngineError
+from rtstyle.model import UNKNOWN_STRIDE, ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A `Pending` that is finished already."""
+
+    painted: Batch
+
+    def result(self) -> Batch:
+        return self.painted
+
+
+def to_inputs(
+    model: ModelSpec, frames: Batch, style: StyleVector | None
+) -> dict[str, NDArray[Any]]:
+    """The arrays to feed `model`, by input name. One style row serves the whole batch.
+
+    Pictures are lent without a copy where that can be. Raises `EngineError` when batch and model
+    do not fit.
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+        raise EngineError(
+            f"A batch is uint8 (N, H, W, 3), not {frames.dtype} {frames.shape}; use `prepare`."
+        )
+    count, height, width = frames.shape[:3]
+    if model.batch not in (None, count):
+        raise EngineError(f"{model.path.name} paints one picture at a time, not {count}.")
+    if model.size is not None and model.size != (height, width):
+        raise EngineError(
+            f"{model.path.name} paints {model.size[1]}×{model.size[0]}, not {width}×{height}."
+        )
+    if model.size is None and (height % model.stride or width % model.stride):
+        raise EngineError(
+            f"{width}×{height} does not fit {model.path.name}, which needs multiples of "
+            f"{model.stride}; use `prepare`."
+        )
+    if model.layout == "nchw":
+        scaled = frames * np.float32(_peak(model) / 255)
+        inputs = {model.frame_input: np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))}
+    else:  # runtimes lend only arrays that could be written into, though they never do
+        inputs = {model.frame_input: np.require(frames, requirements=["C", "W"])}
+    if (style is not None) != bool(model.style_size):
+        needs = f"a style vector of {model.style_size}" if model.style_size else "no style vector"
+        raise EngineError(f"{model.path.name} takes {needs}.")
+    if style is not None:
+        if style.shape not in {(1, model.style_size), (count, model.style_size)}:
+            raise EngineError(
+                f"{model.path.name} takes a style of shape ({count}, {model.style_size}), "
+                f"not {style.shape}."
+            )
+        inputs["style"] = np.repeat(style, count // len(style), axis=0).astype(np.float32)
+    if model.takes_strength:  # strength is mixed into the finished picture, for every net alike
+        inputs["strength"] = np.ones(count, np.float32)
+    return inputs
+
+
+def to_batch(model: ModelSpec, painted: NDArray[Any]) -> Batch:
+    """What `model` painted as (N, H, W, 3) uint8; without a copy when it is that already."""
+    if model.layout == "nhwc":
+        return painted
+    scaled = np.nan_to_num(painted.transpose(0, 2, 3, 1) * np.float32(255 / _peak(model)))
+    return np.ascontiguousarray(scaled.clip(0, 255).round(), dtype=np.uint8)
+
+
+def find_peak(engine: Engine) -> float:
+    """Whether a float model's values run to 1.0 or to 255.0, told from how it paints.
+
+    A picture is painted as if they ran to 1. A net made for 0 to 255 answers such a dark picture
+    on its own scale, far above 1, and nearly every value saturates.
+    """
+    height, width = engine.model.size or (2 * UNKNOWN_STRIDE, 2 * UNKNOWN_STRIDE)
+    ramp = np.linspace(64, 192, height * width * 3).astype(np.uint8)
+    frames = np.random.default_rng(0).permutation(ramp).reshape(1, height, width, 3)
+    painted = engine.submit(frames).result()
+    saturated = np.mean((painted == 0) | (painted == 255))
+    return 255.0 if saturated > 0.9 else 1.0
+
+
+def _peak(model: ModelSpec) -> float:
+    return 1.0 if model.peak is None else model.peak

@@ -1,0 +1,43 @@
+"""Paints nothing: what the pipeline costs without a net, and a stand-in for tests."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from rtstyle.engines.base import Batch, Pending, StyleVector
+from rtstyle.engines.batch import Done, to_inputs
+from rtstyle.model import ModelSpec
+
+
+class IdentityEngine:
+    """Gives back a copy of every batch, after the same checks as any other engine."""
+
+    name = "identity"
+    device = "none"
+
+    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+        self.model = model
+
+    @staticmethod
+    def version() -> str:
+        """The version of the runtime."""
+        return np.__version__
+
+    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+        """Paint a batch; see `Engine.submit`."""
+        to_inputs(self.model, frames, style)
+        return Done(frames.copy())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass

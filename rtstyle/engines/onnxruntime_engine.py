@@ -1,0 +1,84 @@
+"""ONNX Runtime on the CPU: runs wherever Python does."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import onnxruntime as ort
+
+from rtstyle.engines.base import Batch, Pending, StyleVector
+from rtstyle.engines.batch import Done, to_batch, to_inputs
+from rtstyle.errors import EngineError
+from rtstyle.model import ModelSpec
+
+_FATAL = 4  # log severity: what goes wrong is raised, so nothing needs to be printed as well
+
+
+class OnnxRuntimeEngine:
+    """Runs an ONNX model by ONNX Runtime's CPU provider.
+
+    `submit` returns a finished `Pending`. Raises `EngineError` when the model cannot be loaded.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+        if model.path.suffix == ".safetensors":
+            raise EngineError(
+                f"ONNX Runtime runs .onnx models, not the checkpoint {model.path.name}."
+            )
+        self.model = model
+        options = ort.SessionOptions()
+        options.log_severity_level = _FATAL
+        options.intra_op_num_threads = threads or 0
+        # Idle workers would otherwise burn the cores that decoding and encoding need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(
+                str(model.path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exceptions share no base class but this
+            raise EngineError(
+                f"ONNX Runtime cannot load {model.path.name}: {reason(error)}"
+            ) from error
+        self._run_options = ort.RunOptions()
+        self._run_options.log_severity_level = _FATAL
+        self.device = f"CPU, {threads} threads" if threads else "CPU"
+
+    @staticmethod
+    def version() -> str:
+        """The version of the runtime."""
+        return str(ort.__version__)
+
+    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+        """Paint a batch; see `Engine.submit`."""
+        inputs = to_inputs(self.model, frames, style)
+        try:
+            (output,) = self._session.run(None, inputs, self._run_options)
+        except Exception as error:  # as above
+            raise EngineError(
+                f"ONNX Runtime cannot paint {frames.shape[2]}×{frames.shape[1]}: {reason(error)}"
+            ) from error
+        if output.shape != inputs[self.model.frame_input].shape:
+            raise EngineError(
+                f"{self.model.path.name} does not keep the size of a picture and cannot be used."
+            )
+        return Done(to_batch(self.model, output))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._session
+
+
+def reason(error: BaseException) -> str:
+    """ONNX Runtime's own sentence, without its error codes."""
+    text = str(error).split("Status Message: ")[-1].split(" : ")[-1]
+    return text.splitlines()[0] if text else type(error).__name__

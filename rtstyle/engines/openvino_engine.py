@@ -1,0 +1,172 @@
+"""OpenVINO on the CPU: the fastest engine there on x86."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from rtstyle.engines.base import Batch, Pending, StyleVector
+from rtstyle.engines.batch import to_batch, to_inputs
+from rtstyle.errors import EngineError
+from rtstyle.model import ModelSpec
+
+Shapes = dict[str, tuple[int, ...]]  # by input name
+
+
+class OpenVinoEngine:
+    """Runs an ONNX model by OpenVINO's CPU plugin in float32.
+
+    `submit` returns while the batch is being painted. A size that comes twice in a row is compiled
+    for itself, within that second `submit`: fixed shapes paint up to 5 % faster, but compiling
+    takes 0.1 s, which a folder of odd sizes should not pay for every picture.
+
+    Raises `EngineError` when OpenVINO cannot load the model.
+    """
+
+    name = "openvino"
+    _precision = "f32"
+
+    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+        if model.path.suffix == ".safetensors":
+            raise EngineError(f"OpenVINO runs .onnx models, not the checkpoint {model.path.name}.")
+        self.model = model
+        self._config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": self._precision,
+            # Kernels kept for sizes seen; the default of 5000 lets odd sizes fill the memory.
+            "CPU_RUNTIME_CACHE_CAPACITY": 256,
+        }
+        if threads:
+            self._config["INFERENCE_NUM_THREADS"] = threads
+        try:
+            self._core = ov.Core()
+            self._graph = self._core.read_model(model.path)
+            self._any_size = _Compiled(self._core.compile_model(self._graph, "CPU", self._config))
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO cannot load {model.path.name}: {reason(error)}") from error
+        self._one_size, self._one_size_shapes = self._any_size, Shapes()
+        self._last_shapes = Shapes()
+        used = self._any_size.model.get_property("INFERENCE_NUM_THREADS")
+        self.device = f"{self._core.get_property('CPU', 'FULL_DEVICE_NAME')}, {used} threads"
+
+    @staticmethod
+    def version() -> str:
+        """The version of the runtime."""
+        return str(ov.__version__).partition("-")[0]
+
+    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+        """Start painting; see `Engine.submit`."""
+        inputs = to_inputs(self.model, frames, style)
+        try:
+            compiled = self._compiled({name: array.shape for name, array in inputs.items()})
+            return _Running(compiled, self.model, inputs)
+        except (RuntimeError, MemoryError) as error:
+            raise EngineError(
+                f"OpenVINO cannot paint {frames.shape[2]}×{frames.shape[1]}: {reason(error)}"
+            ) from error
+
+    def _compiled(self, shapes: Shapes) -> _Compiled:
+        if shapes == self._one_size_shapes:
+            return self._one_size
+        if shapes != self._last_shapes:
+            self._last_shapes = shapes
+            return self._any_size
+        graph = self._graph.clone()
+        graph.reshape({name: ov.PartialShape(list(shape)) for name, shape in shapes.items()})
+        self._one_size = _Compiled(self._core.compile_model(graph, "CPU", self._config))
+        self._one_size_shapes = shapes
+        return self._one_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Batches that are still being painted keep alive what they need.
+        del self._any_size, self._one_size
+
+
+class OpenVinoBf16Engine(OpenVinoEngine):
+    """The same in bfloat16, twice as fast on CPUs that have it and slightly off.
+
+    Trained nets differ from float32 by 0.3 grey levels on average and 3 at the 99.9th percentile.
+    Raises `EngineError` on other CPUs, where it would be slower.
+    """
+
+    name = "openvino-bf16"
+    _precision = "bf16"
+
+    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+        self.version()
+        super().__init__(model, threads=threads)
+
+    @staticmethod
+    def version() -> str:
+        """The version of the runtime. Raises `EngineError` on a CPU without bfloat16."""
+        if "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise EngineError("This CPU has no bfloat16 arithmetic; use --engine openvino.")
+        return OpenVinoEngine.version()
+
+
+class _Compiled:
+    """A compiled model with those of its infer requests that are free."""
+
+    def __init__(self, model: ov.CompiledModel) -> None:
+        self.model = model
+        self._free: list[ov.InferRequest] = []
+
+    def take(self) -> ov.InferRequest:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self.model.create_infer_request()
+
+    def give_back(self, request: ov.InferRequest) -> None:
+        self._free.append(request)  # atomic, so another thread may do it
+
+
+class _Running:
+    """A started infer request, which reads and writes the arrays held here."""
+
+    def __init__(
+        self, compiled: _Compiled, model: ModelSpec, inputs: dict[str, NDArray[Any]]
+    ) -> None:
+        self._compiled, self._model, self._inputs = compiled, model, inputs
+        self._painted = np.empty_like(inputs[model.frame_input])
+        self._request: ov.InferRequest | None = compiled.take()
+        for name, array in inputs.items():
+            self._request.set_tensor(name, ov.Tensor(array, shared_memory=True))
+        self._request.set_output_tensor(ov.Tensor(self._painted, shared_memory=True))
+        self._request.start_async()
+
+    def result(self) -> Batch:
+        if self._request is not None:
+            try:
+                self._request.wait()
+            except (RuntimeError, MemoryError) as error:
+                raise EngineError(f"OpenVINO failed on a batch: {reason(error)}") from error
+            self._compiled.give_back(self._request)
+            self._request = None
+        return to_batch(self._model, self._painted)
+
+    def __del__(self) -> None:
+        # Nobody may ask for the result, as after Ctrl-C; the arrays outlive the request anyway.
+        if (request := getattr(self, "_request", None)) is not None:
+            with suppress(RuntimeError, MemoryError):
+                request.wait()
+
+
+def reason(error: BaseException) -> str:
+    """OpenVINO's own sentence, without the source lines it stands between."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return told[-1] if told else type(error).__name__

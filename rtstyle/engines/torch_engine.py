@@ -1,0 +1,74 @@
+"""Eager PyTorch on the CPU: runs a training checkpoint as it is, before any export."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from rtstyle.engines.base import Batch, Pending, StyleVector
+from rtstyle.engines.batch import Done, to_inputs
+from rtstyle.errors import EngineError, ModelError
+from rtstyle.model import ModelSpec
+from rtstyle.nets.contract import Contract
+from rtstyle.train.loop import load_checkpoint_net
+
+
+class TorchEngine:
+    """Runs a checkpoint (.safetensors) by eager torch in float32.
+
+    `submit` returns a finished `Pending`. `threads` holds for the whole process, as torch knows no
+    other way. Raises `EngineError` for a model that is no checkpoint, `ModelError` for a bad one.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+        if model.path.suffix != ".safetensors":
+            raise EngineError(
+                f"The torch engine runs checkpoints (.safetensors), not {model.path.name}."
+            )
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            net, _ = load_checkpoint_net(model.path)
+        except (RuntimeError, TypeError) as error:
+            raise ModelError(
+                f"{model.path} was trained by another version: its weights or settings do not fit "
+                f"the net {model.architecture} of this one."
+            ) from error
+        self.model = replace(model, stride=int(net.stride))  # type: ignore[arg-type]
+        self._net = Contract(net).eval()
+        self._net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = f"CPU, {torch.get_num_threads()} threads"
+
+    @staticmethod
+    def version() -> str:
+        """The version of the runtime."""
+        return str(torch.__version__)
+
+    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+        """Paint a batch; see `Engine.submit`."""
+        inputs = to_inputs(self.model, frames, style)
+        try:
+            with torch.inference_mode():
+                painted = self._net(*map(torch.from_numpy, inputs.values()))
+        except (RuntimeError, MemoryError) as error:
+            sentence = str(error).splitlines()[0] if str(error) else "out of memory"
+            raise EngineError(
+                f"torch cannot paint {frames.shape[2]}×{frames.shape[1]}: {sentence}"
+            ) from error
+        return Done(painted.contiguous().numpy())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._net

@@ -1,0 +1,149 @@
+"""From a picture to what a net paints and back: scale, pad, crop, strength, colour preservation.
+
+Pure functions; arrays are copied only where something changes, and never written into.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtstyle.errors import MediaError, UsageError
+from rtstyle.frame import Image
+from rtstyle.model import ModelSpec
+
+Batch = NDArray[np.uint8]  # (1, H, W, 3) RGB
+
+# More would need tens of gigabytes of activations in a full-resolution net.
+MAX_PIXELS = 36_000_000
+# Nets pad by reflection at every scale inside, which needs something to reflect.
+MIN_SIDE = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How the painting is made and laid over the picture.
+
+    `strength` 0 is the picture, 1 the painting. `preserve_color` keeps the picture's colours and
+    takes only the brightness of the painting (Gatys et al. 2016, "Preserving Color in Neural
+    Artistic Style Transfer", luminance-only transfer). The net paints at `height` pixels, or at
+    `scale` times the picture's size, which decides how large the strokes are; the result has the
+    picture's size all the same.
+
+    Raises `UsageError` for values that cannot be right.
+    """
+
+    strength: float = 1.0
+    preserve_color: bool = False
+    height: int | None = None
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:  # also refuses NaN
+            raise UsageError(f"The strength must be between 0 and 1, not {self.strength}.")
+        if self.height is not None and self.scale is not None:
+            raise UsageError("Give the height or the scale to paint at, not both.")
+        if self.height is not None and self.height < 1:
+            raise UsageError(f"The height must be at least 1 pixel, not {self.height}.")
+        if self.scale is not None and not (0 < self.scale < math.inf):
+            raise UsageError(f"The scale must be a number above 0, not {self.scale}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes (height, width) in pixels: of the picture, as painted, and as painted with padding."""
+
+    picture: tuple[int, int]
+    painted: tuple[int, int]
+    padded: tuple[int, int]
+
+
+def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geometry:
+    """At which size a picture of `height` × `width` is painted by `model`.
+
+    Raises `MediaError` when that is more than `MAX_PIXELS`.
+    """
+    if model.size is not None:  # the net takes one size only: fit the picture into it
+        factor = min(model.size[0] / height, model.size[1] / width)
+        fitted = tuple(
+            min(side, _scaled(length, factor))
+            for length, side in zip((height, width), model.size, strict=True)
+        )
+        return Geometry((height, width), (fitted[0], fitted[1]), model.size)
+    factor = look.scale or (look.height / height if look.height else 1.0)
+    painted = (_scaled(height, factor), _scaled(width, factor))
+    if painted[0] * painted[1] > MAX_PIXELS:
+        most = max(1, int(painted[0] * math.sqrt(MAX_PIXELS / (painted[0] * painted[1]))))
+        raise MediaError(
+            f"The picture would be painted at {painted[1]}×{painted[0]}, more than the "
+            f"{MAX_PIXELS // 1_000_000} megapixels that are allowed; paint it at "
+            f"--height {most} or less."
+        )
+    least = max(MIN_SIDE, 2 * model.stride)
+    padded = tuple(math.ceil(max(side, least) / model.stride) * model.stride for side in painted)
+    return Geometry((height, width), painted, (padded[0], padded[1]))
+
+
+def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
+    """The picture as `model` takes it: (H, W, 3) → (1, H', W', 3), scaled and padded by reflection.
+
+    The result shares memory with `image` when neither is needed. Raises `MediaError` when the
+    picture is too large.
+    """
+    sizes = geometry(*_size(image), model=model, look=look)
+    scaled = _resize(image, sizes.painted)
+    bottom = sizes.padded[0] - sizes.painted[0]
+    right = sizes.padded[1] - sizes.painted[1]
+    if bottom or right:
+        # Repeats the reflection where the picture is smaller than the padding.
+        border = cv2.copyMakeBorder(scaled, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
+        scaled = np.asarray(border, dtype=np.uint8)
+    return np.ascontiguousarray(scaled)[None]
+
+
+def finish(painted: Batch, original: Image, *, model: ModelSpec, look: Look) -> Image:
+    """The finished picture: (1, H', W', 3) as painted and the (H, W, 3) prepared → (H, W, 3).
+
+    Undoes `prepare`, then preserves colours and mixes by strength as `look` says. The result may
+    share memory with either argument.
+    """
+    if look.strength == 0:
+        return original
+    sizes = geometry(*_size(original), model=model, look=look)
+    height, width = sizes.painted
+    result = _resize(np.ascontiguousarray(painted[0, :height, :width]), sizes.picture)
+    if look.preserve_color:
+        result = _with_colors_of(original, result)
+    if look.strength < 1:
+        mixed = cv2.addWeighted(result, look.strength, original, 1 - look.strength, 0)
+        result = np.asarray(mixed, dtype=np.uint8)
+    return result
+
+
+def _with_colors_of(image: Image, painted: Image) -> Image:
+    """The luma of `painted` with the chroma of `image` (BT.601)."""
+    mixed = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
+    luma = cv2.cvtColor(painted, cv2.COLOR_RGB2GRAY)
+    mixed[..., 0] = luma
+    return np.asarray(cv2.cvtColor(mixed, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _scaled(length: int, factor: float) -> int:
+    return max(1, round(length * factor))
+
+
+def _resize(image: Image, size: tuple[int, int]) -> Image:
+    """Scale to (height, width): averaging where it shrinks, bicubic where it grows."""
+    if _size(image) == size:
+        return image
+    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+    filter_ = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=filter_), dtype=np.uint8)

@@ -1,0 +1,74 @@
+"""ONNX files written by hand, as other makers may write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
+
+Shape = Sequence[int | str | None]
+FREE: Shape = ("N", "H", "W", 3)
+
+
+def save(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: dict[str, tuple[int, Shape | None]],
+    outputs: dict[str, tuple[int, Shape | None]],
+    *,
+    weights: Sequence[onnx.TensorProto] = (),
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    """Write a graph to `path`; inputs and outputs are (TensorProto.DataType, shape) by name."""
+
+    def values(told: dict[str, tuple[int, Shape | None]]) -> list[Any]:
+        return [helper.make_tensor_value_info(name, *kind) for name, kind in told.items()]
+
+    graph = helper.make_graph(nodes, "test", values(inputs), values(outputs), list(weights))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, metadata or {})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def copying(
+    path: Path,
+    *,
+    element: int = TensorProto.UINT8,
+    shape: Shape | None = FREE,
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    """A model that paints nothing: its output is its input."""
+    node = helper.make_node("Identity", ["frame"], ["stylized"])
+    kinds = (element, shape)
+    return save(path, [node], {"frame": kinds}, {"stylized": kinds}, metadata=metadata)
+
+
+def inverting(path: Path, *, peak: float, shape: Shape = ("N", 3, "H", "W")) -> Path:
+    """A float model that paints the negative, for values from 0 to `peak`."""
+    node = helper.make_node("Sub", ["white", "picture"], ["negative"])
+    kinds = (TensorProto.FLOAT, shape)
+    white = helper.make_tensor("white", TensorProto.FLOAT, [], [peak])
+    return save(path, [node], {"picture": kinds}, {"negative": kinds}, weights=[white])
+
+
+def dimming(path: Path, *, metadata: dict[str, str]) -> Path:
+    """A model with two styles: the first copies, the second paints black."""
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("Gemm", ["style", "rates"], ["rate"]),  # (N, 1)
+        helper.make_node("Unsqueeze", ["rate", "axes"], ["rate4"]),  # (N, 1, 1, 1)
+        helper.make_node("Mul", ["x", "rate4"], ["dim"]),
+        helper.make_node("Round", ["dim"], ["round"]),
+        helper.make_node("Cast", ["round"], ["stylized"], to=TensorProto.UINT8),
+    ]
+    weights = [
+        helper.make_tensor("rates", TensorProto.FLOAT, [2, 1], [1.0, 0.0]),
+        helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3]),
+    ]
+    frame = (TensorProto.UINT8, FREE)
+    inputs = {"frame": frame, "style": (TensorProto.FLOAT, ("N", 2))}
+    return save(path, nodes, inputs, {"stylized": frame}, weights=weights, metadata=metadata)
