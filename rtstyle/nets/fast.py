@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rtstyle.nets.layers import Conv, ConvNorm, Residual, upsample
+from rtstyle.nets.layers import Conv, ConvNorm, Residual, smooth_upsample, upsample
 
 
 class Fast(nn.Module):
@@ -15,8 +15,8 @@ class Fast(nn.Module):
 
     A space-to-depth replaces the 9×9 convolution at full resolution, the residual blocks work at an
     eighth, and a skip from a quarter keeps faces and edges in place. The skip carries features, not
-    the picture itself: a net cannot cancel colours added after its norms. The last upsampling is a
-    nearest one with a convolution at full resolution, since a pixel shuffle prints a grid.
+    the picture itself: a net cannot cancel colours added after its norms. The decoder interpolates
+    and ends in a convolution at full resolution, since pixel shuffles print a grid.
 
     (N, 3, H, W) float RGB in [0, 1] → (N, 3, H, W) float, about [0, 1], not clamped.
     H and W are multiples of 8, and at least 16.
@@ -42,6 +42,6 @@ class Fast(nn.Module):
         fine = self.stem(F.pixel_unshuffle(x, 4))  # (N, width, H/4, W/4)
         coarse = self.body(self.down(fine))  # (N, deep, H/8, W/8)
         x = self.refine(self.merge(torch.cat([fine, upsample(coarse)], 1)))
-        x = self.up(upsample(x))  # (N, tail, H/2, W/2)
-        out: Tensor = self.out(upsample(x))  # (N, 3, H, W)
+        x = self.up(smooth_upsample(x))  # (N, tail, H/2, W/2)
+        out: Tensor = self.out(smooth_upsample(x))  # (N, 3, H, W)
         return out

@@ -72,3 +72,9 @@ def upsample(x: Tensor) -> Tensor:
     """Double the height and width by nearest neighbour: no checkerboard, unlike a transposed
     convolution (Odena et al. 2016; Dumoulin et al. 2017)."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def smooth_upsample(x: Tensor) -> Tensor:
+    """Double the height and width by bilinear interpolation. A convolution after a nearest one can
+    still give each pixel of a 2×2 block a pattern of its own; after this it cannot."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -29,7 +29,7 @@ _log = logging.getLogger("rtstyle")
 class Job:
     """One style to train. Paths: the painting, the model to write, the folder of photographs, the
     perceptual network's weights, the folder that keeps checkpoint, loss log and preview, and the
-    checkpoint to start from, if any."""
+    checkpoint to start from, if any. `threads` of the CPU, all by default."""
 
     painting: Path
     output: Path
@@ -41,6 +41,7 @@ class Job:
     licence: str = ""
     init: Path | None = None
     device: str = "auto"
+    threads: int | None = None
 
 
 def run_job(
@@ -60,6 +61,8 @@ def run_job(
     """
     if job.output.suffix != ".onnx":
         raise UsageError(f"The model's file must end in .onnx, not {job.output.name!r}.")
+    if job.threads:
+        torch.set_num_threads(job.threads)
     painting = read_image(job.painting)
     if min(painting.shape[:2]) < MIN_PAINTING:
         raise TrainingError(

@@ -11,7 +11,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,13 @@ def to_float(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     return x.permute(0, 3, 1, 2).float().div(255)
 
 
+def _has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name yet
+    return bool(supported and supported())
+
+
 class Trainer:
     """One training, advanced by `step` and made durable by `save`.
 
@@ -97,7 +104,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.photos = recipe, photos
         self.device = torch.device(device)
-        self.loss_net = loss_net.to(self.device)
+        self.loss_net = loss_net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.half = _has_fast_bf16(self.device)
         net = build_net(recipe.architecture, **recipe.options)
         if init is not None:
             try:
@@ -113,7 +121,7 @@ class Trainer:
         self.rng = np.random.default_rng(recipe.seed)
         self.done = 0  # updates made so far
         with torch.no_grad():
-            self.style = grams(self.loss_net(to_float(painting[None], self.device)))
+            self.style = grams(self._features(to_float(painting[None], self.device)))
 
     def step(self) -> dict[str, float]:
         """One update; returns the value of each loss term, unweighted.
@@ -124,9 +132,9 @@ class Trainer:
         crops = random_crops(self.photos, size=r.crop_at(self.done), batch=r.batch, rng=self.rng)
         photo = to_float(crops, self.device)
         with torch.no_grad():
-            target = self.loss_net(photo)[CONTENT_LAYER]
+            target = self._features(photo)[CONTENT_LAYER]
         painted = self._paint(photo)
-        features = self.loss_net(painted)
+        features = self._features(painted)
         terms = {
             "style": style_loss(features, self.style).mean(),
             "content": content_loss(features[CONTENT_LAYER], target).mean(),
@@ -163,11 +171,18 @@ class Trainer:
             for kept, new in zip(self.ema.parameters(), self.net.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
 
+    # Convolutions run in bf16 where that is fast; norm statistics, Gram matrices and losses,
+    # which are sums over many values, stay in float32.
+
     def _paint(self, photo: Tensor) -> Tensor:
-        # Convolutions may run in bf16 on a GPU; norms and losses stay in float32.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             painted: Tensor = self.net(photo)
         return painted.float()
+
+    def _features(self, image: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            features: dict[str, Tensor] = self.loss_net(image)
+        return features
 
     def _stability(self, photo: Tensor, painted: Tensor) -> Tensor:
         r = self.recipe
@@ -181,26 +196,12 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write the whole state to `path` at once or not at all (safetensors)."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-        meta = {
-            "recipe": asdict(self.recipe),
-            "done": self.done,
-            "rng": self.rng.bit_generator.state,
-        }
-        part = path.with_name(path.name + ".part")
-        try:
-            save_file(
-                {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-                part, metadata={"rtstyle": json.dumps(meta)},
-            )  # fmt: skip
-            part.replace(path)
-        except (OSError, SafetensorError) as error:
-            part.unlink(missing_ok=True)
-            raise TrainingError(
-                f"The checkpoint {path} cannot be written ({error}); the previous one, if any, is untouched."
-            ) from error
+        write_checkpoint(
+            path, self.ema, self.recipe,
+            tensors=tensors, done=self.done, rng=self.rng.bit_generator.state,
+        )  # fmt: skip
 
     def resume(self, path: Path) -> None:
         """Take up the state that `save` wrote; later losses are those of an uninterrupted run.
@@ -227,6 +228,35 @@ class Trainer:
         self.optimizer.load_state_dict(state)
         self.rng.bit_generator.state = meta["rng"]
         self.done = meta["done"]
+
+
+def write_checkpoint(
+    path: Path,
+    net: nn.Module,
+    recipe: Recipe,
+    *,
+    tensors: Mapping[str, Tensor] | None = None,
+    done: int = 0,
+    rng: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a net that can paint, and the state to go on training from, at once or not at all.
+
+    Raises `TrainingError` when the disk does not take it; an earlier file of that name stays.
+    """
+    everything = dict(tensors or {}) | {f"ema.{k}": v for k, v in net.state_dict().items()}
+    meta = {"recipe": asdict(recipe), "done": done, "rng": dict(rng or {})}
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(
+            {k: v.detach().cpu().contiguous().clone() for k, v in everything.items()},
+            part, metadata={"rtstyle": json.dumps(meta)},
+        )  # fmt: skip
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise TrainingError(
+            f"The checkpoint {path} cannot be written ({error}); the previous one, if any, is untouched."
+        ) from error
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from rtstyle.errors import ModelError, OutputError
-from rtstyle.model import METADATA_KEY, ModelSpec, read_model
+from rtstyle.model import METADATA_KEY, ModelSpec, parse_metadata, read_model
 from rtstyle.nets.contract import Contract
+from rtstyle.train.fold_upsampling import fold_upsampling
 from rtstyle.train.parity import measure_parity, require_parity
 
 OPSET = 18  # the oldest with every operation needed, so that old runtimes read the file too
@@ -36,7 +37,7 @@ class Card:
 
 
 def write_model(net: nn.Module, path: Path, card: Card, *, architecture: str) -> ModelSpec:
-    """Export `net` to `path`, at once or not at all, and only if every runtime paints as torch does.
+    """Export `net` to `path`, whole or not at all, if every runtime paints as torch does.
 
     `net` tells its `stride`, its `options` and, if it takes a style, its `style_size`. Returns what
     the file says of itself. Raises `ModelError` when it does not paint as torch does or the card
@@ -53,6 +54,7 @@ def write_model(net: nn.Module, path: Path, card: Card, *, architecture: str) ->
         provenance=card.provenance,
         options=dict(net.options),  # type: ignore[arg-type]
     )
+    parse_metadata(path, spec.metadata())  # a bad name shows before the work, not after
     model = to_onnx(net, spec)
     part = path.with_name(path.name + ".part")
     try:
@@ -63,7 +65,8 @@ def write_model(net: nn.Module, path: Path, card: Card, *, architecture: str) ->
     except OSError as error:
         raise OutputError(f"The model {path} cannot be written ({error}).") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     return read_model(path)
 
 
@@ -88,6 +91,7 @@ def to_onnx(net: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
     assert program is not None
     model = program.model_proto
     _tidy(model)
+    fold_upsampling(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: spec.metadata()})
     try:
         onnx.checker.check_model(model, full_check=True)

@@ -1,0 +1,1 @@
+"""From checkpoints to model files; depends on rtstyle, never the reverse."""

@@ -1,0 +1,55 @@
+"""Material that the training tests make themselves: photographs, a painting, a tiny loss net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+CHANNELS = (4, 4, 8, 8, 8)
+CONVS = (2, 2, 4, 4, 1)
+
+
+def make_photos(folder: Path, count: int = 3, *, side: int = 96) -> Path:
+    """Smooth random pictures, which photographs are to a net."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(7)
+    for i in range(count):
+        coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        picture = cv2.resize(coarse, (side + 16 * i, side), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"photo{i}.png"), picture)
+    return folder
+
+
+def make_painting(path: Path, *, side: int = 96) -> Path:
+    stripes = np.zeros((side, side, 3), np.uint8)
+    stripes[:, ::6] = (20, 200, 240)
+    stripes[::9] = (200, 40, 30)
+    cv2.imwrite(str(path), stripes)
+    return path
+
+
+def make_loss_net(path: Path) -> Path:
+    """Random weights with the names of the compressed VGG-19, far fewer channels."""
+    generator = torch.Generator().manual_seed(3)
+
+    def conv(c_in: int, c_out: int, kernel: int) -> tuple[torch.Tensor, torch.Tensor]:
+        fan_in = c_in * kernel * kernel
+        weight = torch.randn(c_out, c_in, kernel, kernel, generator=generator)
+        return weight * (2 / fan_in) ** 0.5, torch.full((c_out,), 0.1)
+
+    weights = {}
+    layers = [("conv0", 3, 3, 1)]
+    c_in = 3
+    for k, (channels, count) in enumerate(zip(CHANNELS, CONVS, strict=True), start=1):
+        for i in range(1, count + 1):
+            layers.append((f"conv{k}{i}", c_in, channels, 3))
+            c_in = channels
+        layers.append((f"conv{k}1_aux", channels, 4 * channels, 1))
+    for name, inputs, outputs, kernel in layers:
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = conv(inputs, outputs, kernel)
+    save_file(weights, path)
+    return path
