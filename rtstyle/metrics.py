@@ -38,7 +38,7 @@ class Latencies:
         """The duration that a share `q` (0..1) of all stayed below, within 3%; 0 when none was recorded."""
         if not self.count:
             return 0.0
-        reached = np.cumsum(self._bins) >= q * self.count
+        reached = np.cumsum(self._bins) >= max(1.0, q * self.count)
         place = int(np.argmax(reached))
         return float(_LOWEST_MS * 10 ** ((place + 0.5) / _PER_DECADE))
 

@@ -1,0 +1,31 @@
+"""`python -m benchmarks NAME …` runs one benchmark; without a name it lists them."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from rtstyle.errors import RtstyleError
+
+BENCHMARKS = {
+    "end-to-end": "benchmarks.end_to_end",  # fps and memory of decode → paint → encode
+    "quality": "benchmarks.quality",  # how good the paintings are
+    "fidelity": "benchmarks.fidelity",  # whether frames, times and sound survive
+}
+
+
+def main() -> int:
+    """Run the benchmark that the first argument names."""
+    name, *argv = sys.argv[1:] or ["--help"]
+    if name not in BENCHMARKS:
+        print(f"usage: python -m benchmarks {'|'.join(BENCHMARKS)} …", file=sys.stderr)
+        return 2
+    try:
+        return import_module(BENCHMARKS[name]).main(argv) or 0
+    except RtstyleError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

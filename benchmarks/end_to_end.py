@@ -1,0 +1,208 @@
+"""What painting a file costs: `python -m benchmarks end-to-end`.
+
+In one run, on one clip: the fast net end to end (decode → paint → encode), the engine alone on the
+same frames, and Johnson-32 under eager torch end to end in the same role, interleaved so that a
+machine whose speed drifts moves all of them. Then the peak memory of a short and of a long clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from rtstyle.demo import make_clip
+from rtstyle.engines import open_engine
+from rtstyle.image import Look, prepare
+from rtstyle.media import WriteOptions, open_source
+from rtstyle.metrics import Report
+from rtstyle.model import ModelSpec, read_model
+from rtstyle.render import render
+from rtstyle.style import Style, find_style, styles_of
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Frames a second, medians over the rounds; ratios are medians of each round's ratio."""
+
+    clip: str
+    fast_fps: float
+    engine_alone_fps: float
+    johnson_fps: float
+    fast_over_johnson: float
+    end_to_end_over_engine: float
+    rounds: int
+    stages_ms: dict[str, float]
+    peak_mb_short: float
+    peak_mb_long: float
+    machine: str
+
+
+def engine_alone(clip: Path, style: Style, *, engine: str, threads: int | None) -> float:
+    """Frames a second of prepare-free inference on the clip's own frames, two in flight as the
+    pipeline has them."""
+    with open_source(clip) as source:
+        frames = [frame.image for frame in source.frames()]
+    with open_engine(engine, style.model, threads=threads) as painter:
+        batches = [prepare(image, model=painter.model, look=Look()) for image in frames]
+        painter.submit(batches[0], style.vector).result()  # compiles for this size
+        start = perf_counter()
+        pending = painter.submit(batches[0], style.vector)
+        for batch in batches[1:]:
+            following = painter.submit(batch, style.vector)
+            pending.result()
+            pending = following
+        pending.result()
+        return len(batches) / (perf_counter() - start)
+
+
+def end_to_end(clip: Path, folder: Path, style: Style, *, engine: str, threads: int | None) -> Report:
+    """One whole rendering with default settings."""
+    return render(
+        clip, folder / "out.mp4", style=style, engine=engine, threads=threads,
+        writing=WriteOptions(overwrite=True),
+    )  # fmt: skip
+
+
+def johnson32(folder: Path) -> ModelSpec:
+    """A checkpoint of the paper's net with random weights: speed does not depend on them."""
+    import torch
+
+    from rtstyle.nets import build_net
+    from rtstyle.train.loop import Recipe, write_checkpoint
+
+    torch.manual_seed(0)
+    recipe = Recipe(architecture="johnson", options={"width": 32})
+    path = folder / "johnson32.safetensors"
+    write_checkpoint(path, build_net("johnson", width=32), recipe)
+    return read_model(path)
+
+
+def peak_memory_mb(clip: Path, style: str, threads: int | None) -> float:
+    """Peak resident memory of a rendering in a process of its own."""
+    code = (
+        "import sys, resource; from rtstyle.render import render; from rtstyle.media import WriteOptions;"
+        "render(sys.argv[1], sys.argv[2], style=sys.argv[3], threads=int(sys.argv[4]) or None,"
+        " writing=WriteOptions(overwrite=True));"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(clip), f"{folder}/out.mp4", style, str(threads or 0)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return int(done.stdout.split()[-1]) * unit / 1e6
+
+
+def repeated(clip: Path, folder: Path, times: int) -> Path:
+    """The clip `times` over in one file, without encoding it again."""
+    import av
+
+    path = folder / "long.mp4"
+    with av.open(str(path), "w") as out:
+        stream = None
+        shift = 0
+        for _ in range(times):
+            with av.open(str(clip)) as container:
+                video = container.streams.video[0]
+                if stream is None:
+                    stream = out.add_stream_from_template(video)
+                    stream.time_base = video.time_base
+                for packet in container.demux(video):
+                    if packet.dts is None:
+                        continue
+                    packet.pts, packet.dts = (packet.pts or 0) + shift, packet.dts + shift
+                    packet.stream = stream
+                    out.mux(packet)
+                shift += video.duration or 0
+    return path
+
+
+def main(argv: list[str]) -> None:
+    """Print the table and write it as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks end-to-end", description=__doc__)
+    parser.add_argument("--clip", type=Path, help="a 640×360 clip; the demo's by default")
+    parser.add_argument("--style", default="starry_night")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/end-to-end.json"))
+    options = parser.parse_args(argv)
+    style = find_style(options.style)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clip = options.clip
+        if clip is None:
+            clip = folder / "demo.mp4"
+            make_clip(clip)
+        reference = styles_of(johnson32(folder))[0]
+        short = folder / "johnson-part.mp4"
+        _first_frames(clip, short, 24)
+        run = {"engine": options.engine, "threads": options.threads}
+        fast, alone, johnson, reports = [], [], [], []
+        for n in range(options.rounds):
+            reports.append(end_to_end(clip, folder, style, **run))
+            fast.append(reports[-1].fps)
+            alone.append(engine_alone(clip, style, **run))
+            slow = end_to_end(short, folder, reference, engine="torch", threads=options.threads)
+            johnson.append(slow.fps)
+            print(
+                f"round {n + 1}: fast {fast[-1]:.1f} fps, engine alone {alone[-1]:.1f}, "
+                f"Johnson-32 eager {johnson[-1]:.2f}",
+                flush=True,
+            )
+        result = Result(
+            clip=options.clip.name if options.clip else "demo",
+            fast_fps=round(median(fast), 2),
+            engine_alone_fps=round(median(alone), 2),
+            johnson_fps=round(median(johnson), 3),
+            fast_over_johnson=round(median(a / b for a, b in zip(fast, johnson, strict=True)), 2),
+            end_to_end_over_engine=round(median(a / b for a, b in zip(fast, alone, strict=True)), 3),
+            rounds=options.rounds,
+            stages_ms={k: round(v.mean_ms, 2) for k, v in reports[-1].stages.items()},
+            peak_mb_short=round(peak_memory_mb(clip, options.style, options.threads), 1),
+            peak_mb_long=round(
+                peak_memory_mb(repeated(clip, folder, 8), options.style, options.threads), 1
+            ),
+            machine=_machine(),
+        )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(asdict(result), indent=1))
+    for key, value in asdict(result).items():
+        print(f"{key}: {value}")
+
+
+def _first_frames(clip: Path, path: Path, count: int) -> None:
+    """A part of the clip for the slow net, painted by nobody."""
+    from fractions import Fraction
+
+    from rtstyle.media import ReadOptions, open_sink
+
+    with open_source(clip) as whole:
+        seconds = Fraction(count) / whole.info.rate
+    with (
+        open_source(clip, ReadOptions(start=Fraction(0), duration=seconds)) as source,
+        open_sink(path, source, WriteOptions(preset="ultrafast")) as sink,
+    ):
+        for frame in source.frames():
+            sink.write(frame)
+        sink.finish()
+
+
+def _machine() -> str:
+    import os
+
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"

@@ -1,0 +1,409 @@
+"""The command line: options in, one library call, one line out. Heavy imports inside commands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from rtstyle import __version__
+from rtstyle.errors import RtstyleError, UsageError
+
+if TYPE_CHECKING:
+    from rtstyle.metrics import Report
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="rtstyle",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Turns a video into a painting while you watch.",
+    epilog="Try it without a file of your own:  [bold]rtstyle demo[/bold]",
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", "-y", help="Replace the output where it exists.")
+]
+EngineName = Annotated[
+    str, typer.Option("--engine", metavar="auto|openvino|onnxruntime|torch", help="What runs the net.")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="CPU threads of the engine; all cores by default.")
+]
+StyleName = Annotated[
+    str,
+    typer.Option("--style", "-s", metavar="NAME|MODEL.onnx", help="See [bold]rtstyle styles[/bold]."),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rtstyle {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
+
+
+@app.command()
+def render(
+    source: Annotated[
+        str | None, typer.Argument(metavar="INPUT", help="Video, picture, folder, glob or frames_%05d.png.")
+    ] = None,
+    output: Annotated[str | None, typer.Argument(metavar="OUTPUT", help="What to write.")] = None,
+    input_option: Annotated[str | None, typer.Option("--input", "-i", help="Same as INPUT.")] = None,
+    output_option: Annotated[str | None, typer.Option("--output", "-o", help="Same as OUTPUT.")] = None,
+    style: StyleName = "starry_night",
+    strength: Annotated[
+        float, typer.Option("--strength", help="0 is the picture, 1 the painting.")
+    ] = 1.0,
+    preserve_color: Annotated[
+        bool, typer.Option("--preserve-color", help="Keep the picture's own colours.")
+    ] = False,
+    scale: Annotated[
+        float | None, typer.Option("--scale", help="Paint at this share of the size: larger strokes, faster.")
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option("--height", help="Paint at this height in pixels; the output keeps its size.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", "-ss", help="Begin here: seconds or HH:MM:SS.")
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option("--duration", "-t", help="Paint this much: seconds or HH:MM:SS.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", "-r", help="Frames a second where the input is pictures.")
+    ] = None,
+    no_audio: Annotated[bool, typer.Option("--no-audio", "-an", help="Leave the sound out.")] = False,
+    codec: Annotated[
+        str | None, typer.Option("--codec", "-c:v", help="Video encoder; libx264 by default.")
+    ] = None,
+    crf: Annotated[
+        int | None, typer.Option("--crf", help="Quality: smaller is better and larger; 18 by default.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="The encoder's trade of speed for size.")
+    ] = None,
+    encoder_option: Annotated[
+        list[str] | None, typer.Option("-e", metavar="KEY=VALUE", help="Any option of the encoder.")
+    ] = None,
+    engine: EngineName = "auto",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+    quiet: Quiet = False,
+) -> None:
+    """Paint a video, a picture or a folder of pictures.
+
+    Sound, subtitles, chapters and every frame's time stay as they are.
+    """
+    from rtstyle.image import Look
+    from rtstyle.media import ReadOptions, WriteOptions
+    from rtstyle.render import render as paint
+
+    look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
+    with _progress("Painting", hidden=quiet or no_progress) as bar:
+        report = paint(
+            _given("INPUT", source, input_option),
+            _given("OUTPUT", output, output_option),
+            style=style,
+            look=look,
+            reading=ReadOptions(start=_seconds(start), duration=_seconds(duration), rate=_rate(rate)),
+            writing=WriteOptions(
+                codec=codec, crf=crf, preset=preset, options=_pairs(encoder_option or []),
+                keep_audio=not no_audio, overwrite=overwrite,
+            ),
+            engine=engine,
+            threads=threads,
+            on_frame=bar,
+            on_note=_note(quiet),
+        )  # fmt: skip
+    if not quiet:
+        typer.echo(str(report))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Argument(help="The video to write.")] = Path("rtstyle-demo.mp4"),
+    style: StyleName = "starry_night",
+    engine: EngineName = "auto",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+    quiet: Quiet = False,
+) -> None:
+    """Paint a short clip that rtstyle makes itself."""
+    from tempfile import TemporaryDirectory
+
+    from rtstyle.demo import make_clip
+    from rtstyle.media import WriteOptions
+    from rtstyle.render import render as paint
+
+    with TemporaryDirectory() as folder, _progress("Painting", hidden=quiet or no_progress) as bar:
+        clip = Path(folder) / "demo.mp4"
+        make_clip(clip)
+        report = paint(
+            clip, output, style=style, writing=WriteOptions(overwrite=overwrite),
+            engine=engine, threads=threads, on_frame=bar, on_note=_note(quiet),
+        )  # fmt: skip
+    if not quiet:
+        typer.echo(f"{report}\nThe painted clip is {output}.")
+
+
+@app.command()
+def styles(
+    preview: Annotated[
+        Path | None, typer.Option("--preview", help="Also write a picture of every style as PNG.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """List the styles, each with a sentence."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from rtstyle.style import find_styles
+
+    found = find_styles()
+    table = Table("style", "what it looks like", "net", box=None, pad_edge=False)
+    for style in found:
+        table.add_row(f"[bold]{style.name}[/bold]", style.model.description, style.model.architecture)
+    Console().print(table)
+    if preview:
+        from rtstyle.gallery import write_gallery
+
+        write_gallery(found, preview, overwrite=overwrite)
+        typer.echo(f"The preview is {preview}.")
+
+
+@app.command()
+def engines() -> None:
+    """List the engines and which of them work here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from rtstyle.engines import automatic, available_engines
+
+    order = automatic()
+    table = Table("engine", "version", "state", box=None, pad_edge=False)
+    for info in available_engines():
+        place = f"works, auto tries it as number {order.index(info.name) + 1}" if info.name in order else "works"
+        table.add_row(f"[bold]{info.name}[/bold]", info.version, info.problem or place)
+    Console().print(table)
+
+
+@app.command()
+def train(
+    painting: Annotated[Path, typer.Argument(help="The painting to learn from.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write (.onnx).")],
+    content: Annotated[Path, typer.Option("--content", help="A folder of photographs, hundreds of them.")],
+    loss_net: Annotated[
+        Path,
+        typer.Option("--loss-net", help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."),
+    ],
+    name: Annotated[str | None, typer.Option("--name", help="The style's name; the file's by default.")] = None,
+    description: Annotated[str, typer.Option("--description", help="One sentence for the list of styles.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Terms of the model file.")] = "",
+    net: Annotated[str, typer.Option("--net", metavar="fast|johnson", help="Architecture.")] = "fast",
+    net_option: Annotated[
+        list[str] | None, typer.Option("--net-option", metavar="KEY=NUMBER", help="Such as width=16.")
+    ] = None,
+    updates: Annotated[int, typer.Option("--updates", min=1, help="Steps of the optimiser.")] = 8000,
+    batch: Annotated[int, typer.Option("--batch", min=1)] = 4,
+    crop: Annotated[int, typer.Option("--crop", min=64, help="Pixels a side; a multiple of 32.")] = 160,
+    style_size: Annotated[
+        int, typer.Option("--style-size", min=64, help="Shorter side of the painting: decides the strokes' size.")
+    ] = 384,
+    style_weight: Annotated[float, typer.Option("--style-weight", min=0)] = 0.7,
+    content_weight: Annotated[float, typer.Option("--content-weight", min=0)] = 1.0,
+    tv_weight: Annotated[float, typer.Option("--tv-weight", min=0)] = 0.0,
+    stability_weight: Annotated[
+        float, typer.Option("--stability-weight", min=0, help="Against flicker.")
+    ] = 2.0,
+    lr: Annotated[float, typer.Option("--lr", min=0)] = 1e-3,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    init: Annotated[
+        Path | None, typer.Option("--init", help="Start from this checkpoint's weights.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
+    threads: Threads = None,
+    work: Annotated[
+        Path | None, typer.Option("--work", help="Folder for checkpoint, losses.csv and preview.png.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Ignore an earlier checkpoint.")] = False,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn a painting: makes a model file that `render --style FILE` takes.
+
+    Stopped at any time, the same command goes on where it was.
+    """
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
+    try:
+        from rtstyle.train.job import Job, run_job
+        from rtstyle.train.loop import Recipe, Trainer
+    except ImportError as error:
+        raise RtstyleError(
+            f"Training needs packages that are not installed ({error.name}): pip install 'rtstyle[train]'."
+        ) from error
+    recipe = Recipe(
+        architecture=net, options={k: int(v) for k, v in _pairs(net_option or []).items()},
+        updates=updates, batch=batch, crop=crop, style_size=style_size, lr=lr, seed=seed,
+        style_weight=style_weight, content_weight=content_weight, tv_weight=tv_weight,
+        stability_weight=stability_weight,
+    )  # fmt: skip
+    job = Job(
+        painting=painting, output=output, content=content, loss_net=loss_net,
+        folder=work or output.with_suffix(".train"), name=name or output.stem,
+        description=description, licence=licence, init=init, device=device, threads=threads,
+    )  # fmt: skip
+    with _bar("Training", hidden=quiet or no_progress, unit="updates/s") as update:
+
+        def started(trainer: Trainer) -> None:
+            if not quiet:
+                resumed = f", going on at update {trainer.done}" if trainer.done else ""
+                typer.echo(f"{len(trainer.photos)} photographs on {trainer.device}{resumed}.", err=True)
+
+        def stepped(done: int, losses: dict[str, float]) -> None:
+            update(done, recipe.updates, f"style {losses['style']:.3f} content {losses['content']:.3f}")
+
+        spec = run_job(job, recipe, restart=restart, on_start=started, on_step=stepped)
+    if not quiet:
+        typer.echo(f"The style {spec.styles[0]} is {output}; try: rtstyle render VIDEO OUT.mp4 -s {output}")
+
+
+def main() -> None:
+    """Entry point: errors become one sentence on stderr and an exit status."""
+    try:
+        status = app(standalone_mode=False)  # of an early exit; typer makes 130 of Ctrl-C
+    except RtstyleError as error:
+        _fail(str(error), USAGE if isinstance(error, UsageError) else FAILURE)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILURE)
+    except Exception as error:
+        if (show := getattr(error, "show", None)) is not None:
+            show()  # wrong options: typer's own error, which shows the usage
+            sys.exit(getattr(error, "exit_code", USAGE))
+        _fail(
+            f"Something that should not happen did: {type(error).__name__}: {error}. Run it again "
+            "as `rtstyle --debug …` and report what that prints.",
+            FAILURE,
+        )
+    if status == INTERRUPTED:
+        _fail("Interrupted.", INTERRUPTED)
+    sys.exit(status or 0)
+
+
+def _fail(sentence: str, status: int) -> NoReturn:
+    """Say it on stderr and leave; with --debug, the traceback before it."""
+    if "--debug" in sys.argv and sys.exc_info()[0] is not None:
+        traceback.print_exc()
+    print(f"rtstyle: {sentence}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _given(what: str, positional: str | None, option: str | None) -> str:
+    if positional and option:
+        raise UsageError(f"{what} is given twice: as {positional} and as {option}.")
+    if not (given := positional or option):
+        raise UsageError(f"{what} is missing: rtstyle render INPUT OUTPUT --style NAME.")
+    return given
+
+
+def _seconds(text: str | None) -> Fraction | None:
+    """ "90", "1.5" or "HH:MM:SS.fff" in seconds, exactly."""
+    if text is None:
+        return None
+    try:
+        seconds = Fraction(0)
+        for part in text.split(":"):
+            seconds = seconds * 60 + Fraction(part)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"A time is written as seconds or HH:MM:SS, not {text!r}.") from None
+    return seconds
+
+
+def _rate(text: str | None) -> Fraction | None:
+    if text is None:
+        return None
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise UsageError(f"A rate is a number above 0 such as 25 or 30000/1001, not {text!r}.")
+    return rate
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise UsageError(f"An option is written as KEY=VALUE, not {text!r}.")
+        pairs[key] = value
+    return pairs
+
+
+def _note(quiet: bool) -> Callable[[str], None]:
+    return lambda sentence: None if quiet else typer.echo(f"note: {sentence}", err=True)
+
+
+@contextmanager
+def _bar(title: str, *, hidden: bool, unit: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """A progress bar on stderr, fed with what is done, what is to do (if known) and a remark."""
+    if hidden or not sys.stderr.isatty():
+        yield lambda done, total, remark: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns: list[Any] = [
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("ETA"),
+        TimeRemainingColumn(), TextColumn("{task.fields[remark]}"),
+    ]  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None, speed="", remark="")
+
+        def update(done: int, total: int | None, remark: str) -> None:
+            rate = progress.tasks[0].speed or 0.0
+            progress.update(
+                task, completed=done, total=total, speed=f"{rate:.1f} {unit}", remark=remark
+            )
+
+        yield update
+
+
+@contextmanager
+def _progress(title: str, *, hidden: bool) -> Iterator[Callable[[Report, int | None], None]]:
+    with _bar(title, hidden=hidden, unit="fps") as update:
+        yield lambda report, total: update(report.frames_out, total, "")
+
+
+if __name__ == "__main__":
+    main()
