@@ -18,7 +18,7 @@ class Origin:
 
     One video file, with `stream` the index of its painted stream; or pictures in order, the one of
     frame `i` at `paths[i]`. `offset` is the time on the file's own clock that frame time 0 stands
-    for; `end` is where on that clock the wanted part stops. Both in seconds.
+    for. `start` and `end` bound the wanted part on that clock, where it was cut. All in seconds.
     """
 
     paths: tuple[Path, ...]

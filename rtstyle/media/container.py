@@ -1,0 +1,63 @@
+"""Opening a video file: one clear sentence for whatever is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from rtstyle.errors import InputNotFoundError, MediaError
+
+# Formats whose streams lie in the file itself. Playlists (hls, dash, concat), devices and image
+# patterns are left out: a file handed to us must not make us open others.
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,av1,obu,"
+    "ivf,ogg,flv,asf,gif,apng,yuv4mpegpipe,nut,mxf,rm,dv,wtv,mjpeg,dirac,rawvideo,mp3,wav,flac,aac"
+)
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a media file for reading. Raises `InputNotFoundError` or `MediaError`."""
+    if path.is_dir():
+        raise MediaError(f"A video was expected, but {path} is a folder.")
+    if not path.exists():
+        raise InputNotFoundError(f"There is no file {path}; check its name.")
+    try:
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path} is empty (0 bytes); a video was expected.")
+        return av.open(
+            f"file:{path.absolute()}",
+            "r",
+            container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+            metadata_errors="replace",
+        )
+    except PermissionError as error:
+        raise MediaError(f"{path} cannot be read: permission denied.") from error
+    except FFmpegError as error:
+        raise MediaError(
+            f"{path} is not a video that can be read (a whole file of a common video format was "
+            f"expected; FFmpeg says: {reason(error)}); if it plays elsewhere, convert it to mp4."
+        ) from error
+
+
+def best_video(container: InputContainer, path: Path) -> VideoStream:
+    """The video stream that a player would show, never a cover picture."""
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not videos:
+        kinds = sorted({str(s.type) for s in container.streams}) or ["nothing"]
+        cover = " (a cover picture)" if container.streams.video else ""
+        raise MediaError(f"{path} holds no video, only {', '.join(kinds)}{cover}.")
+    decodable = [s for s in videos if s.codec_context is not None]
+    if not decodable:
+        raise MediaError(f"There is no decoder for the video in {path}; convert it to mp4 first.")
+    best = container.streams.best("video")
+    return best if best in decodable else decodable[0]
+
+
+def reason(error: FFmpegError) -> str:
+    """What FFmpeg says, without its numbers and file names."""
+    return (error.strerror or type(error).__name__).lower()

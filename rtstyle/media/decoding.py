@@ -1,0 +1,162 @@
+"""Packets to frames: every picture once, in order, each with its time on the file's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from heapq import heappop, heappush
+from itertools import chain
+
+from av import VideoFrame
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+TimedFrame = tuple[VideoFrame, Fraction]
+
+# Formats whose clock starts anywhere and whose packets get lost on the way: broadcasts.
+FREE_CLOCK = {"mpegts", "mpeg"}
+_INVALID_DATA = -1094995529  # AVERROR_INVALIDDATA
+_ONE_PICTURE_A_PACKET = {"h264", "hevc"}  # where a packet without a picture is a loss
+
+
+class Decoder:
+    """Decodes one video stream; used by one thread.
+
+    Packets before the first picture that cannot be decoded are skipped and counted, as recordings
+    of broadcasts begin with such; a later one, or the end of a file that is `cut_off`, ends
+    `frames` with FFmpeg's error, after every picture that surely precedes the damage. Pictures
+    that the decoder repaired are delivered and counted. `usual_duration` is in seconds.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        usual_duration: Fraction,
+        cut_off: bool = False,
+    ) -> None:
+        self.skipped = 0  # packets before the first picture
+        self.repaired: list[Fraction] = []  # times of pictures that the decoder patched up
+        self.untimed = 0  # pictures whose time the file does not say
+        self.lost = 0  # packets within the video that gave no picture
+        self._container = container
+        self._stream = stream
+        self._tick = stream.time_base or Fraction(1, 90_000)
+        self._usual_duration = usual_duration
+        self._cut_off = cut_off
+        # Broadcasts lose packets; their decoder carries on, and so do we.
+        self._refuses_holes = container.format.name not in FREE_CLOCK
+        self._accountable = stream.codec_context.name in _ONE_PICTURE_A_PACKET
+        self._awaited: list[int] = []  # a heap: times of packets sent whose picture has not come
+        self._any_picture = False
+        self._safe_until: int | None = None  # nothing still unread is shown before this time
+        self._next_pts: int | None = None  # where the last picture ends
+
+    def frames(
+        self, start: Fraction | None = None, end: Fraction | None = None
+    ) -> Iterator[TimedFrame]:
+        """Frames with start <= time < end, in seconds on the file's clock."""
+        for frame, time in self._timed() if start is None else self._from(start):
+            if end is not None and time >= end:
+                return
+            if start is None or time >= start:
+                if frame.is_corrupt:
+                    self.repaired.append(time)
+                yield frame, time
+
+    def _from(self, start: Fraction) -> Iterator[TimedFrame]:
+        self._seek(int(start / self._tick))
+        frames = self._timed()
+        first = next(frames, None)
+        if first is not None and first[1] <= start:
+            return chain([first], frames)
+        # No index, or one that led too far: decode from the beginning.
+        self._seek(min(self._stream.start_time or 0, 0))
+        return self._timed()
+
+    def _seek(self, ticks: int) -> None:
+        self._awaited.clear()
+        self._any_picture, self.skipped, self.untimed, self.lost = False, 0, 0, 0
+        with suppress(FFmpegError):  # cannot seek: what lies before the start is dropped later
+            self._container.seek(ticks, stream=self._stream)
+
+    def _timed(self) -> Iterator[TimedFrame]:
+        last: Fraction | None = None
+        for frame in self._decoded():
+            if frame.pts is not None:
+                time = frame.pts * self._tick
+            else:
+                self.untimed += 1
+                time = Fraction(0) if last is None else last + self._usual_duration
+            last = time
+            yield frame, time
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        packets = self._container.demux(self._stream)  # ends with an empty one, which flushes
+        while True:
+            readable = False
+            try:
+                packet = next(packets, None)
+                readable = True
+                frames = [] if packet is None else self._decode(packet)
+            except FFmpegError:
+                yield from self._before_damage()
+                if self._any_picture or not readable:
+                    raise
+                self.skipped += 1
+                self._stream.codec_context.flush_buffers()
+                continue
+            if packet is None:
+                break
+            for frame in frames:
+                self._account(frame)
+                yield frame
+        # PyAV drops an error that follows pictures in one flush; pictures still awaited betray it.
+        if self._awaited and self._any_picture:
+            raise InvalidDataError(_INVALID_DATA, "the last pictures cannot be decoded")
+
+    def _decode(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
+        if packet.is_corrupt and self._refuses_holes:
+            raise InvalidDataError(_INVALID_DATA, "a packet is incomplete")
+        is_end = packet.dts is None and packet.pts is None and not packet.size
+        if is_end and self._cut_off:
+            raise InvalidDataError(_INVALID_DATA, "the file is shorter than its header says")
+        if self._accountable and packet.pts is not None and not packet.is_discard:
+            heappush(self._awaited, packet.pts)
+        if packet.dts is not None:
+            self._safe_until = packet.dts + (packet.duration or 0)
+        return packet.decode()
+
+    def _before_damage(self) -> Iterator[VideoFrame]:
+        """The pictures still inside the decoder, as far as they follow without a gap."""
+        with suppress(FFmpegError):
+            for frame in self._stream.codec_context.decode(None):
+                if self._any_picture and not self._follows(frame):
+                    return
+                self._account(frame)
+                yield frame
+
+    def _follows(self, frame: VideoFrame) -> bool:
+        """Whether no other picture can lie between the last one and this."""
+        if frame.pts is None or frame.pts == self._next_pts or self._safe_until is None:
+            return True
+        is_awaited_first = not self._awaited or self._awaited[0] >= frame.pts
+        return frame.pts <= self._safe_until and is_awaited_first
+
+    def _account(self, frame: VideoFrame) -> None:
+        """Tick off what the frame came from, and count earlier packets left without a picture."""
+        if frame.interlaced_frame:  # either field may come in a packet of its own
+            self._accountable = False
+            self._awaited.clear()
+        missing = 0
+        while self._awaited and frame.pts is not None and self._awaited[0] <= frame.pts:
+            missing += heappop(self._awaited) < frame.pts
+        if self._any_picture:
+            self.lost += missing
+        self._any_picture = True
+        if frame.pts is not None:
+            self._next_pts = frame.pts + frame.duration

@@ -1,0 +1,178 @@
+"""A video file as a source: every frame, upright, in order, at its exact time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from av.error import FFmpegError
+
+from rtstyle.errors import MediaError, UsageError
+from rtstyle.frame import Frame, StreamInfo
+from rtstyle.media.base import Origin
+from rtstyle.media.colour import RgbReader
+from rtstyle.media.container import best_video, open_container, reason
+from rtstyle.media.decoding import FREE_CLOCK, Decoder, TimedFrame
+from rtstyle.media.orientation import orientation_of
+from rtstyle.media.truncation import is_cut_off
+
+
+class FileSource:
+    """A video file, decoded by FFmpeg.
+
+    `start` and `duration`, in seconds, cut out a part; its first frame then has time 0. Raises
+    `InputNotFoundError`, `MediaError` (no video, damaged) or `UsageError` (a cut outside the file).
+    Packets before the first picture that cannot be decoded are skipped with a note, as recordings
+    of broadcasts begin with such; later ones end `frames` with `MediaError`. Pictures that the
+    decoder repaired are delivered and counted in a note.
+    """
+
+    info: StreamInfo
+    notes: list[str]
+    origin: Origin | None
+
+    def __init__(
+        self, path: Path, *, start: Fraction | None = None, duration: Fraction | None = None
+    ) -> None:
+        if start is not None and start < 0:
+            raise UsageError(f"The start must be 0 seconds or later, not {float(start):g}.")
+        if duration is not None and duration <= 0:
+            raise UsageError(
+                f"The duration must be longer than 0 seconds, not {float(duration):g}."
+            )
+        self.notes = []
+        self._path = path
+        self._container = open_container(path)
+        try:
+            self._stream = best_video(self._container, path)
+            self._stream.thread_type = "AUTO"
+            self._tick = self._stream.time_base or Fraction(1, 90_000)
+            rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+            self._decoder = Decoder(
+                self._container, self._stream, usual_duration=1 / rate, cut_off=is_cut_off(path)
+            )
+            zero = self._clock_start()
+            first_wanted = None if start is None else zero + start
+            self._end = None if duration is None else zero + (start or 0) + duration
+            self._decoded = self._decoder.frames(first_wanted, self._end)
+            self._first = self._take_first(start)
+            offset = zero if start is None else self._first[1]
+            self._describe(rate, offset, start, duration)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _describe(
+        self, rate: Fraction, offset: Fraction, start: Fraction | None, duration: Fraction | None
+    ) -> None:
+        frame = self._first[0]
+        self._orientation = orientation_of(frame)
+        self._reader = RgbReader(frame.width, frame.height)
+        width, height = self._orientation.size(frame.width, frame.height)
+        aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        total = self._total_seconds()
+        n_frames = self._stream.frames or (round(total * rate) if total else None)
+        if n_frames is not None and (start is not None or duration is not None):
+            rest = (total or n_frames / rate) - (start or 0)
+            wanted = rest if duration is None else min(rest, duration)
+            n_frames = max(1, round(wanted * rate))
+        self.info = StreamInfo(
+            width, height, rate, self._tick, n_frames, self._orientation.pixel_aspect(aspect)
+        )
+        self.origin = Origin(
+            (self._path,), self._stream.index, offset, None if start is None else offset, self._end
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame in order, times exact. Raises `MediaError` after the last good frame."""
+        try:
+            for index, (frame, time) in enumerate(self.times()):
+                image = self._orientation.apply(self._reader.read(frame))
+                duration = frame.duration * self._tick if frame.duration else None
+                yield Frame(image, time, index, duration)
+        finally:
+            self._finish_notes()
+
+    def times(self) -> Iterator[TimedFrame]:
+        """As `frames`, in its stead: FFmpeg's own frames, not converted, with their times."""
+        assert self.origin is not None
+        index, time = 0, Fraction(0)
+        try:
+            for frame, clock in chain([self._first], self._decoded):
+                time = clock - self.origin.offset
+                yield frame, time
+                index += 1
+        except FFmpegError as error:
+            raise self._damaged(index, time, reason(error)) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._container.close()
+
+    def _clock_start(self) -> Fraction:
+        if self._container.format.name not in FREE_CLOCK:
+            return Fraction(0)
+        starts = [
+            s.start_time * s.time_base
+            for s in self._container.streams
+            if s.start_time is not None and s.time_base
+        ]
+        # A multiple of the video's tick, so that shifted times stay multiples of it.
+        return min(starts, default=Fraction(0)) // self._tick * self._tick
+
+    def _total_seconds(self) -> Fraction | None:
+        if self._stream.duration:
+            return self._stream.duration * self._tick
+        return Fraction(self._container.duration, 1_000_000) if self._container.duration else None
+
+    def _take_first(self, start: Fraction | None) -> TimedFrame:
+        try:
+            first = next(self._decoded, None)
+        except FFmpegError as error:
+            raise self._damaged(0, Fraction(0), reason(error)) from error
+        if first is not None:
+            return first
+        if start is None:
+            raise MediaError(f"No picture of {self._path} can be decoded; the file is damaged.")
+        total = self._total_seconds()
+        length = f", which is {float(total):.3f} s long" if total else ""
+        raise UsageError(
+            f"{self._path}{length} has no frame from {float(start):g} s on; start earlier."
+        )
+
+    def _damaged(self, index: int, last: Fraction, why: str) -> MediaError:
+        good = f"the last good frame is at {float(last):.3f} s" if index else "no frame is good"
+        return MediaError(
+            f"{self._path} is damaged: frame {index} cannot be decoded ({why}); {good}."
+        )
+
+    def _finish_notes(self) -> None:
+        decoder = self._decoder
+        self.notes += self._reader.notes
+        if decoder.skipped:
+            self.notes.append(
+                f"{decoder.skipped} packets before the first picture could not be decoded"
+            )
+        if decoder.lost:
+            self.notes.append(f"{decoder.lost} packets within the video gave no picture")
+        if decoder.repaired:
+            self.notes.append(
+                f"{len(decoder.repaired)} frames are damaged in the file and were painted as the "
+                f"decoder repaired them (the first at {float(decoder.repaired[0]):.3f} s)"
+            )
+        if decoder.untimed:
+            self.notes.append(
+                f"the file gives no time for {decoder.untimed} frames; "
+                "each was put one frame duration after the one before"
+            )

@@ -1,0 +1,117 @@
+"""One stream of a file into another: packet by packet, or decoded and encoded anew."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Stream
+from av.subtitles.stream import SubtitleStream
+
+# The muxer states these itself; copied, they would describe the input.
+_NOT_COPIED = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
+
+
+class Copy:
+    """One stream copied packet by packet."""
+
+    def __init__(self, output: OutputContainer, stream: Stream, shift: Fraction) -> None:
+        self._stream = output.add_stream_from_template(stream, opaque=True)
+        self._stream.metadata.update(kept_metadata(stream.metadata))
+        self._stream.disposition = stream.disposition
+        self._shift = round(shift / stream.time_base) if stream.time_base else 0
+
+    def write(self, output: OutputContainer, packet: Packet[Stream]) -> None:
+        if is_end_mark(packet):
+            return
+        if packet.pts is not None:
+            packet.pts -= self._shift
+        if packet.dts is not None:
+            packet.dts -= self._shift
+        packet.stream = self._stream
+        output.mux_one(packet)
+
+
+class SoundTranscode:
+    """One sound stream decoded and encoded anew, as stereo or mono."""
+
+    def __init__(
+        self, output: OutputContainer, stream: AudioStream, codec: str, shift: Fraction
+    ) -> None:
+        rate = 48_000 if codec == "libopus" else stream.rate
+        self._stream = cast(AudioStream, output.add_stream(codec, rate=rate))
+        self._stream.layout = "stereo" if stream.layout.nb_channels >= 2 else "mono"
+        self._stream.metadata.update(kept_metadata(stream.metadata))
+        self._stream.disposition = stream.disposition
+        self._shift = round(shift / stream.time_base) if stream.time_base else 0
+
+    def write(self, output: OutputContainer, packet: Packet[Any]) -> None:
+        for frame in packet.decode():
+            assert isinstance(frame, AudioFrame)
+            if frame.pts is not None:
+                frame.pts -= self._shift
+            output.mux(self._stream.encode(frame))
+        if is_end_mark(packet):
+            output.mux(self._stream.encode(None))
+
+
+class TextTranscode:
+    """One stream of text subtitles decoded and encoded anew; times and durations stay."""
+
+    def __init__(
+        self, output: OutputContainer, stream: SubtitleStream, codec: str, shift: Fraction
+    ) -> None:
+        self._decoder = stream.codec_context
+        self._decoder.open(strict=False)  # which makes the header that the encoder asks for
+        self._stream = cast(SubtitleStream, output.add_stream(codec))
+        self._stream.codec_context.subtitle_header = self._decoder.subtitle_header
+        tick = stream.time_base or Fraction(1, 1000)
+        self._stream.time_base = self._stream.codec_context.time_base = tick
+        self._stream.metadata.update(kept_metadata(stream.metadata))
+        self._stream.disposition = stream.disposition
+        self._shift = round(shift / tick)
+
+    def write(self, output: OutputContainer, packet: Packet[Any]) -> None:
+        subtitles = None if is_end_mark(packet) else self._decoder.decode2(packet)
+        if not subtitles or packet.pts is None:
+            return
+        encoded = self._stream.codec_context.encode_subtitle(subtitles)
+        encoded.time_base = packet.time_base
+        encoded.pts = encoded.dts = packet.pts - self._shift
+        encoded.duration = packet.duration
+        encoded.stream = self._stream
+        output.mux_one(encoded)
+
+
+def is_end_mark(packet: Packet[Any]) -> bool:
+    """Whether this is the empty packet that ends a stream."""
+    return packet.size == 0 and packet.dts is None and packet.pts is None
+
+
+def can_hold(muxer: str, stream: Stream) -> bool:
+    """Whether the muxer takes the stream as it is; asked of the muxer itself, in memory."""
+    if stream.type == "data" and (stream.name is None or muxer == "avi"):
+        return False  # no muxer writes what only its own player understands
+    trial = av.open(io.BytesIO(), "w", format=muxer)
+    try:
+        trial.add_stream_from_template(stream, opaque=True)
+        trial.start_encoding()
+        return True
+    except (FFmpegError, ValueError):
+        return False
+    finally:
+        with suppress(FFmpegError, ValueError):
+            trial.close()
+
+
+def kept_metadata(metadata: dict[str, str], *more: str) -> dict[str, str]:
+    """What is said of a file or stream, without what its muxer says itself and `more` keys."""
+    return {k: v for k, v in metadata.items() if k.lower() not in _NOT_COPIED | set(more)}

@@ -1,0 +1,63 @@
+"""A source that needs no file and no camera: a seeded pattern that drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from rtstyle.frame import Frame, StreamInfo
+from rtstyle.media.base import Origin
+
+
+class SyntheticSource:
+    """`n_frames` pictures of a textured colour pattern that moves two pixels a frame.
+
+    The same arguments give the same pictures everywhere. Frames come as fast as they are taken.
+    """
+
+    info: StreamInfo
+    notes: list[str]
+    origin: Origin | None
+
+    def __init__(
+        self,
+        width: int = 640,
+        height: int = 360,
+        *,
+        n_frames: int = 100,
+        rate: Fraction = Fraction(30),
+        seed: int = 0,
+    ) -> None:
+        self.info = StreamInfo(width, height, rate, 1 / rate, n_frames)
+        self.notes = []
+        self.origin = None
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:height, :width]
+        waves = [
+            np.sin(rng.uniform(0.01, 0.08) * x + rng.uniform(0.01, 0.08) * y + rng.uniform(0, 6))
+            for _ in range(3)
+        ]
+        grain = rng.normal(0, 12, (height, width, 1))
+        self._pattern = np.clip(128 + 90 * np.stack(waves, -1) + grain, 0, 255).astype(np.uint8)
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame in order, a fresh array each."""
+        step = 1 / self.info.rate
+        for index in range(self.info.n_frames or 0):
+            image = np.roll(self._pattern, 2 * index, axis=1)
+            yield Frame(image, index * step, index, step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
