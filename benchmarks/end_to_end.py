@@ -63,7 +63,9 @@ def engine_alone(clip: Path, style: Style, *, engine: str, threads: int | None) 
         return len(batches) / (perf_counter() - start)
 
 
-def end_to_end(clip: Path, folder: Path, style: Style, *, engine: str, threads: int | None) -> Report:
+def end_to_end(
+    clip: Path, folder: Path, style: Style, *, engine: str, threads: int | None
+) -> Report:
     """One whole rendering with default settings."""
     return render(
         clip, folder / "out.mp4", style=style, engine=engine, threads=threads,
@@ -88,7 +90,8 @@ def johnson32(folder: Path) -> ModelSpec:
 def peak_memory_mb(clip: Path, style: str, threads: int | None) -> float:
     """Peak resident memory of a rendering in a process of its own."""
     code = (
-        "import sys, resource; from rtstyle.render import render; from rtstyle.media import WriteOptions;"
+        "import sys, resource;"
+        "from rtstyle.render import render; from rtstyle.media import WriteOptions;"
         "render(sys.argv[1], sys.argv[2], style=sys.argv[3], threads=int(sys.argv[4]) or None,"
         " writing=WriteOptions(overwrite=True));"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
@@ -165,7 +168,9 @@ def main(argv: list[str]) -> None:
             engine_alone_fps=round(median(alone), 2),
             johnson_fps=round(median(johnson), 3),
             fast_over_johnson=round(median(a / b for a, b in zip(fast, johnson, strict=True)), 2),
-            end_to_end_over_engine=round(median(a / b for a, b in zip(fast, alone, strict=True)), 3),
+            end_to_end_over_engine=round(
+                median(a / b for a, b in zip(fast, alone, strict=True)), 3
+            ),
             rounds=options.rounds,
             stages_ms={k: round(v.mean_ms, 2) for k, v in reports[-1].stages.items()},
             peak_mb_short=round(peak_memory_mb(clip, options.style, options.threads), 1),
@@ -205,4 +210,6 @@ def _machine() -> str:
     if cpuinfo.exists():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         model = names[0].partition(":")[2].strip() if names else model
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    return (
+        f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    )

@@ -26,13 +26,14 @@ from torch import Tensor
 from rtstyle.engines import open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import UsageError
+from rtstyle.media.picture import read_picture, write_picture
 from rtstyle.style import Style, find_styles
-from rtstyle.train.data import read_image, resize_short_side
+from rtstyle.train.data import resize_short_side
 from rtstyle.train.gatys import paint
 from rtstyle.train.loop import to_float
 from rtstyle.train.losses import Features, content_loss, grams, style_loss
 from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet, load_perceptual_net
-from rtstyle.train.preview import contact_sheet, save_png, square
+from rtstyle.train.preview import contact_sheet, square
 
 HELD_OUT = Path(__file__).with_name("heldout.txt")
 WEIGHTS = (1.0, 3.0, 10.0, 30.0, 100.0)
@@ -57,8 +58,10 @@ class Quality:
 class Judge:
     """Measures pictures against one painting; keeps Gatys' frontiers in `cache`."""
 
-    def __init__(self, painting: Path, style_size: int, loss_net: PerceptualNet, cache: Path) -> None:
-        picture = resize_short_side(read_image(painting), style_size)
+    def __init__(
+        self, painting: Path, style_size: int, loss_net: PerceptualNet, cache: Path
+    ) -> None:
+        picture = resize_short_side(read_picture(painting)[0], style_size)
         self._key = hashlib.sha256(picture.tobytes()).hexdigest()[:12]
         self._net, self._cache = loss_net, cache
         with torch.no_grad():
@@ -110,7 +113,10 @@ def measure(
             change = np.linalg.norm(trembling.astype(float) - painted)
             gains.append(float(change / np.linalg.norm(noisy - photo)))
             paintings.append(painted)
-            print(f"  {style.name}: photograph {len(ratios)} of {len(photos)}, ratio {ratios[-1]:.2f}", flush=True)
+            print(
+                f"  {style.name}: {len(ratios)} of {len(photos)}, ratio {ratios[-1]:.2f}",
+                flush=True,
+            )
     quality = Quality(
         style.name,
         round(median(ratios), 3),
@@ -125,10 +131,14 @@ def measure(
 def main(argv: list[str]) -> None:
     """Write quality.json, quality.md and sheet.png."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks quality", description=__doc__)
-    parser.add_argument("--content", type=Path, required=True, help="folder with the held-out photographs")
+    parser.add_argument(
+        "--content", type=Path, required=True, help="folder with the held-out photographs"
+    )
     parser.add_argument("--paintings", type=Path, required=True, help="folder with the paintings")
     parser.add_argument("--loss-net", type=Path, required=True, help="the compressed VGG-19")
-    parser.add_argument("--photographs", type=int, default=12, help="how many, spread over the list")
+    parser.add_argument(
+        "--photographs", type=int, default=12, help="how many, spread over the list"
+    )
     parser.add_argument("--style", action="append", help="only this style; may be repeated")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out"))
     parser.add_argument("--cache", type=Path, default=Path("benchmarks/out/frontier"))
@@ -136,15 +146,19 @@ def main(argv: list[str]) -> None:
 
     names = HELD_OUT.read_text().split()
     chosen = np.unique(np.linspace(0, len(names) - 1, options.photographs).astype(int))
-    photos = [square(read_image(options.content / names[i])) for i in chosen]
+    photos = [square(read_picture(options.content / names[i])[0]) for i in chosen]
     styles = [s for s in find_styles() if not options.style or s.name in options.style]
     loss_net = load_perceptual_net(options.loss_net)
     rows, sheet = [], [np.stack(photos)]
     for style in styles:
         origin = style.model.provenance
         if "painting" not in origin or "style_size" not in origin:
-            raise UsageError(f"The model of {style.name} does not say which painting it was trained on.")
-        judge = Judge(options.paintings / origin["painting"], origin["style_size"], loss_net, options.cache)
+            raise UsageError(
+                f"The model of {style.name} does not say which painting it was trained on."
+            )
+        judge = Judge(
+            options.paintings / origin["painting"], origin["style_size"], loss_net, options.cache
+        )
         quality, paintings = measure(style, photos, judge)
         rows.append(quality)
         sheet.append(paintings)
@@ -152,14 +166,15 @@ def main(argv: list[str]) -> None:
     (options.out / "quality.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
     table = markdown(rows)
     (options.out / "quality.md").write_text(table)
-    save_png(contact_sheet(sheet), options.out / "sheet.png")
+    write_picture(options.out / "sheet.png", contact_sheet(sheet), overwrite=True)
     print(table)
 
 
 def markdown(rows: list[Quality]) -> str:
     """The figures as a Markdown table."""
     lines = [
-        "| style | Pareto ratio to Gatys@100 | style loss | content loss | noise gain | photographs |",
+        "| style | Pareto ratio to Gatys@100 | style loss | content loss | noise gain "
+        "| photographs |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
@@ -171,7 +186,8 @@ def markdown(rows: list[Quality]) -> str:
 
 
 def _paint(engine: Engine, photo: NDArray[np.uint8], style: Style) -> NDArray[np.uint8]:
-    return engine.submit(photo[None], style.vector).result()[0]
+    painted: NDArray[np.uint8] = engine.submit(photo[None], style.vector).result()[0]
+    return painted
 
 
 def _tensor(picture: NDArray[np.uint8]) -> Tensor:

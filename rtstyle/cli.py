@@ -6,19 +6,16 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from rtstyle import __version__
 from rtstyle.errors import RtstyleError, UsageError
-
-if TYPE_CHECKING:
-    from rtstyle.metrics import Report
+from rtstyle.terminal import frame_bar, progress_bar
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -38,14 +35,17 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", "-y", help="Replace the output where it exists.")
 ]
 EngineName = Annotated[
-    str, typer.Option("--engine", metavar="auto|openvino|onnxruntime|torch", help="What runs the net.")
+    str,
+    typer.Option("--engine", metavar="auto|openvino|onnxruntime|torch", help="What runs the net."),
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="CPU threads of the engine; all cores by default.")
 ]
 StyleName = Annotated[
     str,
-    typer.Option("--style", "-s", metavar="NAME|MODEL.onnx", help="See [bold]rtstyle styles[/bold]."),
+    typer.Option(
+        "--style", "-s", metavar="NAME|MODEL.onnx", help="See [bold]rtstyle styles[/bold]."
+    ),
 ]
 
 
@@ -60,7 +60,9 @@ def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
+        ),
     ] = False,
 ) -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
@@ -69,11 +71,16 @@ def _common(
 @app.command()
 def render(
     source: Annotated[
-        str | None, typer.Argument(metavar="INPUT", help="Video, picture, folder, glob or frames_%05d.png.")
+        str | None,
+        typer.Argument(metavar="INPUT", help="Video, picture, folder, glob or frames_%05d.png."),
     ] = None,
     output: Annotated[str | None, typer.Argument(metavar="OUTPUT", help="What to write.")] = None,
-    input_option: Annotated[str | None, typer.Option("--input", "-i", help="Same as INPUT.")] = None,
-    output_option: Annotated[str | None, typer.Option("--output", "-o", help="Same as OUTPUT.")] = None,
+    input_option: Annotated[
+        str | None, typer.Option("--input", "-i", help="Same as INPUT.")
+    ] = None,
+    output_option: Annotated[
+        str | None, typer.Option("--output", "-o", help="Same as OUTPUT.")
+    ] = None,
     style: StyleName = "starry_night",
     strength: Annotated[
         float, typer.Option("--strength", help="0 is the picture, 1 the painting.")
@@ -82,10 +89,12 @@ def render(
         bool, typer.Option("--preserve-color", help="Keep the picture's own colours.")
     ] = False,
     scale: Annotated[
-        float | None, typer.Option("--scale", help="Paint at this share of the size: larger strokes, faster.")
+        float | None,
+        typer.Option("--scale", help="Paint at this share of the size: larger strokes, faster."),
     ] = None,
     height: Annotated[
-        int | None, typer.Option("--height", help="Paint at this height in pixels; the output keeps its size.")
+        int | None,
+        typer.Option("--height", help="Paint at this height in pixels; the output keeps its size."),
     ] = None,
     start: Annotated[
         str | None, typer.Option("--start", "-ss", help="Begin here: seconds or HH:MM:SS.")
@@ -94,14 +103,18 @@ def render(
         str | None, typer.Option("--duration", "-t", help="Paint this much: seconds or HH:MM:SS.")
     ] = None,
     rate: Annotated[
-        str | None, typer.Option("--rate", "-r", help="Frames a second where the input is pictures.")
+        str | None,
+        typer.Option("--rate", "-r", help="Frames a second where the input is pictures."),
     ] = None,
-    no_audio: Annotated[bool, typer.Option("--no-audio", "-an", help="Leave the sound out.")] = False,
+    no_audio: Annotated[
+        bool, typer.Option("--no-audio", "-an", help="Leave the sound out.")
+    ] = False,
     codec: Annotated[
         str | None, typer.Option("--codec", "-c:v", help="Video encoder; libx264 by default.")
     ] = None,
     crf: Annotated[
-        int | None, typer.Option("--crf", help="Quality: smaller is better and larger; 18 by default.")
+        int | None,
+        typer.Option("--crf", help="Quality: smaller is better and larger; 18 by default."),
     ] = None,
     preset: Annotated[
         str | None, typer.Option("--preset", help="The encoder's trade of speed for size.")
@@ -124,13 +137,13 @@ def render(
     from rtstyle.render import render as paint
 
     look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
-    with _progress("Painting", hidden=quiet or no_progress) as bar:
+    with frame_bar("Painting", hidden=quiet or no_progress) as bar:
         report = paint(
             _given("INPUT", source, input_option),
             _given("OUTPUT", output, output_option),
             style=style,
             look=look,
-            reading=ReadOptions(start=_seconds(start), duration=_seconds(duration), rate=_rate(rate)),
+            reading=ReadOptions(_seconds(start), _seconds(duration), _rate(rate)),
             writing=WriteOptions(
                 codec=codec, crf=crf, preset=preset, options=_pairs(encoder_option or []),
                 keep_audio=not no_audio, overwrite=overwrite,
@@ -161,7 +174,7 @@ def demo(
     from rtstyle.media import WriteOptions
     from rtstyle.render import render as paint
 
-    with TemporaryDirectory() as folder, _progress("Painting", hidden=quiet or no_progress) as bar:
+    with TemporaryDirectory() as folder, frame_bar("Painting", hidden=quiet or no_progress) as bar:
         clip = Path(folder) / "demo.mp4"
         make_clip(clip)
         report = paint(
@@ -188,7 +201,9 @@ def styles(
     found = find_styles()
     table = Table("style", "what it looks like", "net", box=None, pad_edge=False)
     for style in found:
-        table.add_row(f"[bold]{style.name}[/bold]", style.model.description, style.model.architecture)
+        table.add_row(
+            f"[bold]{style.name}[/bold]", style.model.description, style.model.architecture
+        )
     Console().print(table)
     if preview:
         from rtstyle.gallery import write_gallery
@@ -208,7 +223,11 @@ def engines() -> None:
     order = automatic()
     table = Table("engine", "version", "state", box=None, pad_edge=False)
     for info in available_engines():
-        place = f"works, auto tries it as number {order.index(info.name) + 1}" if info.name in order else "works"
+        place = (
+            f"works, auto tries it as number {order.index(info.name) + 1}"
+            if info.name in order
+            else "works"
+        )
         table.add_row(f"[bold]{info.name}[/bold]", info.version, info.problem or place)
     Console().print(table)
 
@@ -216,24 +235,44 @@ def engines() -> None:
 @app.command()
 def train(
     painting: Annotated[Path, typer.Argument(help="The painting to learn from.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write (.onnx).")],
-    content: Annotated[Path, typer.Option("--content", help="A folder of photographs, hundreds of them.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The model file to write (.onnx).")
+    ],
+    content: Annotated[
+        Path, typer.Option("--content", help="A folder of photographs, hundreds of them.")
+    ],
     loss_net: Annotated[
         Path,
-        typer.Option("--loss-net", help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."),
+        typer.Option(
+            "--loss-net", help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."
+        ),
     ],
-    name: Annotated[str | None, typer.Option("--name", help="The style's name; the file's by default.")] = None,
-    description: Annotated[str, typer.Option("--description", help="One sentence for the list of styles.")] = "",
-    licence: Annotated[str, typer.Option("--licence", help="Terms of the model file.")] = "",
-    net: Annotated[str, typer.Option("--net", metavar="fast|johnson", help="Architecture.")] = "fast",
-    net_option: Annotated[
-        list[str] | None, typer.Option("--net-option", metavar="KEY=NUMBER", help="Such as width=16.")
+    name: Annotated[
+        str | None, typer.Option("--name", help="The style's name; the file's by default.")
     ] = None,
-    updates: Annotated[int, typer.Option("--updates", min=1, help="Steps of the optimiser.")] = 8000,
+    description: Annotated[
+        str, typer.Option("--description", help="One sentence for the list of styles.")
+    ] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Terms of the model file.")] = "",
+    net: Annotated[
+        str, typer.Option("--net", metavar="fast|johnson", help="Architecture.")
+    ] = "fast",
+    net_option: Annotated[
+        list[str] | None,
+        typer.Option("--net-option", metavar="KEY=NUMBER", help="Such as width=16."),
+    ] = None,
+    updates: Annotated[
+        int, typer.Option("--updates", min=1, help="Steps of the optimiser.")
+    ] = 8000,
     batch: Annotated[int, typer.Option("--batch", min=1)] = 4,
-    crop: Annotated[int, typer.Option("--crop", min=64, help="Pixels a side; a multiple of 32.")] = 160,
+    crop: Annotated[
+        int, typer.Option("--crop", min=64, help="Pixels a side; a multiple of 32.")
+    ] = 160,
     style_size: Annotated[
-        int, typer.Option("--style-size", min=64, help="Shorter side of the painting: decides the strokes' size.")
+        int,
+        typer.Option(
+            "--style-size", min=64, help="Shorter side of the painting: decides the strokes' size."
+        ),
     ] = 384,
     style_weight: Annotated[float, typer.Option("--style-weight", min=0)] = 0.7,
     content_weight: Annotated[float, typer.Option("--content-weight", min=0)] = 1.0,
@@ -249,9 +288,12 @@ def train(
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
     threads: Threads = None,
     work: Annotated[
-        Path | None, typer.Option("--work", help="Folder for checkpoint, losses.csv and preview.png.")
+        Path | None,
+        typer.Option("--work", help="Folder for checkpoint, losses.csv and preview.png."),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Ignore an earlier checkpoint.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Ignore an earlier checkpoint.")
+    ] = False,
     overwrite: Overwrite = False,
     no_progress: NoProgress = False,
     quiet: Quiet = False,
@@ -267,7 +309,7 @@ def train(
         from rtstyle.train.loop import Recipe, Trainer
     except ImportError as error:
         raise RtstyleError(
-            f"Training needs packages that are not installed ({error.name}): pip install 'rtstyle[train]'."
+            f"Training needs {error.name}, which is not installed: pip install 'rtstyle[train]'."
         ) from error
     recipe = Recipe(
         architecture=net, options={k: int(v) for k, v in _pairs(net_option or []).items()},
@@ -280,19 +322,25 @@ def train(
         folder=work or output.with_suffix(".train"), name=name or output.stem,
         description=description, licence=licence, init=init, device=device, threads=threads,
     )  # fmt: skip
-    with _bar("Training", hidden=quiet or no_progress, unit="updates/s") as update:
+    with progress_bar("Training", hidden=quiet or no_progress, unit="updates/s") as update:
 
         def started(trainer: Trainer) -> None:
             if not quiet:
                 resumed = f", going on at update {trainer.done}" if trainer.done else ""
-                typer.echo(f"{len(trainer.photos)} photographs on {trainer.device}{resumed}.", err=True)
+                typer.echo(
+                    f"{len(trainer.photos)} photographs on {trainer.device}{resumed}.", err=True
+                )
 
         def stepped(done: int, losses: dict[str, float]) -> None:
-            update(done, recipe.updates, f"style {losses['style']:.3f} content {losses['content']:.3f}")
+            update(
+                done, recipe.updates, f"style {losses['style']:.3f} content {losses['content']:.3f}"
+            )
 
         spec = run_job(job, recipe, restart=restart, on_start=started, on_step=stepped)
     if not quiet:
-        typer.echo(f"The style {spec.styles[0]} is {output}; try: rtstyle render VIDEO OUT.mp4 -s {output}")
+        typer.echo(
+            f"The style {spec.styles[0]} is {output}; try: rtstyle render VIDEO OUT.mp4 -s {output}"
+        )
 
 
 def main() -> None:
@@ -371,38 +419,6 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 def _note(quiet: bool) -> Callable[[str], None]:
     return lambda sentence: None if quiet else typer.echo(f"note: {sentence}", err=True)
-
-
-@contextmanager
-def _bar(title: str, *, hidden: bool, unit: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """A progress bar on stderr, fed with what is done, what is to do (if known) and a remark."""
-    if hidden or not sys.stderr.isatty():
-        yield lambda done, total, remark: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns: list[Any] = [
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("ETA"),
-        TimeRemainingColumn(), TextColumn("{task.fields[remark]}"),
-    ]  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None, speed="", remark="")
-
-        def update(done: int, total: int | None, remark: str) -> None:
-            rate = progress.tasks[0].speed or 0.0
-            progress.update(
-                task, completed=done, total=total, speed=f"{rate:.1f} {unit}", remark=remark
-            )
-
-        yield update
-
-
-@contextmanager
-def _progress(title: str, *, hidden: bool) -> Iterator[Callable[[Report, int | None], None]]:
-    with _bar(title, hidden=hidden, unit="fps") as update:
-        yield lambda report, total: update(report.frames_out, total, "")
 
 
 if __name__ == "__main__":

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
-from typing import cast
 
 import av
 import cv2
 import numpy as np
-from av.audio.stream import AudioStream
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from rtstyle.frame import Image
+from rtstyle.media.picture import read_picture
 
 WIDTH, HEIGHT, FPS = 640, 360, 24
 SECONDS_EACH, FADE = 2.5, 0.5  # of every photograph, and of the cross-fade into the next
@@ -26,22 +24,18 @@ CHORDS_HZ = ((220.0, 277.18, 329.63), (196.0, 246.94, 293.66), (174.61, 220.0, 2
 
 def sample_photos() -> list[Image]:
     """The photographs that come with rtstyle, each (H, W, 3) RGB."""
-    photos = []
-    for item in sorted((resources.files("rtstyle") / "samples").iterdir(), key=lambda i: i.name):
-        if item.name.endswith(".jpg"):
-            bgr = cv2.imdecode(np.frombuffer(item.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-            photos.append(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
-    return photos
+    folder = Path(str(resources.files("rtstyle") / "samples"))
+    return [read_picture(path)[0] for path in sorted(folder.glob("*.jpg"))]
 
 
 def make_clip(path: Path) -> None:
-    """Write the demo clip: 640×360, 24 fps, about seven seconds, with a quiet chord a photograph."""
+    """Write the demo clip: 640×360, 24 fps, seven seconds, with a quiet chord a photograph."""
     photos = sample_photos()
     with av.open(str(path), "w") as container:
-        video = cast(VideoStream, container.add_stream("libx264", rate=FPS))
+        video = container.add_stream("libx264", rate=FPS)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         video.options = {"crf": "16", "preset": "veryfast"}
-        audio = cast(AudioStream, container.add_stream("aac", rate=SAMPLE_RATE, layout="mono"))
+        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         n_frames = 0
         for n_frames, image in enumerate(_pictures(photos), start=1):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
@@ -80,7 +74,7 @@ def _zoomed(photo: Image, focus: tuple[float, float], progress: float) -> Image:
     seen_height = seen_width * HEIGHT / WIDTH
     left = np.clip(focus[0] * width - seen_width / 2, 0, width - seen_width)
     top = np.clip(focus[1] * height - seen_height / 2, 0, height - seen_height)
-    # One affine resampling with fractional corners: cutting whole pixels would make the zoom tremble.
+    # One resampling with fractional corners: cutting whole pixels would make the zoom tremble.
     factor = WIDTH / seen_width
     matrix = np.array([[factor, 0, -factor * left], [0, factor, -factor * top]])
     image = cv2.warpAffine(
@@ -95,4 +89,5 @@ def _chords(count: int, seconds: float) -> NDArray[np.float32]:
     which = np.minimum(place.astype(int), count - 1)
     swell = np.sin(np.pi * (place - which)) ** 0.5  # silent where chords change: no click
     chords = np.array(CHORDS_HZ)[which % len(CHORDS_HZ)]  # (samples, 3)
-    return (0.06 * swell * np.sin(2 * np.pi * chords * t[:, None]).sum(1)).astype(np.float32)
+    sound = 0.06 * swell * np.sin(2 * np.pi * chords * t[:, None]).sum(1)
+    return np.asarray(sound, np.float32)

@@ -1,4 +1,4 @@
-"""What flows through the pipeline: pictures, pictures with a time, and what a stream says of itself."""
+"""What flows through the pipeline: pictures, frames with their times, and facts of a stream."""
 
 from __future__ import annotations
 

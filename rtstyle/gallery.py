@@ -9,9 +9,11 @@ import numpy as np
 
 from rtstyle.demo import sample_photos
 from rtstyle.engines import open_engine
-from rtstyle.errors import OutputError, OutputExistsError, UsageError
+from rtstyle.errors import UsageError
 from rtstyle.frame import Image
 from rtstyle.image import Look, finish, prepare
+from rtstyle.media.partial import check_output
+from rtstyle.media.picture import write_picture
 from rtstyle.style import Style
 
 HEIGHT, WIDTH, LABEL_HEIGHT = 240, 320, 34  # of a picture and of the line above each row, in pixels
@@ -25,8 +27,7 @@ def write_gallery(styles: list[Style], path: Path, *, overwrite: bool = False) -
     """
     if path.suffix.lower() != ".png":
         raise UsageError(f"The preview must be a .png file, not {path.name!r}.")
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists already; choose another name or pass --overwrite.")
+    check_output(path, overwrite=overwrite)
     photos = [_cropped(photo) for photo in sample_photos()]
     rows = [_row("the photographs", photos)]
     for style in styles:
@@ -41,14 +42,7 @@ def write_gallery(styles: list[Style], path: Path, *, overwrite: bool = False) -
                 for photo in photos
             ]  # fmt: skip
         rows.append(_row(style.name, painted))
-    sheet = cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"The preview {path} cannot be written: {error.strerror}.") from error
+    write_picture(path, np.concatenate(rows), overwrite=overwrite)
 
 
 def _cropped(photo: Image) -> Image:
@@ -63,6 +57,13 @@ def _cropped(photo: Image) -> Image:
 def _row(title: str, pictures: list[Image]) -> Image:
     label = np.full((LABEL_HEIGHT, WIDTH * len(pictures), 3), 255, np.uint8)
     cv2.putText(
-        label, title, (8, LABEL_HEIGHT - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (40, 40, 40), 1, cv2.LINE_AA
+        label,
+        title,
+        (8, LABEL_HEIGHT - 10),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.7,
+        (40, 40, 40),
+        1,
+        cv2.LINE_AA,
     )
     return np.concatenate([label, np.concatenate(pictures, axis=1)])

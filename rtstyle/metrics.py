@@ -35,7 +35,7 @@ class Latencies:
         self.record((perf_counter() - start) * 1e3)
 
     def quantile_ms(self, q: float) -> float:
-        """The duration that a share `q` (0..1) of all stayed below, within 3%; 0 when none was recorded."""
+        """What a share `q` (0..1) of all durations stayed below, within 3%; 0 without any."""
         if not self.count:
             return 0.0
         reached = np.cumsum(self._bins) >= max(1.0, q * self.count)

@@ -63,7 +63,7 @@ class Pipeline:
         self.report = Report()
 
     def stop(self) -> None:
-        """End cleanly after the frames that are already read. Safe from any thread and any signal handler."""
+        """End cleanly after the frames already read. Safe from any thread or signal handler."""
         self._stop.set()
 
     def run(self, on_frame: Callable[[Report], None] = lambda report: None) -> Report:

@@ -44,7 +44,9 @@ def test_help_imports_nothing_heavy() -> None:
         assert command in done.stdout
 
 
-def test_render_ends_in_one_line_and_a_video(clip: Path, tmp_path: Path, tiny_model: ModelSpec) -> None:
+def test_render_ends_in_one_line_and_a_video(
+    clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
     out = tmp_path / "out.mp4"
     done = run("render", "-i", clip, "-o", out, "-s", tiny_model.path, "--engine", "onnxruntime")
     assert done.returncode == 0, done.stderr
@@ -56,12 +58,14 @@ def test_render_ends_in_one_line_and_a_video(clip: Path, tmp_path: Path, tiny_mo
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_every_option_of_ffmpeg_s_users_is_taken(clip: Path, tmp_path: Path, tiny_model: ModelSpec) -> None:
+def test_every_option_of_ffmpeg_s_users_is_taken(
+    clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
     out = tmp_path / "out.mkv"
     done = run(
-        "render", clip, out, "-s", tiny_model.path, "-ss", "0:00:00.1", "-t", "0.2", "-c:v", "libx264",
-        "--crf", "30", "--preset", "ultrafast", "-e", "tune=zerolatency", "-an", "--strength", "0.5",
-        "--preserve-color", "--height", "32", "--threads", "1", "-q",
+        "render", clip, out, "-s", tiny_model.path, "-ss", "0:00:00.1", "-t", "0.2",
+        "-c:v", "libx264", "--crf", "30", "--preset", "ultrafast", "-e", "tune=zerolatency", "-an",
+        "--strength", "0.5", "--preserve-color", "--height", "32", "--threads", "1", "-q",
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert out.exists()
@@ -81,7 +85,11 @@ WRONG = {
     "cut off": (("render", "{tmp}/cut.mp4", "{tmp}/out.mp4"), 1, "cut.mp4"),
     "no folder to write to": (("render", "{clip}", "{tmp}/no/out.mp4"), 1, "no"),
     "unknown style": (("render", "{clip}", "{tmp}/out.mp4", "-s", "stary_nigt"), 2, "starry_night"),
-    "model that is none": (("render", "{clip}", "{tmp}/out.mp4", "-s", "{tmp}/text.onnx"), 1, "text.onnx"),
+    "model that is none": (
+        ("render", "{clip}", "{tmp}/out.mp4", "-s", "{tmp}/text.onnx"),
+        1,
+        "text.onnx",
+    ),
     "unknown engine": (("render", "{clip}", "{tmp}/out.mp4", "--engine", "abacus"), 2, "abacus"),
     "strength": (("render", "{clip}", "{tmp}/out.mp4", "--strength", "2"), 2, "between 0 and 1"),
     "time": (("render", "{clip}", "{tmp}/out.mp4", "--start", "noon"), 2, "HH:MM:SS"),
@@ -91,7 +99,16 @@ WRONG = {
     "unknown option": (("render", "--sytle", "x"), 2, "--sytle"),
     "16k": (("render", "{tmp}/huge.png", "{tmp}/out.png"), 1, "--height"),
     "no painting": (
-        ("train", "{tmp}/no.jpg", "-o", "{tmp}/m.onnx", "--content", "{tmp}/empty", "--loss-net", "{tmp}/x"),
+        (
+            "train",
+            "{tmp}/no.jpg",
+            "-o",
+            "{tmp}/m.onnx",
+            "--content",
+            "{tmp}/empty",
+            "--loss-net",
+            "{tmp}/x",
+        ),
         1,
         "no.jpg",
     ),
@@ -131,7 +148,7 @@ def test_an_interrupt_leaves_a_playable_part(tmp_path: Path, tiny_model: ModelSp
     long = make_clip(tmp_path / "long.mp4", Clip(times=range(0, 5000 * 512, 512)))
     out = tmp_path / "out.mp4"
     process = subprocess.Popen(
-        [sys.executable, "-m", "rtstyle.cli", "render", str(long), str(out), "-s", str(tiny_model.path)],
+        [sys.executable, "-m", "rtstyle.cli", "render", long, out, "-s", tiny_model.path],
         stderr=subprocess.PIPE, text=True,
         # a shell's background jobs, which a CI may run us as, ignore SIGINT and pass that on
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),

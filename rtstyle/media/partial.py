@@ -56,7 +56,7 @@ def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) ->
         raise UsageError(f"The output {path} is the input itself; choose another name.")
     if not overwrite:
         raise OutputExistsError(
-            f"{path} exists already; choose another name or ask for overwriting."
+            f"{path} exists already; choose another name, or pass --overwrite."
         )
 
 

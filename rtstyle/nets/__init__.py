@@ -28,5 +28,7 @@ def build_net(architecture: str, **options: Any) -> nn.Module:
             f"There is no architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}."
         ) from None
     except TypeError as error:
-        raise ModelError(f"The architecture {architecture} does not take these options: {error}.") from None
+        raise ModelError(
+            f"The architecture {architecture} does not take these options: {error}."
+        ) from None
     return net

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rtstyle.nets.layers import Conv, ConvNorm, Residual, smooth_upsample, upsample
+from rtstyle.nets.layers import Conv, ConvNorm, Residual, smooth_upsample
 
 
 class Fast(nn.Module):
@@ -24,9 +24,7 @@ class Fast(nn.Module):
 
     stride = 8
 
-    def __init__(
-        self, *, width: int = 32, deep: int = 96, blocks: int = 5, tail: int = 24
-    ) -> None:
+    def __init__(self, *, width: int = 32, deep: int = 96, blocks: int = 5, tail: int = 24) -> None:
         super().__init__()
         self.options = {"width": width, "deep": deep, "blocks": blocks, "tail": tail}
         self.stem = ConvNorm(3 * 4 * 4, width)
@@ -41,7 +39,7 @@ class Fast(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         fine = self.stem(F.pixel_unshuffle(x, 4))  # (N, width, H/4, W/4)
         coarse = self.body(self.down(fine))  # (N, deep, H/8, W/8)
-        x = self.refine(self.merge(torch.cat([fine, upsample(coarse)], 1)))
+        x = self.refine(self.merge(torch.cat([fine, smooth_upsample(coarse)], 1)))
         x = self.up(smooth_upsample(x))  # (N, tail, H/2, W/2)
         out: Tensor = self.out(smooth_upsample(x))  # (N, 3, H, W)
         return out

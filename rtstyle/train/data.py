@@ -11,27 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtstyle.errors import InputNotFoundError, MediaError, TrainingError
+from rtstyle.frame import Image
+from rtstyle.media.kinds import PICTURE_SUFFIXES
+from rtstyle.media.picture import read_picture
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 SHORT_SIDE = 352  # pixels kept of every photograph
 MAX_LONG_SIDE = 3 * SHORT_SIDE  # a panorama would otherwise fill the cache
-
-Image = NDArray[np.uint8]  # (H, W, 3) RGB
-
-
-def read_image(path: Path) -> Image:
-    """Read a picture of any kind OpenCV decodes as (H, W, 3) uint8 RGB; alpha is dropped.
-
-    Raises `InputNotFoundError` or `MediaError`.
-    """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise InputNotFoundError(f"{path} cannot be read: {error.strerror}.") from error
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if bgr is None:
-        raise MediaError(f"{path} is no picture that can be decoded; JPEG, PNG or WebP is expected.")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def resize_short_side(image: Image, size: int, *, enlarge: bool = False) -> Image:
@@ -46,7 +31,7 @@ def resize_short_side(image: Image, size: int, *, enlarge: bool = False) -> Imag
 
 @dataclass(frozen=True)
 class Photos:
-    """Decoded photographs in one flat buffer. `skipped` names the files that no picture came from."""
+    """Decoded photographs in one flat buffer; `skipped` names the files that gave none."""
 
     pixels: NDArray[np.uint8]  # (total,)
     offsets: NDArray[np.int64]  # (n,)
@@ -63,15 +48,17 @@ class Photos:
 
 
 def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
-    """Decode every photograph below `folder`, or take them from `cache` when the folder is unchanged.
+    """Decode every photograph below `folder`, or take them from `cache` if nothing changed.
 
     Broken files are skipped and listed. Raises `TrainingError` when no photograph is left.
     """
     files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file()
+        p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
     )
     if not files:
-        raise TrainingError(f"No photographs in {folder}: a folder with JPEG or PNG files is expected.")
+        raise TrainingError(
+            f"No photographs in {folder}: a folder with JPEG or PNG files is expected."
+        )
     listing = "".join(f"{p.relative_to(folder)}\0{p.stat().st_size}\0" for p in files)
     key = hashlib.sha256(f"{SHORT_SIDE}\0{listing}".encode()).hexdigest()[:16]
     cached = cache / f"photos-{key}.npz" if cache else None
@@ -82,7 +69,7 @@ def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
     images, skipped = [], []
     for path in files:
         try:
-            image = resize_short_side(read_image(path), SHORT_SIDE)
+            image = resize_short_side(read_picture(path)[0], SHORT_SIDE)
         except (MediaError, InputNotFoundError):
             skipped.append(str(path.relative_to(folder)))
             continue
@@ -92,7 +79,8 @@ def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
         images.append(image[:MAX_LONG_SIDE, :MAX_LONG_SIDE])
     if not images:
         raise TrainingError(
-            f"None of the {len(files)} files in {folder} is a photograph of at least 64 pixels a side."
+            f"None of the {len(files)} files in {folder} is a photograph "
+            f"of 64 pixels or more a side."
         )
     sizes = np.array([image.size for image in images], np.int64)
     photos = Photos(

@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from rtstyle.errors import TrainingError, UsageError
+from rtstyle.frame import Image
+from rtstyle.media.picture import read_picture, write_picture
 from rtstyle.model import ModelSpec
-from rtstyle.train.data import Photos, load_photos, read_image, resize_short_side
+from rtstyle.train.data import Photos, load_photos, resize_short_side
 from rtstyle.train.loop import Recipe, Trainer, load_checkpoint_net, train
 from rtstyle.train.onnx_export import Card, write_model
 from rtstyle.train.perceptual import load_perceptual_net
-from rtstyle.train.preview import contact_sheet, save_png, square, stylize
+from rtstyle.train.preview import contact_sheet, square, stylize
 
 N_PREVIEW = 6
 MIN_PAINTING = 64  # pixels; anything smaller has no strokes to learn
@@ -63,11 +65,11 @@ def run_job(
         raise UsageError(f"The model's file must end in .onnx, not {job.output.name!r}.")
     if job.threads:
         torch.set_num_threads(job.threads)
-    painting = read_image(job.painting)
+    painting, _ = read_picture(job.painting)
     if min(painting.shape[:2]) < MIN_PAINTING:
         raise TrainingError(
-            f"{job.painting} is {painting.shape[1]}×{painting.shape[0]} pixels; a painting needs at "
-            f"least {MIN_PAINTING} on its shorter side."
+            f"{job.painting} is {painting.shape[1]}×{painting.shape[0]} pixels; a painting needs "
+            f"at least {MIN_PAINTING} on its shorter side."
         )
     painting = resize_short_side(painting, recipe.style_size)
     loss_net = load_perceptual_net(job.loss_net)
@@ -87,7 +89,7 @@ def run_job(
     on_start(trainer)
 
     def preview(trainer: Trainer) -> None:
-        save_png(_sheet(trainer.ema, photos), job.folder / "preview.png")
+        write_picture(job.folder / "preview.png", _sheet(trainer.ema, photos), overwrite=True)
 
     recent: list[dict[str, float]] = []
 
@@ -126,7 +128,7 @@ def _device(name: str) -> str:
     return name
 
 
-def _sheet(net: nn.Module, photos: Photos) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _sheet(net: nn.Module, photos: Photos) -> Image:
     chosen = np.linspace(0, len(photos) - 1, min(N_PREVIEW, len(photos))).astype(int)
     originals = np.stack([square(photos[int(i)]) for i in chosen])
     return contact_sheet([originals, stylize(net, originals)])

@@ -79,9 +79,16 @@ def to_float(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 def _has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name yet
     return bool(supported and supported())
+
+
+def _channels_last(module: nn.Module) -> None:
+    """Lay the convolutions' weights out as pictures come: convolutions run faster that way."""
+    for weight in module.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
 class Trainer:
@@ -104,7 +111,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.photos = recipe, photos
         self.device = torch.device(device)
-        self.loss_net = loss_net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.loss_net = loss_net.to(self.device)
         self.half = _has_fast_bf16(self.device)
         net = build_net(recipe.architecture, **recipe.options)
         if init is not None:
@@ -115,8 +122,10 @@ class Trainer:
                     "The model to start from has another shape than the recipe asks for: "
                     f"{recipe.architecture} with {recipe.options or 'its defaults'} is expected."
                 ) from None
-        self.net = net.to(self.device, memory_format=torch.channels_last)
+        self.net = net.to(self.device)
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
+        for module in (self.loss_net, self.net, self.ema):
+            _channels_last(module)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.lr)
         self.rng = np.random.default_rng(recipe.seed)
         self.done = 0  # updates made so far
@@ -126,7 +135,7 @@ class Trainer:
     def step(self) -> dict[str, float]:
         """One update; returns the value of each loss term, unweighted.
 
-        Raises `TrainingError` when a term is no number; the weights are then still the last good ones.
+        Raises `TrainingError` when a term is no number; the weights then stay the last good ones.
         """
         r = self.recipe
         crops = random_crops(self.photos, size=r.crop_at(self.done), batch=r.batch, rng=self.rng)
@@ -151,11 +160,11 @@ class Trainer:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"The {name} loss is {value} at update {self.done + 1}; training stopped with the "
-                    "last good checkpoint kept. Try a lower --lr or another --seed."
+                    f"The {name} loss is {value} at update {self.done + 1}; training stopped with "
+                    "the last good checkpoint kept. Try a lower --lr or another --seed."
                 )
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), r.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = r.lr_at(self.done)
@@ -255,7 +264,7 @@ def write_checkpoint(
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         raise TrainingError(
-            f"The checkpoint {path} cannot be written ({error}); the previous one, if any, is untouched."
+            f"The checkpoint {path} cannot be written ({error}); an earlier one is untouched."
         ) from error
 
 
@@ -288,7 +297,7 @@ def train(
     on_step: Callable[[int, dict[str, float]], None] = lambda done, losses: None,
     on_save: Callable[[Trainer], None] = lambda trainer: None,
 ) -> None:
-    """Run `trainer` to its last update, keeping `checkpoint.safetensors` and `losses.csv` in `folder`.
+    """Run `trainer` to its end, keeping `checkpoint.safetensors` and `losses.csv` in `folder`.
 
     `on_step` gets the number of updates done and their losses; `on_save` follows every checkpoint.
     Ctrl-C saves before it is passed on.
@@ -322,7 +331,7 @@ def train(
 
 
 def _rows_before(path: Path, done: int) -> list[dict[str, str]]:
-    """Rows of an earlier log up to update `done`, so that a resumed run's log has no gap or overlap."""
+    """Rows of an earlier log up to update `done`: a resumed run leaves no gap or overlap."""
     if not done or not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What a style net is trained to minimise, each term relative so that one weight suits all paintings."""
+"""What a style net is trained to minimise, each term relative: one weight suits all paintings."""
 
 from __future__ import annotations
 

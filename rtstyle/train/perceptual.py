@@ -8,6 +8,7 @@ VGG-16 and VGG-19.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file
@@ -23,7 +24,8 @@ _CONVS = {16: (2, 2, 3, 3, 1), 19: (2, 2, 4, 4, 1)}  # up to relu5_1, the deepes
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WHERE = (
     "Pass the compressed VGG-19 (vgg19_16x.safetensors, from the MIT-licensed "
-    "Collaborative-Distillation project) or torchvision's vgg16 / vgg19 weights with --loss-net FILE."
+    "Collaborative-Distillation project) or torchvision's vgg16 / vgg19 weights with "
+    "--loss-net FILE."
 )
 
 
@@ -53,7 +55,7 @@ class PerceptualNet(nn.Module):
         for k, stage in enumerate(self.stages):
             if k:
                 x = F.max_pool2d(x, 2)
-            for i, conv in enumerate(stage):  # type: ignore[arg-type]  # a ModuleList iterates
+            for i, conv in enumerate(stage):  # type: ignore[var-annotated, arg-type]
                 x = F.relu(conv(x))
                 if i == 0:
                     features[f"relu{k + 1}_1"] = x if self.maps is None else self.maps[k](x)
@@ -96,14 +98,16 @@ def _read(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format's reader has its own tree of errors
-        raise TrainingError(f"{path} cannot be read as a weights file ({error}). {_WHERE}") from error
+        raise TrainingError(
+            f"{path} cannot be read as a weights file ({error}). {_WHERE}"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise TrainingError(f"{path} holds no plain dictionary of tensors. {_WHERE}")
     return state
 
 
 def _conv(
-    weights: dict[str, Tensor], name: str, path: Path, *, padding_mode: str
+    weights: dict[str, Tensor], name: str, path: Path, *, padding_mode: Literal["zeros", "reflect"]
 ) -> nn.Conv2d:
     try:
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rtstyle.train.data import Image, resize_short_side
+from rtstyle.frame import Image
+from rtstyle.train.data import resize_short_side
 
 SIDE = 256  # pixels of each picture
 
@@ -34,11 +32,3 @@ def stylize(net: nn.Module, photos: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def contact_sheet(rows: list[NDArray[np.uint8]]) -> Image:
     """Rows of equally sized pictures, each (N, H, W, 3), as one picture (rows · H, N · W, 3)."""
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
-
-
-def save_png(image: Image, path: Path) -> None:
-    """Write (H, W, 3) RGB as PNG, at once or not at all."""
-    encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(encoded.tobytes())
-    part.replace(path)

@@ -15,7 +15,7 @@ _NOISE, _GAIN = 0.02, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """A random smooth motion, a brightness gain and sensor noise, the same for a whole batch's shape."""
+    """A random smooth motion, a brightness gain and sensor noise for every picture of a batch."""
 
     grid: Tensor  # (N, H, W, 2) where each output pixel comes from, in [-1, 1]
     inside: Tensor  # (N, 1, H, W) 1 where it comes from within the picture

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from rtstyle.errors import MediaError, TrainingError
+from rtstyle.media.picture import read_picture
 from rtstyle.model import read_model
-from rtstyle.train.data import load_photos, random_crops, read_image
+from rtstyle.train.data import load_photos, random_crops
 from rtstyle.train.job import Job, run_job
 from rtstyle.train.loop import Recipe, Trainer, load_checkpoint_net, train
 from rtstyle.train.perceptual import load_perceptual_net
@@ -27,7 +28,7 @@ def _trainer(folder: Path, recipe: Recipe = TINY) -> Trainer:
     return Trainer(
         recipe,
         photos=load_photos(make_photos(folder / "photos")),
-        painting=read_image(make_painting(folder / "painting.png")),
+        painting=read_picture(make_painting(folder / "painting.png"))[0],
         loss_net=load_perceptual_net(make_loss_net(folder / "vgg.safetensors")),
     )
 
@@ -44,13 +45,15 @@ def _job(folder: Path) -> Job:
 def test_a_training_lowers_its_loss_and_ends_in_a_model_file(tmp_path: Path) -> None:
     losses: list[float] = []
     recipe = replace(TINY, updates=40)
-    spec = run_job(_job(tmp_path), recipe, on_step=lambda done, terms: losses.append(terms["style"]))
+    spec = run_job(
+        _job(tmp_path), recipe, on_step=lambda done, terms: losses.append(terms["style"])
+    )
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
     assert read_model(tmp_path / "mine.onnx") == spec
     assert spec.styles == ("stripes",)
     assert spec.provenance["updates"] == 40
     work = tmp_path / "work"
-    assert read_image(work / "preview.png").shape == (2 * 256, 3 * 256, 3)
+    assert read_picture(work / "preview.png")[0].shape == (2 * 256, 3 * 256, 3)
     with (work / "losses.csv").open(newline="") as file:
         assert [int(row["update"]) for row in csv.DictReader(file)] == list(range(1, 41))
 
@@ -145,7 +148,9 @@ def test_crops_have_the_size_asked_for_whatever_the_photograph(tmp_path: Path) -
         photos = load_photos(make_photos(tmp_path / f"photos{side}", side=side))
         crops = random_crops(photos, size=160, batch=20, rng=np.random.default_rng(0))
         assert crops.shape == (20, 160, 160, 3)
-    assert len({crop.tobytes() for crop in crops}) == 20  # there is room to choose in the large ones
+    assert (
+        len({crop.tobytes() for crop in crops}) == 20
+    )  # there is room to choose in the large ones
 
 
 def test_material_that_is_missing_or_broken_is_told_in_a_sentence(tmp_path: Path) -> None:
@@ -155,7 +160,7 @@ def test_material_that_is_missing_or_broken_is_told_in_a_sentence(tmp_path: Path
     make_painting(tmp_path / "tiny.png", side=16)
     for changed, error, sentence in (
         (replace(job, content=tmp_path / "empty"), TrainingError, "No photographs"),
-        (replace(job, painting=tmp_path / "text.jpg"), MediaError, "no picture"),
+        (replace(job, painting=tmp_path / "text.jpg"), MediaError, "picture"),
         (replace(job, painting=tmp_path / "tiny.png"), TrainingError, "at least 64"),
     ):
         with pytest.raises(error, match=sentence):

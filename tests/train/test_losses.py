@@ -30,7 +30,9 @@ def test_losses_are_zero_on_the_target_and_relative_elsewhere() -> None:
     assert content_loss(x, x).abs().max() == 0
     # nothing painted at all costs exactly 1 a layer
     nothing = torch.zeros_like(x)
-    torch.testing.assert_close(style_loss({"a": nothing, "b": nothing}, style), torch.tensor([2.0, 2.0]))
+    torch.testing.assert_close(
+        style_loss({"a": nothing, "b": nothing}, style), torch.tensor([2.0, 2.0])
+    )
     torch.testing.assert_close(content_loss(nothing, x), torch.ones(2))
 
 
