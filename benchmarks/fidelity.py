@@ -14,9 +14,10 @@ from av.stream import Disposition, Stream
 
 from rtstyle.errors import RtstyleError
 from rtstyle.media.container import open_container
-from rtstyle.media.file_sink import FileSink
 from rtstyle.media.file_source import FileSource
 from rtstyle.media.options import WriteOptions
+from rtstyle.render import render
+from rtstyle.style import find_styles
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +93,19 @@ def compare(original: Path, output: Path) -> Fidelity:
     return Fidelity(len(times_in), len(times_out), differ, kept, tuple(changed), tuple(missing))
 
 
-def copy_unpainted(original: Path, output: Path) -> list[str]:
-    """Send a video through source and sink without painting; the notes that both left."""
+def render_unpainted(original: Path, output: Path) -> list[str]:
+    """Send a video through the whole pipeline with the identity engine; the notes that it left."""
     preset = {".webm": "8", ".avi": None, ".gif": None}.get(output.suffix, "ultrafast")
-    options = WriteOptions(preset=preset, overwrite=True)
-    with (
-        FileSource(original) as source,
-        FileSink(output, source.info, origin=source.origin, options=options) as sink,
-    ):
-        for frame in source.frames():
-            sink.write(frame)
-        sink.finish()
-        return source.notes + sink.notes
+    notes: list[str] = []
+    render(
+        original, output, style=find_styles()[0], engine="identity",
+        writing=WriteOptions(preset=preset, overwrite=True), on_note=notes.append,
+    )  # fmt: skip
+    return notes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`fidelity DIR [SUFFIX]`: copy every video of a folder unpainted; 1 if any differs."""
+    """`fidelity DIR [SUFFIX]`: render every video of a folder unpainted; 1 if any differs."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not 1 <= len(arguments) <= 2:
         print("usage: fidelity DIR [SUFFIX]", file=sys.stderr)
@@ -127,7 +125,7 @@ def _measure(folder: Path, suffix: str | None) -> Iterator[tuple[Path, Fidelity 
         for original in sorted(p for p in folder.iterdir() if p.is_file()):
             output = Path(scratch) / f"out{suffix or original.suffix}"
             try:
-                notes = copy_unpainted(original, output)
+                notes = render_unpainted(original, output)
                 yield original, replace(compare(original, output), notes=tuple(notes))
             except RtstyleError as error:
                 yield original, error

@@ -48,8 +48,9 @@ def render(
         try:
             report = pipeline.run(lambda report: on_frame(report, total))
         except (MediaError, KeyboardInterrupt):
-            if pipeline.report.frames_out:
+            if n_painted := pipeline.report.frames_out:
                 sink.finish(complete=False)
+                on_note(f"{output} holds the {n_painted} frames that were painted until then")
             raise
         else:
             sink.finish()

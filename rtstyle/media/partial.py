@@ -55,9 +55,7 @@ def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) ->
     if any(_is_same(path, other) for other in inputs):
         raise UsageError(f"The output {path} is the input itself; choose another name.")
     if not overwrite:
-        raise OutputExistsError(
-            f"{path} exists already; choose another name, or pass --overwrite."
-        )
+        raise OutputExistsError(f"{path} exists already; choose another name, or pass --overwrite.")
 
 
 def _is_same(path: Path, other: Path) -> bool:
