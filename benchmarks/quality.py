@@ -152,12 +152,15 @@ def main(argv: list[str]) -> None:
     rows, sheet = [], [np.stack(photos)]
     for style in styles:
         origin = style.model.provenance
-        if "painting" not in origin or "style_size" not in origin:
+        if "painting" not in origin or "recipe" not in origin:
             raise UsageError(
                 f"The model of {style.name} does not say which painting it was trained on."
             )
         judge = Judge(
-            options.paintings / origin["painting"], origin["style_size"], loss_net, options.cache
+            options.paintings / origin["painting"],
+            origin["recipe"]["style_size"],
+            loss_net,
+            options.cache,
         )
         quality, paintings = measure(style, photos, judge)
         rows.append(quality)

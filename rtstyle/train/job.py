@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -106,10 +106,7 @@ def run_job(
         provenance={
             "painting": job.painting.name,
             "updates": trainer.done,
-            "batch": recipe.batch,
-            "style_size": recipe.style_size,
-            "style_weight": recipe.style_weight,
-            "stability_weight": recipe.stability_weight,
+            "recipe": asdict(recipe),
             "photographs": len(photos),
             "losses": {
                 name: round(float(np.mean([losses[name] for losses in recent])), 4)
