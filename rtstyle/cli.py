@@ -274,12 +274,12 @@ def train(
             "--style-size", min=64, help="Shorter side of the painting: decides the strokes' size."
         ),
     ] = 384,
-    style_weight: Annotated[float, typer.Option("--style-weight", min=0)] = 0.7,
+    style_weight: Annotated[float, typer.Option("--style-weight", min=0)] = 1.3,
     content_weight: Annotated[float, typer.Option("--content-weight", min=0)] = 1.0,
     tv_weight: Annotated[float, typer.Option("--tv-weight", min=0)] = 0.0,
     stability_weight: Annotated[
         float, typer.Option("--stability-weight", min=0, help="Against flicker.")
-    ] = 2.0,
+    ] = 6.0,
     lr: Annotated[float, typer.Option("--lr", min=0)] = 1e-3,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     init: Annotated[
@@ -312,7 +312,7 @@ def train(
             f"Training needs {error.name}, which is not installed: pip install 'rtstyle[train]'."
         ) from error
     recipe = Recipe(
-        architecture=net, options={k: int(v) for k, v in _pairs(net_option or []).items()},
+        architecture=net, options=_numbers(net_option or []),
         updates=updates, batch=batch, crop=crop, style_size=style_size, lr=lr, seed=seed,
         style_weight=style_weight, content_weight=content_weight, tv_weight=tv_weight,
         stability_weight=stability_weight,
@@ -415,6 +415,13 @@ def _pairs(texts: list[str]) -> dict[str, str]:
             raise UsageError(f"An option is written as KEY=VALUE, not {text!r}.")
         pairs[key] = value
     return pairs
+
+
+def _numbers(texts: list[str]) -> dict[str, int]:
+    try:
+        return {key: int(value) for key, value in _pairs(texts).items()}
+    except ValueError as error:
+        raise UsageError(f"A net's option is a whole number, such as width=16 ({error}).") from None
 
 
 def _note(quiet: bool) -> Callable[[str], None]:

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rtstyle.errors import ModelError, TrainingError
+from rtstyle.errors import ModelError, TrainingError, UsageError
 from rtstyle.nets import build_net
 from rtstyle.train.data import Photos, random_crops
 from rtstyle.train.losses import content_loss, grams, style_loss, tv_loss
@@ -52,14 +52,19 @@ class Recipe:
     lr: float = 1e-3
     lr_end: float = 1e-5
     warm_up: int = 200
-    style_weight: float = 1.0
+    style_weight: float = 1.3
     content_weight: float = 1.0
     tv_weight: float = 0.0
-    stability_weight: float = 0.0
+    stability_weight: float = 6.0
     stability_from: float = 0.3  # share of the updates made before the stability term joins
     clip: float = 1.0
     ema: float = 0.999
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("crop", "finish_crop"):
+            if (size := getattr(self, name)) % 32 or size <= 0:
+                raise UsageError(f"The {name} must be a multiple of 32 pixels, not {size}.")
 
     def crop_at(self, step: int) -> int:
         return self.finish_crop if step >= self.updates - self.finish else self.crop

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rtstyle.errors import MediaError, TrainingError
+from rtstyle.errors import MediaError, TrainingError, UsageError
 from rtstyle.media.picture import read_picture
 from rtstyle.model import read_model
 from rtstyle.train.data import load_photos, random_crops
@@ -159,6 +159,7 @@ def test_material_that_is_missing_or_broken_is_told_in_a_sentence(tmp_path: Path
     (tmp_path / "text.jpg").write_text("no picture")
     make_painting(tmp_path / "tiny.png", side=16)
     for changed, error, sentence in (
+        (replace(job, output=tmp_path / "mine.pt"), UsageError, ".onnx"),
         (replace(job, content=tmp_path / "empty"), TrainingError, "No photographs"),
         (replace(job, painting=tmp_path / "text.jpg"), MediaError, "picture"),
         (replace(job, painting=tmp_path / "tiny.png"), TrainingError, "at least 64"),
@@ -166,3 +167,5 @@ def test_material_that_is_missing_or_broken_is_told_in_a_sentence(tmp_path: Path
         with pytest.raises(error, match=sentence):
             run_job(changed, TINY)
     assert not (tmp_path / "mine.onnx").exists()
+    with pytest.raises(UsageError, match="multiple of 32"):
+        Recipe(crop=100)
