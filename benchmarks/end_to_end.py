@@ -40,8 +40,8 @@ class Result:
     end_to_end_over_engine: float
     rounds: int
     stages_ms: dict[str, float]
-    peak_mb_short: float
-    peak_mb_long: float
+    peak_mb_short: float | None
+    peak_mb_long: float | None  # of the same clip eight times over
     machine: str
 
 
@@ -87,22 +87,27 @@ def johnson32(folder: Path) -> ModelSpec:
     return read_model(path)
 
 
-def peak_memory_mb(clip: Path, style: str, threads: int | None) -> float:
-    """Peak resident memory of a rendering in a process of its own."""
+def peak_memory_mb(clip: Path, style: str, threads: int | None) -> float | None:
+    """Peak resident memory of a rendering in a process of its own; None where /proc is missing.
+
+    `ru_maxrss` would not do: it starts from the peak of the process that forked.
+    """
+    if not Path("/proc/self/status").exists():
+        return None
     code = (
-        "import sys, resource;"
-        "from rtstyle.render import render; from rtstyle.media import WriteOptions;"
+        "import sys\n"
+        "from rtstyle.media import WriteOptions\n"
+        "from rtstyle.render import render\n"
         "render(sys.argv[1], sys.argv[2], style=sys.argv[3], threads=int(sys.argv[4]) or None,"
-        " writing=WriteOptions(overwrite=True));"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        " writing=WriteOptions(overwrite=True))\n"
+        "print(*(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", code, str(clip), f"{folder}/out.mp4", style, str(threads or 0)],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    return int(done.stdout.split()[-1]) * unit / 1e6
+    return round(int(done.stdout.split()[1]) * 1024 / 1e6, 1)  # "VmHWM:  12345 kB"
 
 
 def repeated(clip: Path, folder: Path, times: int) -> Path:
@@ -173,10 +178,8 @@ def main(argv: list[str]) -> None:
             ),
             rounds=options.rounds,
             stages_ms={k: round(v.mean_ms, 2) for k, v in reports[-1].stages.items()},
-            peak_mb_short=round(peak_memory_mb(clip, options.style, options.threads), 1),
-            peak_mb_long=round(
-                peak_memory_mb(repeated(clip, folder, 8), options.style, options.threads), 1
-            ),
+            peak_mb_short=peak_memory_mb(clip, options.style, options.threads),
+            peak_mb_long=peak_memory_mb(repeated(clip, folder, 8), options.style, options.threads),
             machine=_machine(),
         )
     options.out.parent.mkdir(parents=True, exist_ok=True)
