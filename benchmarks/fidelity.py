@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from hashlib import md5
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +19,7 @@ from rtstyle.media.file_source import FileSource
 from rtstyle.media.options import WriteOptions
 from rtstyle.render import render
 from rtstyle.style import find_styles
+from tests.media.clips import Clip, make_clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +107,43 @@ def render_unpainted(original: Path, output: Path) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`fidelity DIR [SUFFIX]`: render every video of a folder unpainted; 1 if any differs."""
+    """`fidelity [DIR [SUFFIX]]`: render every video of a folder, or clips made here, unpainted.
+
+    Returns 1 if any differs.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not 1 <= len(arguments) <= 2:
-        print("usage: fidelity DIR [SUFFIX]", file=sys.stderr)
+    if len(arguments) > 2:
+        print("usage: fidelity [DIR [SUFFIX]]", file=sys.stderr)
         return 2
     suffix = arguments[1] if len(arguments) == 2 else None
     failed = 0
-    for original, result in _measure(Path(arguments[0]), suffix):
-        exact = isinstance(result, Fidelity) and result.is_exact
-        failed += not exact
-        print(f"{'exact  ' if exact else 'DIFFERS'} {original.name}: {result}", flush=True)
+    with TemporaryDirectory() as made:
+        folder = Path(arguments[0]) if arguments else make_clips(Path(made))
+        for original, result in _measure(folder, suffix):
+            exact = isinstance(result, Fidelity) and result.is_exact
+            failed += not exact
+            print(f"{'exact  ' if exact else 'DIFFERS'} {original.name}: {result}", flush=True)
     print(f"{failed} differ" if failed else "all exact")
     return 1 if failed else 0
+
+
+def make_clips(folder: Path) -> Path:
+    """Write the kinds of clip that go wrong elsewhere."""
+    jittered = tuple(accumulate(400 + 37 * (i * i % 11) for i in range(24)))
+    kinds = {
+        "vfr": Clip(times=jittered),
+        "rotated": Clip(rotation=90, audio_seconds=0.5),
+        "odd_size": Clip(width=63, height=47, pixel_format="yuv444p"),
+        "ten_bit": Clip(pixel_format="yuv420p10le"),
+        "silent": Clip(),
+        "audio_longer": Clip(audio_seconds=2.0),
+        "one_frame": Clip(times=(0,)),
+        "one_frame_with_audio": Clip(times=(0,), audio_seconds=0.7),
+        "late_start": Clip(times=tuple(range(5000, 5000 + 12 * 512, 512)), audio_seconds=1.0),
+    }
+    for name, clip in kinds.items():
+        make_clip(folder / f"{name}.mp4", clip)
+    return folder
 
 
 def _measure(folder: Path, suffix: str | None) -> Iterator[tuple[Path, Fidelity | RtstyleError]]:
