@@ -98,10 +98,10 @@ def test_notices_another_net(tiny_model: ModelSpec) -> None:
 @pytest.mark.parametrize(
     ("found", "fits"),
     [
-        ((1, 3, 1), True),
+        ((1, 3, 8), True),
         ((1.01, 0, 0), False),
         ((0, 3.01, 0), False),
-        ((0, 0, 1.01), False),
+        ((0, 0, 8.01), False),
         ((float("nan"), 0, 0), False),
     ],
 )
