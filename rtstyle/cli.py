@@ -7,15 +7,27 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from rtstyle import __version__
+from rtstyle.arguments import (
+    EngineName,
+    NoProgress,
+    Overwrite,
+    Quiet,
+    StyleName,
+    Threads,
+    frame_rate,
+    given,
+    pairs,
+    seconds,
+)
+from rtstyle.cli_train import train
 from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.terminal import frame_bar, progress_bar
+from rtstyle.terminal import frame_bar
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -28,25 +40,6 @@ app = typer.Typer(
     help="Turns a video into a painting while you watch.",
     epilog="Try it without a file of your own:  [bold]rtstyle demo[/bold]",
 )
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", "-y", help="Replace the output where it exists.")
-]
-EngineName = Annotated[
-    str,
-    typer.Option("--engine", metavar="auto|openvino|onnxruntime|torch", help="What runs the net."),
-]
-Threads = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads of the engine; all cores by default.")
-]
-StyleName = Annotated[
-    str,
-    typer.Option(
-        "--style", "-s", metavar="NAME|MODEL.onnx", help="See [bold]rtstyle styles[/bold]."
-    ),
-]
 
 
 def _show_version(wanted: bool) -> None:
@@ -139,13 +132,13 @@ def render(
     look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
     with frame_bar("Painting", hidden=quiet or no_progress) as bar:
         report = paint(
-            _given("INPUT", source, input_option),
-            _given("OUTPUT", output, output_option),
+            given("INPUT", source, input_option),
+            given("OUTPUT", output, output_option),
             style=style,
             look=look,
-            reading=ReadOptions(_seconds(start), _seconds(duration), _rate(rate)),
+            reading=ReadOptions(seconds(start), seconds(duration), frame_rate(rate)),
             writing=WriteOptions(
-                codec=codec, crf=crf, preset=preset, options=_pairs(encoder_option or []),
+                codec=codec, crf=crf, preset=preset, options=pairs(encoder_option or []),
                 keep_audio=not no_audio, overwrite=overwrite,
             ),
             engine=engine,
@@ -232,115 +225,7 @@ def engines() -> None:
     Console().print(table)
 
 
-@app.command()
-def train(
-    painting: Annotated[Path, typer.Argument(help="The painting to learn from.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The model file to write (.onnx).")
-    ],
-    content: Annotated[
-        Path, typer.Option("--content", help="A folder of photographs, hundreds of them.")
-    ],
-    loss_net: Annotated[
-        Path,
-        typer.Option(
-            "--loss-net", help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."
-        ),
-    ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="The style's name; the file's by default.")
-    ] = None,
-    description: Annotated[
-        str, typer.Option("--description", help="One sentence for the list of styles.")
-    ] = "",
-    licence: Annotated[str, typer.Option("--licence", help="Terms of the model file.")] = "",
-    net: Annotated[
-        str, typer.Option("--net", metavar="fast|johnson", help="Architecture.")
-    ] = "fast",
-    net_option: Annotated[
-        list[str] | None,
-        typer.Option("--net-option", metavar="KEY=NUMBER", help="Such as width=16."),
-    ] = None,
-    updates: Annotated[
-        int, typer.Option("--updates", min=1, help="Steps of the optimiser.")
-    ] = 8000,
-    batch: Annotated[int, typer.Option("--batch", min=1)] = 4,
-    crop: Annotated[
-        int, typer.Option("--crop", min=64, help="Pixels a side; a multiple of 32.")
-    ] = 160,
-    style_size: Annotated[
-        int,
-        typer.Option(
-            "--style-size", min=64, help="Shorter side of the painting: decides the strokes' size."
-        ),
-    ] = 384,
-    style_weight: Annotated[float, typer.Option("--style-weight", min=0)] = 1.3,
-    content_weight: Annotated[float, typer.Option("--content-weight", min=0)] = 1.0,
-    tv_weight: Annotated[float, typer.Option("--tv-weight", min=0)] = 0.0,
-    stability_weight: Annotated[
-        float, typer.Option("--stability-weight", min=0, help="Against flicker.")
-    ] = 6.0,
-    lr: Annotated[float, typer.Option("--lr", min=0)] = 1e-3,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
-    init: Annotated[
-        Path | None, typer.Option("--init", help="Start from this checkpoint's weights.")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
-    threads: Threads = None,
-    work: Annotated[
-        Path | None,
-        typer.Option("--work", help="Folder for checkpoint, losses.csv and preview.png."),
-    ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Ignore an earlier checkpoint.")
-    ] = False,
-    overwrite: Overwrite = False,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
-) -> None:
-    """Learn a painting: makes a model file that `render --style FILE` takes.
-
-    Stopped at any time, the same command goes on where it was.
-    """
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
-    try:
-        from rtstyle.train.job import Job, run_job
-        from rtstyle.train.loop import Recipe, Trainer
-    except ImportError as error:
-        raise RtstyleError(
-            f"Training needs {error.name}, which is not installed: pip install 'rtstyle[train]'."
-        ) from error
-    recipe = Recipe(
-        architecture=net, options=_numbers(net_option or []),
-        updates=updates, batch=batch, crop=crop, style_size=style_size, lr=lr, seed=seed,
-        style_weight=style_weight, content_weight=content_weight, tv_weight=tv_weight,
-        stability_weight=stability_weight,
-    )  # fmt: skip
-    job = Job(
-        painting=painting, output=output, content=content, loss_net=loss_net,
-        folder=work or output.with_suffix(".train"), name=name or output.stem,
-        description=description, licence=licence, init=init, device=device, threads=threads,
-    )  # fmt: skip
-    with progress_bar("Training", hidden=quiet or no_progress, unit="updates/s") as update:
-
-        def started(trainer: Trainer) -> None:
-            if not quiet:
-                resumed = f", going on at update {trainer.done}" if trainer.done else ""
-                typer.echo(
-                    f"{len(trainer.photos)} photographs on {trainer.device}{resumed}.", err=True
-                )
-
-        def stepped(done: int, losses: dict[str, float]) -> None:
-            update(
-                done, recipe.updates, f"style {losses['style']:.3f} content {losses['content']:.3f}"
-            )
-
-        spec = run_job(job, recipe, restart=restart, on_start=started, on_step=stepped)
-    if not quiet:
-        typer.echo(
-            f"The style {spec.styles[0]} is {output}; try: rtstyle render VIDEO OUT.mp4 -s {output}"
-        )
+app.command()(train)
 
 
 def main() -> None:
@@ -366,66 +251,16 @@ def main() -> None:
     sys.exit(status or 0)
 
 
+def _note(quiet: bool) -> Callable[[str], None]:
+    return lambda sentence: None if quiet else typer.echo(f"note: {sentence}", err=True)
+
+
 def _fail(sentence: str, status: int) -> NoReturn:
     """Say it on stderr and leave; with --debug, the traceback before it."""
     if "--debug" in sys.argv and sys.exc_info()[0] is not None:
         traceback.print_exc()
     print(f"rtstyle: {sentence}", file=sys.stderr)
     sys.exit(status)
-
-
-def _given(what: str, positional: str | None, option: str | None) -> str:
-    if positional and option:
-        raise UsageError(f"{what} is given twice: as {positional} and as {option}.")
-    if not (given := positional or option):
-        raise UsageError(f"{what} is missing: rtstyle render INPUT OUTPUT --style NAME.")
-    return given
-
-
-def _seconds(text: str | None) -> Fraction | None:
-    """ "90", "1.5" or "HH:MM:SS.fff" in seconds, exactly."""
-    if text is None:
-        return None
-    try:
-        seconds = Fraction(0)
-        for part in text.split(":"):
-            seconds = seconds * 60 + Fraction(part)
-    except (ValueError, ZeroDivisionError):
-        raise UsageError(f"A time is written as seconds or HH:MM:SS, not {text!r}.") from None
-    return seconds
-
-
-def _rate(text: str | None) -> Fraction | None:
-    if text is None:
-        return None
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise UsageError(f"A rate is a number above 0 such as 25 or 30000/1001, not {text!r}.")
-    return rate
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals and value):
-            raise UsageError(f"An option is written as KEY=VALUE, not {text!r}.")
-        pairs[key] = value
-    return pairs
-
-
-def _numbers(texts: list[str]) -> dict[str, int]:
-    try:
-        return {key: int(value) for key, value in _pairs(texts).items()}
-    except ValueError as error:
-        raise UsageError(f"A net's option is a whole number, such as width=16 ({error}).") from None
-
-
-def _note(quiet: bool) -> Callable[[str], None]:
-    return lambda sentence: None if quiet else typer.echo(f"note: {sentence}", err=True)
 
 
 if __name__ == "__main__":
