@@ -47,5 +47,6 @@ def progress_bar(
 
 @contextmanager
 def frame_bar(title: str, *, hidden: bool) -> Iterator[Callable[[Report, int | None], None]]:
+    """A progress bar fed with the report so far and the number of frames, if known."""
     with progress_bar(title, hidden=hidden, unit="fps") as update:
         yield lambda report, total: update(report.frames_out, total, "")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rtstyle.frame import Image
+from rtstyle.nets.contract import Contract
 from rtstyle.train.data import resize_short_side
 
 SIDE = 256  # pixels of each picture
@@ -23,10 +24,9 @@ def square(photo: Image, side: int = SIDE) -> Image:
 def stylize(net: nn.Module, photos: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Paint (N, H, W, 3) uint8 with a torch net, H and W multiples of its stride."""
     device = next(net.parameters()).device
-    x = torch.from_numpy(photos).to(device).permute(0, 3, 1, 2).float().div(255)
     with torch.inference_mode():
-        painted = net(x).clamp(0, 1).mul(255).round().byte()
-    return np.asarray(painted.permute(0, 2, 3, 1).cpu().numpy(), np.uint8)
+        painted = Contract(net)(torch.from_numpy(photos).to(device))
+    return np.asarray(painted.cpu().numpy(), np.uint8)
 
 
 def contact_sheet(rows: list[NDArray[np.uint8]]) -> Image:
