@@ -13,8 +13,8 @@ from torch import nn
 
 from rtstyle.model import ModelSpec, read_model
 from rtstyle.nets import build_net
-from rtstyle.train.loop import Recipe
 from rtstyle.train.onnx_export import Card, write_model
+from rtstyle.train.recipe import Recipe
 
 torch.set_num_threads(1)  # tiny nets gain nothing from more, and threads would fight
 

@@ -12,6 +12,10 @@ from rtstyle.errors import ModelError
 ARCHITECTURES = {
     "johnson": "rtstyle.nets.johnson:Johnson",
     "fast": "rtstyle.nets.fast:Fast",
+    "stylebank": "rtstyle.nets.stylebank:StyleBank",
+    "fast-stylebank": "rtstyle.nets.fast_stylebank:FastStyleBank",
+    "adain": "rtstyle.nets.adain:AdaIN",
+    "fast-adain": "rtstyle.nets.fast_adain:FastAdaIN",
 }
 
 
@@ -32,3 +36,13 @@ def build_net(architecture: str, **options: Any) -> nn.Module:
             f"The architecture {architecture} does not take these options: {error}."
         ) from None
     return net
+
+
+def per_style(net: nn.Module) -> list[nn.Parameter]:
+    """The parameters of which every style has a row of its own."""
+    return [
+        parameter
+        for module in net.modules()
+        if getattr(module, "styles", 0)
+        for parameter in module.parameters(recurse=False)
+    ]

@@ -9,16 +9,37 @@ from torch import Tensor, nn
 class Contract(nn.Module):
     """Wraps a net so that it takes and gives uint8 pictures, as every exported model does.
 
-    (N, H, W, 3) uint8 RGB → the same. A net that takes a style gets (N, S) float32. H and W are
-    multiples of `net.stride`.
+    (N, H, W, 3) uint8 RGB → the same. A net that takes a style gets (N, S) float32, one that mixes
+    in feature space (N,) float32 too. H and W are multiples of `net.stride`.
     """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, frame: Tensor, style: Tensor | None = None) -> Tensor:
-        # The type changes first and last: TensorRT refuses to transpose uint8.
-        x = frame.to(torch.float32).permute(0, 3, 1, 2) * (1 / 255)
-        y: Tensor = self.net(x) if style is None else self.net(x, style)
+    def forward(
+        self, frame: Tensor, style: Tensor | None = None, strength: Tensor | None = None
+    ) -> Tensor:
+        told = [value for value in (style, strength) if value is not None]
+        y: Tensor = self.net(_to_float(frame), *told)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
+
+
+class StyleEncoder(nn.Module):
+    """The part of an AdaIN net that turns a painting into its style vector, as a model of its own.
+
+    (N, H, W, 3) uint8 RGB → (N, S) float32. H and W are multiples of `net.stride`.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, painting: Tensor) -> Tensor:
+        style: Tensor = self.net.encode(_to_float(painting))  # type: ignore[operator]
+        return style.float()
+
+
+def _to_float(frame: Tensor) -> Tensor:
+    # The type changes first: TensorRT refuses to transpose uint8.
+    return frame.to(torch.float32).permute(0, 3, 1, 2) * (1 / 255)

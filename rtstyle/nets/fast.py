@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rtstyle.nets.layers import Conv, ConvNorm, Residual, smooth_upsample
+from rtstyle.nets.layers import Chain, Conv, ConvNorm, InstanceNorm, Residual, smooth_upsample
 
 
 class Fast(nn.Module):
@@ -18,28 +20,38 @@ class Fast(nn.Module):
     the picture itself: a net cannot cancel colours added after its norms. The decoder interpolates
     and ends in a convolution at full resolution, since pixel shuffles print a grid.
 
-    (N, 3, H, W) float RGB in [0, 1] → (N, 3, H, W) float, about [0, 1], not clamped.
-    H and W are multiples of 8, and at least 16.
+    With `styles` S it paints S styles and every mix of them by conditional instance norm (Dumoulin
+    et al. 2017) and takes a style vector.
+
+    (N, 3, H, W) float RGB in [0, 1], and (N, S) float weights if there are styles
+    → (N, 3, H, W) float, about [0, 1], not clamped. H and W are multiples of 8, and at least 16.
     """
 
     stride = 8
 
-    def __init__(self, *, width: int = 32, deep: int = 96, blocks: int = 5, tail: int = 24) -> None:
+    def __init__(
+        self, *, width: int = 32, deep: int = 96, blocks: int = 5, tail: int = 24, styles: int = 0
+    ) -> None:
         super().__init__()
         self.options = {"width": width, "deep": deep, "blocks": blocks, "tail": tail}
-        self.stem = ConvNorm(3 * 4 * 4, width)
-        self.down = ConvNorm(width, deep, stride=2)
-        self.body = nn.Sequential(*(Residual(deep) for _ in range(blocks)))
-        self.merge = ConvNorm(width + deep, width)
-        self.refine = Residual(width)
-        self.up = ConvNorm(width, tail)
+        if styles:
+            self.options["styles"] = styles
+        self.style_size = styles
+        norm = partial(InstanceNorm, styles=styles)
+        self.stem = ConvNorm(3 * 4 * 4, width, norm=norm)
+        self.down = ConvNorm(width, deep, stride=2, norm=norm)
+        self.body = Chain(*(Residual(deep, norm=norm) for _ in range(blocks)))
+        self.merge = ConvNorm(width + deep, width, norm=norm)
+        self.refine = Residual(width, norm=norm)
+        self.up = ConvNorm(width, tail, norm=norm)
         self.out = Conv(tail, 3)
         nn.init.constant_(self.out.bias, 0.5)  # type: ignore[arg-type]  # start at mid grey
 
-    def forward(self, x: Tensor) -> Tensor:
-        fine = self.stem(F.pixel_unshuffle(x, 4))  # (N, width, H/4, W/4)
-        coarse = self.body(self.down(fine))  # (N, deep, H/8, W/8)
-        x = self.refine(self.merge(torch.cat([fine, smooth_upsample(coarse)], 1)))
-        x = self.up(smooth_upsample(x))  # (N, tail, H/2, W/2)
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        fine = self.stem(F.pixel_unshuffle(x, 4), style)  # (N, width, H/4, W/4)
+        coarse = self.body(self.down(fine, style), style)  # (N, deep, H/8, W/8)
+        x = self.merge(torch.cat([fine, smooth_upsample(coarse)], 1), style)
+        x = self.refine(x, style)
+        x = self.up(smooth_upsample(x), style)  # (N, tail, H/2, W/2)
         out: Tensor = self.out(smooth_upsample(x))  # (N, 3, H, W)
         return out

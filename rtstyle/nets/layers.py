@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,50 +24,86 @@ class Conv(nn.Conv2d):
 class InstanceNorm(nn.Module):
     """Instance normalisation, the same in training and at test (Ulyanov et al. 2016/17, §2).
 
-    Statistics are taken in float32 whatever the input's precision. `eps` is larger than usual
-    because a frame with little variance would otherwise be amplified into blobs.
+    With `styles` S, every style has a scale and a shift of its own and the style vector mixes
+    them: conditional instance normalisation (Dumoulin et al. 2017, §2.2). Statistics are taken in
+    float32 whatever the input's precision. `eps` is larger than usual because a frame with little
+    variance would otherwise be amplified into blobs.
     """
 
-    def __init__(self, channels: int, *, eps: float = 1e-3) -> None:
+    def __init__(self, channels: int, *, styles: int = 0, eps: float = 1e-3) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.eps = eps
+        shape = (styles, channels) if styles else (channels,)
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+        self.styles, self.eps = styles, eps
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) → the same
-        normed = F.instance_norm(
-            x.float(), weight=self.weight.float(), bias=self.bias.float(), eps=self.eps
-        )
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        """(N, C, H, W), and (N, S) if there are styles → (N, C, H, W)."""
+        if style is None:
+            normed = F.instance_norm(
+                x.float(), weight=self.weight.float(), bias=self.bias.float(), eps=self.eps
+            )
+        else:
+            style = style.float()
+            scale, shift = style @ self.weight.float(), style @ self.bias.float()
+            normed = F.instance_norm(x.float(), eps=self.eps)
+            normed = normed * scale[..., None, None] + shift[..., None, None]
         return normed.to(x.dtype)
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation (Ioffe & Szegedy 2015), as Johnson et al. had it: for comparison."""
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        return super().forward(x.float()).to(x.dtype)
+
+
+MakeNorm = Callable[[int], nn.Module]  # number of channels → a norm that takes (x, style)
+
+
 class ConvNorm(nn.Module):
-    """Convolution, instance norm and, unless told otherwise, ReLU."""
+    """Convolution, norm and, unless told otherwise, ReLU."""
 
     def __init__(
-        self, c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, relu: bool = True
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        relu: bool = True,
+        norm: MakeNorm = InstanceNorm,
     ) -> None:
         super().__init__()
         self.conv = Conv(c_in, c_out, kernel, stride=stride)
-        self.norm = InstanceNorm(c_out)
+        self.norm = norm(c_out)
         self.relu = relu
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.conv(x))
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        x = self.norm(self.conv(x), style)
         return F.relu(x) if self.relu else x
 
 
 class Residual(nn.Module):
     """Residual block without a ReLU after the sum (Johnson et al. 2016, supplementary §1)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, norm: MakeNorm = InstanceNorm) -> None:
         super().__init__()
-        self.first = ConvNorm(channels, channels)
-        self.second = ConvNorm(channels, channels, relu=False)
+        self.first = ConvNorm(channels, channels, norm=norm)
+        self.second = ConvNorm(channels, channels, relu=False, norm=norm)
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) → the same
-        out: Tensor = x + self.second(self.first(x))
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:  # (N, C, H, W) → the same
+        out: Tensor = x + self.second(self.first(x, style), style)
         return out
+
+
+class Chain(nn.Sequential):
+    """Modules one after the other that all see the style vector, if there is one."""
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        for module in self:
+            x = module(x, style)
+        return x
 
 
 def upsample(x: Tensor) -> Tensor:

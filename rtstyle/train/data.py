@@ -8,7 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rtstyle.errors import InputNotFoundError, MediaError, TrainingError
 from rtstyle.frame import Image
@@ -129,3 +131,9 @@ def _dim(crop: Image, rng: np.random.Generator) -> Image:
     contrast, level = rng.uniform(0.1, 0.6), rng.uniform(0, 160)
     noise = rng.normal(0, rng.uniform(0, 5), crop.shape)
     return np.clip(level + contrast * crop + noise, 0, 255).astype(np.uint8)
+
+
+def to_float(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(N, H, W, 3) uint8 → (N, 3, H, W) float in [0, 1], channels last in memory."""
+    x = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return x.permute(0, 3, 1, 2).float().div(255)

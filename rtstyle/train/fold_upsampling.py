@@ -44,7 +44,7 @@ def fold_upsampling(model: onnx.ModelProto) -> int:
             nodes.append(node)
             continue
         resize, pad = chain
-        prefix, count = f"upsampling{count}", count + 1
+        prefix, count = node.input[1].removesuffix(".weight") + ".folded", count + 1
         weight, bias = fold(weights[node.input[1]], weights[node.input[2]])
         constants: dict[str, NDArray[Any]] = {
             "weight": weight,
@@ -93,6 +93,21 @@ def fold(weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
     folded = np.einsum("oiyx,apy,bqx->oabipq", weight, _MEETS, _MEETS)
     c_out, c_in = weight.shape[:2]
     return folded.reshape(4 * c_out, c_in, 2, 2).astype(np.float32), np.repeat(bias, 4)
+
+
+def unfold(weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
+    """What `fold` was given, but for rounding in the last bits."""
+    c_out, c_in = weight.shape[0] // 4, weight.shape[1]
+    pixels = weight.reshape(c_out, 2, 2, c_in, 2, 2).transpose(0, 3, 1, 4, 2, 5)  # o i a p b q
+    rows = _untap(pixels.reshape(c_out, c_in, 4, 2, 2).transpose(0, 1, 3, 4, 2))
+    taps = _untap(rows.transpose(0, 1, 4, 2, 3).reshape(c_out, c_in, 3, 4))
+    return np.ascontiguousarray(taps), bias[::4].copy()
+
+
+def _untap(meets: Floats) -> Floats:
+    """The three taps from what two pixels meet, [pixel, source] flattened: (…, 4) → (…, 3)."""
+    first, last = meets[..., 2], meets[..., 1]  # each stands alone in one of the two
+    return np.stack([first, meets[..., 0] - first, last], -1)
 
 
 def _chain(

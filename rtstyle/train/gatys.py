@@ -5,13 +5,128 @@ Gatys et al., "A Neural Algorithm of Artistic Style", 2015.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from rtstyle.train.losses import Features, content_loss, style_loss
+from rtstyle.errors import TrainingError
+from rtstyle.train.losses import content_loss, tv_loss
 from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet
+from rtstyle.train.style_losses import Features, StyleLoss
+from rtstyle.train.style_losses.gram import Gram
+
+ADAM_LR = 0.02  # of pixels in [0, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """How much each relative loss counts; `style` is one number, or one for every layer."""
+
+    content: float = 1.0
+    style: float | Mapping[str, float] = 10.0
+    tv: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One evaluation: how many are done, each loss before its weight, and the picture so far."""
+
+    done: int
+    losses: dict[str, float]
+    picture: Tensor  # (1, 3, H, W) float, not clamped; changes with the next step
+
+
+class Objective:
+    """What a painted picture is to minimise: (1, 3, H, W) float in [0, 1] → its losses by name.
+
+    `style` is what `style_loss` keeps of the painting, at the layers it holds.
+    """
+
+    def __init__(
+        self,
+        photo: Tensor,
+        style: Features,
+        *,
+        loss_net: PerceptualNet,
+        weights: Weights,
+        style_loss: StyleLoss | None = None,
+    ) -> None:
+        self.weights = weights
+        self._loss_net, self._style, self._style_loss = loss_net, style, style_loss or Gram()
+        with torch.no_grad():
+            self._content = loss_net(photo)[CONTENT_LAYER]
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, a scalar, and the losses, each (1,)."""
+        features = self._loss_net(x)
+        w = self.weights
+        layers = {
+            name: self._style_loss.distance(features[name], kept)
+            for name, kept in self._style.items()
+        }
+        losses = {
+            "content": content_loss(features[CONTENT_LAYER], self._content),
+            "style": _sum(layers.values()),
+        }
+        if isinstance(w.style, Mapping):
+            style = _sum(w.style[name] * distance for name, distance in layers.items())
+        else:
+            style = w.style * losses["style"]
+        total = w.content * losses["content"] + style
+        if w.tv:
+            losses["tv"] = tv_loss(x)
+            total = total + w.tv * losses["tv"]
+        return total.sum(), losses
+
+
+def optimise(
+    start: Tensor,
+    objective: Objective,
+    *,
+    method: Literal["lbfgs", "adam"] = "lbfgs",
+    steps: int = 100,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> Tensor:
+    """Change the picture `start` (1, 3, H, W) float in [0, 1] until it minimises `objective`.
+
+    Returns a picture of the same shape, clamped. Raises `TrainingError` when a loss is no number
+    any more.
+    """
+    x = start.clone(memory_format=torch.contiguous_format).requires_grad_(True)
+    optimizer: torch.optim.Optimizer
+    if method == "lbfgs":
+        # Tolerances of zero: pixel gradients of a relative loss are far below the defaults.
+        optimizer = torch.optim.LBFGS(
+            [x], max_iter=steps, max_eval=steps + 1, history_size=50,
+            tolerance_grad=0, tolerance_change=0,
+        )  # fmt: skip
+    else:
+        optimizer = torch.optim.Adam([x], lr=ADAM_LR)
+    done = 0
+
+    def closure() -> Tensor:
+        nonlocal done
+        optimizer.zero_grad()
+        loss, parts = objective(x)
+        losses = {name: float(part.detach().sum()) for name, part in parts.items()}
+        _check(losses, float(loss.detach()), done + 1)
+        loss.backward()  # type: ignore[no-untyped-call]
+        done += 1
+        on_step(Step(done, losses, x.detach()))
+        return loss
+
+    if method == "lbfgs":  # one step of it is the whole optimisation
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    else:
+        for _ in range(steps):
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                x.clamp_(0, 1)
+    return x.detach().clamp(0, 1)
 
 
 def paint(
@@ -21,36 +136,26 @@ def paint(
     loss_net: PerceptualNet,
     steps: int = 100,
     style_weight: float = 10.0,
-    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> Tensor:
     """Paint `photo` (1, 3, H, W) float in [0, 1] by L-BFGS, starting from the photograph.
 
     `style` holds the Gram matrices of the painting. Minimises the relative content loss plus
     `style_weight` times the relative style loss and returns a picture of the same shape, clamped.
-    `on_step` gets the number of evaluations done and their loss.
     """
-    with torch.no_grad():
-        target = loss_net(photo)[CONTENT_LAYER]
-    x = photo.clone(memory_format=torch.contiguous_format).requires_grad_(True)
-    # Tolerances of zero: pixel gradients of a relative loss are far below the defaults.
-    optimizer = torch.optim.LBFGS(
-        [x], max_iter=steps, max_eval=steps + 1, history_size=50,
-        tolerance_grad=0, tolerance_change=0,
-    )  # fmt: skip
-    done = 0
+    objective = Objective(photo, style, loss_net=loss_net, weights=Weights(style=style_weight))
+    return optimise(photo, objective, steps=steps, on_step=on_step)
 
-    def closure() -> Tensor:
-        nonlocal done
-        optimizer.zero_grad()
-        features = loss_net(x)
-        loss = (
-            content_loss(features[CONTENT_LAYER], target)
-            + style_weight * style_loss(features, style)
-        ).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        done += 1
-        on_step(done, float(loss.detach()))
-        return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return x.detach().clamp(0, 1)
+def _sum(tensors: Iterable[Tensor]) -> Tensor:
+    first, *others = tensors
+    return sum(others, first)
+
+
+def _check(losses: dict[str, float], total: float, step: int) -> None:
+    for name, value in (*losses.items(), ("weighted", total)):
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The {name} loss became {value} at step {step}; lower its weight, or choose the "
+                "other optimiser."
+            )

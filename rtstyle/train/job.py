@@ -1,27 +1,32 @@
-"""From a painting and a folder of photographs to a model file: what `rtstyle train` runs."""
+"""From paintings and a folder of photographs to a model file: what `rtstyle train` runs."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from rtstyle.errors import TrainingError, UsageError
+from rtstyle.errors import InputNotFoundError, MediaError, TrainingError, UsageError
 from rtstyle.frame import Image
+from rtstyle.media.kinds import PICTURE_SUFFIXES
 from rtstyle.media.picture import read_picture, write_picture
-from rtstyle.model import ModelSpec
-from rtstyle.train.data import Photos, load_photos, resize_short_side
-from rtstyle.train.loop import Recipe, Trainer, load_checkpoint_net, train
+from rtstyle.model_spec import ModelSpec
+from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.train.data import load_photos, resize_short_side
+from rtstyle.train.device import choose_device
+from rtstyle.train.loop import train
 from rtstyle.train.onnx_export import Card, write_model
+from rtstyle.train.onnx_weights import load_onnx_net
 from rtstyle.train.perceptual import load_perceptual_net
-from rtstyle.train.preview import contact_sheet, square, stylize
+from rtstyle.train.preview import preview_sheet
+from rtstyle.train.recipe import Recipe
+from rtstyle.train.trainer import Trainer
 
-N_PREVIEW = 6
 MIN_PAINTING = 64  # pixels; anything smaller has no strokes to learn
 
 _log = logging.getLogger("rtstyle")
@@ -29,19 +34,25 @@ _log = logging.getLogger("rtstyle")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One style to train. Paths: the painting, the model to write, the folder of photographs, the
-    perceptual network's weights, the folder that keeps checkpoint, loss log and preview, and the
-    checkpoint to start from, if any. `threads` of the CPU, all by default."""
+    """One training. Paths: the paintings (files, or one folder of them), the model to write, the
+    folder of photographs, the perceptual network's weights, the folder that keeps checkpoint, loss
+    log and preview, and the checkpoint or model file to start from, if any.
 
-    painting: Path
+    `names` are those of the styles, the files' by default. With `add_to`, a model file of several
+    styles, the paintings become further styles of that model, which keeps every other number bit
+    for bit. `threads` of the CPU, all by default.
+    """
+
+    paintings: tuple[Path, ...]
     output: Path
     content: Path
     loss_net: Path
     folder: Path
-    name: str
+    names: tuple[str, ...] = ()
     description: str = ""
     licence: str = ""
     init: Path | None = None
+    add_to: Path | None = None
     device: str = "auto"
     threads: int | None = None
 
@@ -59,19 +70,22 @@ def run_job(
     A checkpoint in the folder is taken up unless `restart`. `on_start` gets the trainer when all
     material is loaded, `on_step` the number of updates done and their losses.
 
-    Raises `TrainingError`, `MediaError`, `InputNotFoundError` or `OutputError`, each in a sentence.
+    Raises `TrainingError`, `ModelError`, `MediaError`, `InputNotFoundError`, `UsageError` or
+    `OutputError`, each in a sentence.
     """
     if job.output.suffix != ".onnx":
         raise UsageError(f"The model's file must end in .onnx, not {job.output.name!r}.")
     if job.threads:
         torch.set_num_threads(job.threads)
-    painting, _ = read_picture(job.painting)
-    if min(painting.shape[:2]) < MIN_PAINTING:
-        raise TrainingError(
-            f"{job.painting} is {painting.shape[1]}×{painting.shape[0]} pixels; a painting needs "
-            f"at least {MIN_PAINTING} on its shorter side."
-        )
-    painting = resize_short_side(painting, recipe.style_size)
+    files, paintings = _load_paintings(job.paintings, recipe.style_size)
+    names = job.names or tuple(file.stem for file in files)
+    if len(names) != len(files):
+        raise UsageError(f"{len(files)} paintings need as many names, not {len(names)}.")
+    init, earlier = _start(job)
+    if earlier is not None:
+        recipe, names = _one_more(recipe, earlier, names)
+    elif recipe.architecture in _BY_NUMBER and (len(files) > 1 or recipe.architecture in _BANKS):
+        recipe = replace(recipe, options=recipe.options | {"styles": len(files)})
     loss_net = load_perceptual_net(job.loss_net)
     photos = load_photos(job.content, cache=job.folder)
     if photos.skipped:
@@ -80,8 +94,8 @@ def run_job(
             len(photos.skipped), job.content, ", ".join(photos.skipped[:10]),
         )  # fmt: skip
     trainer = Trainer(
-        recipe, photos=photos, painting=painting, loss_net=loss_net, device=_device(job.device),
-        init=load_checkpoint_net(job.init)[0] if job.init else None,
+        recipe, photos=photos, paintings=paintings, loss_net=loss_net, device=str(choose_device(job.device)),
+        init=init, names=names,
     )  # fmt: skip
     checkpoint = job.folder / "checkpoint.safetensors"
     if checkpoint.exists() and not restart:
@@ -89,7 +103,8 @@ def run_job(
     on_start(trainer)
 
     def preview(trainer: Trainer) -> None:
-        write_picture(job.folder / "preview.png", _sheet(trainer.ema, photos), overwrite=True)
+        sheet = preview_sheet(trainer.ema, photos, paintings, first=recipe.only or 0)
+        write_picture(job.folder / "preview.png", sheet, overwrite=True)
 
     recent: list[dict[str, float]] = []
 
@@ -98,34 +113,106 @@ def run_job(
         del recent[:-200]
         on_step(done, losses)
 
-    train(trainer, folder=job.folder, on_step=step, on_save=preview)
+    seconds = train(trainer, folder=job.folder, on_step=step, on_save=preview)
+    provenance = {
+        "paintings": [file.name for file in files],
+        "updates": trainer.done,
+        "seconds_per_1000_updates": round(seconds / max(1, trainer.done) * 1000, 1),
+        "recipe": asdict(recipe),
+        "photographs": len(photos),
+        "losses": _means(recent),
+    }
+    if earlier is not None:
+        provenance = earlier.provenance | {
+            "added": [*earlier.provenance.get("added", []), provenance]
+        }
     card = Card(
-        styles=(job.name,),
-        description=job.description,
-        licence=job.licence,
-        provenance={
-            "painting": job.painting.name,
-            "updates": trainer.done,
-            "recipe": asdict(recipe),
-            "photographs": len(photos),
-            "losses": {
-                name: round(float(np.mean([losses[name] for losses in recent])), 4)
-                for name in (recent[0] if recent else {})
-            },
-        },
+        styles=() if hasattr(trainer.ema, "encode") else names,
+        description=job.description or (earlier.description if earlier else ""),
+        licence=job.licence or (earlier.licence if earlier else ""),
+        provenance=provenance,
     )
     return write_model(trainer.ema, job.output, card, architecture=recipe.architecture)
 
 
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("There is no CUDA GPU that torch can use; train with --device cpu.")
-    return name
+_BANKS = ("stylebank", "fast-stylebank")
+_BY_NUMBER = ("johnson", "fast", *_BANKS)  # nets whose style vector holds weights of paintings
 
 
-def _sheet(net: nn.Module, photos: Photos) -> Image:
-    chosen = np.linspace(0, len(photos) - 1, min(N_PREVIEW, len(photos))).astype(int)
-    originals = np.stack([square(photos[int(i)]) for i in chosen])
-    return contact_sheet([originals, stylize(net, originals)])
+def find_paintings(folder: Path) -> list[Path]:
+    """The picture files in `folder`, sorted. Raises `InputNotFoundError` when there is none."""
+    if not folder.is_dir():
+        raise InputNotFoundError(f"There is no folder {folder}; a folder of paintings is expected.")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    if not files:
+        raise InputNotFoundError(f"There is no picture in {folder}; paintings are expected.")
+    return files
+
+
+def _load_paintings(paths: Sequence[Path], short_side: int) -> tuple[list[Path], list[Image]]:
+    """The pictures of the paintings; of several, those that cannot be used are left out."""
+    files, paintings, problems = [], [], []
+    for path in paths:
+        try:
+            painting, _ = read_picture(path)
+            if min(painting.shape[:2]) < MIN_PAINTING:
+                raise TrainingError(
+                    f"{path} is {painting.shape[1]}×{painting.shape[0]} pixels; a painting needs "
+                    f"at least {MIN_PAINTING} on its shorter side."
+                )
+        except (MediaError, TrainingError) as error:
+            if len(paths) == 1:
+                raise
+            problems.append(str(error))
+            continue
+        files.append(path)
+        paintings.append(resize_short_side(painting, short_side))
+    for problem in problems:
+        _log.warning("A painting is left out: %s", problem)
+    if not files:
+        raise TrainingError(f"None of the {len(paths)} paintings can be used. {problems[0]}")
+    return files, paintings
+
+
+def _start(job: Job) -> tuple[nn.Module | None, ModelSpec | None]:
+    """The net to start from, and the model that is to learn one more style, if any."""
+    if job.add_to is not None:
+        net, spec = load_onnx_net(job.add_to)
+        if spec.architecture not in _BY_NUMBER or not spec.style_size:
+            raise UsageError(
+                f"{job.add_to} is a {spec.architecture} that takes no further style; one made by "
+                "`rtstyle train --cin` or `--bank` is expected."
+            )
+        return net, spec
+    if job.init is None:
+        return None, None
+    if job.init.suffix == ".onnx":
+        return load_onnx_net(job.init)[0], None
+    return load_checkpoint_net(job.init)[0], None
+
+
+def _one_more(
+    recipe: Recipe, earlier: ModelSpec, names: tuple[str, ...]
+) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe and the names of the styles when `names` is added to an `earlier` model."""
+    if len(names) != 1:
+        raise UsageError(f"One painting is added at a time, not {len(names)}.")
+    if names[0] in earlier.styles:
+        raise UsageError(
+            f"{earlier.path} has a style {names[0]!r} already; choose another with --name."
+        )
+    count = len(earlier.styles)
+    recipe = replace(
+        recipe, architecture=earlier.architecture,
+        options=earlier.options | {"styles": count + 1}, only=count,
+    )  # fmt: skip
+    return recipe, (*earlier.styles, *names)
+
+
+def _means(recent: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each loss over the last updates that had it."""
+    names = dict.fromkeys(name for losses in recent for name in losses)
+    return {
+        name: round(float(np.mean([losses[name] for losses in recent if name in losses])), 4)
+        for name in names
+    }

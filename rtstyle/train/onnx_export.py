@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,23 @@ import torch
 from torch import nn
 
 from rtstyle.errors import ModelError, OutputError
-from rtstyle.model import METADATA_KEY, ModelSpec, parse_metadata, read_model
-from rtstyle.nets.contract import Contract
+from rtstyle.model_file import read_model
+from rtstyle.model_spec import METADATA_KEY, ModelSpec, parse_metadata
+from rtstyle.nets.contract import Contract, StyleEncoder
+from rtstyle.style_encoder import StyleEncoder as StyleEncoderFile
+from rtstyle.style_encoder import encoder_path
+from rtstyle.train.checkpoint import net_facts
 from rtstyle.train.fold_upsampling import fold_upsampling
-from rtstyle.train.parity import measure_parity, require_parity
+from rtstyle.train.half_weights import half_weights
+from rtstyle.train.parity import measure_parity, require_parity, require_same_statistics
 
 OPSET = 18  # the oldest with every operation needed, so that old runtimes read the file too
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What people should know of a model: names of its styles, one sentence, terms, origin.
+    """What people should know of a model: names of its styles, a sentence on it and, if there are
+    several, one on each, terms, origin.
 
     `provenance` is written as JSON: painting, training settings, losses reached.
     """
@@ -34,71 +40,94 @@ class Card:
     description: str = ""
     licence: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
+    style_descriptions: tuple[str, ...] = ()
 
 
 def write_model(net: nn.Module, path: Path, card: Card, *, architecture: str) -> ModelSpec:
     """Export `net` to `path`, whole or not at all, if every runtime paints as torch does.
 
-    `net` tells its `stride`, its `options` and, if it takes a style, its `style_size`. Returns what
-    the file says of itself. Raises `ModelError` when it does not paint as torch does or the card
-    cannot be right, `OutputError` when it cannot be written.
+    Weights are stored in half precision where that holds, which halves the file; the arithmetic
+    stays float32. A net for any painting gets its style encoder written beside. Returns what the
+    file says of itself. Raises `ModelError` when it does not paint as torch does or the card cannot
+    be right, `OutputError` when it cannot be written.
     """
     spec = ModelSpec(
         path=path,
         architecture=architecture,
-        stride=int(net.stride),  # type: ignore[arg-type]
         styles=card.styles,
-        style_size=int(getattr(net, "style_size", 0)),
         description=card.description,
+        style_descriptions=card.style_descriptions,
         licence=card.licence,
         provenance=card.provenance,
-        options=dict(net.options),  # type: ignore[arg-type]
+        **net_facts(net),
     )
     parse_metadata(path, spec.metadata())  # a bad name shows before the work, not after
+    if spec.style_input == "statistics":
+        _write_style_encoder(net, spec)
     model = to_onnx(net, spec)
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(model.SerializeToString())
-        require_parity(measure_parity(net, read_model(part)))
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"The model {path} cannot be written ({error}).") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    with _part_of(path) as part:
+        for stored, last in ((half_weights(model), False), (model, True)):
+            part.write_bytes(stored.SerializeToString())
+            try:
+                require_parity(measure_parity(net, read_model(part)))
+                break
+            except ModelError:
+                if last:
+                    raise
     return read_model(path)
+
+
+def _write_style_encoder(net: nn.Module, spec: ModelSpec) -> None:
+    path = encoder_path(spec.path)
+    encoder = StyleEncoderFile(
+        path, spec.stride, int(net.painting_size), spec.style_size  # type: ignore[arg-type]
+    )  # fmt: skip
+    model = _export(
+        StyleEncoder(net.cpu()).eval(), {"painting": _example(spec)}, output="style",
+        metadata=encoder.metadata(),
+    )  # fmt: skip
+    with _part_of(path) as part:
+        part.write_bytes(half_weights(model).SerializeToString())
+        require_same_statistics(net, replace(encoder, path=part))
 
 
 def to_onnx(net: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
     """The ONNX model of `net` with N, H and W left open and the metadata of `spec` inside."""
-    wrapped = Contract(net.cpu()).eval()
-    side = 8 * spec.stride  # any size does, as long as it differs from the batch
-    example: tuple[torch.Tensor, ...] = (torch.zeros(2, side, 2 * side, 3, dtype=torch.uint8),)
-    open_ = torch.export.Dim.DYNAMIC
-    shapes: tuple[dict[int, Any], ...] = ({0: open_, 1: open_, 2: open_},)
-    names = ["frame"]
+    inputs = {"frame": _example(spec)}
     if spec.style_size:
-        example += (torch.full((2, spec.style_size), 1 / spec.style_size),)
-        shapes += ({0: open_},)
-        names.append("style")
+        inputs["style"] = torch.full((2, spec.style_size), 1 / spec.style_size)
+    if spec.takes_strength:
+        inputs["strength"] = torch.ones(2)
+    return _export(
+        Contract(net.cpu()).eval(), inputs, output="stylized", metadata=spec.metadata()
+    )  # fmt: skip
+
+
+def _example(spec: ModelSpec) -> torch.Tensor:
+    side = 8 * spec.stride  # any size does, as long as it differs from the batch
+    return torch.zeros(2, side, 2 * side, 3, dtype=torch.uint8)
+
+
+def _export(
+    module: nn.Module, inputs: dict[str, torch.Tensor], *, output: str, metadata: str
+) -> onnx.ModelProto:
+    open_ = torch.export.Dim.DYNAMIC
+    # pictures are open in N, H and W, everything else in N
+    shapes = tuple(dict.fromkeys(range(3 if x.dim() == 4 else 1), open_) for x in inputs.values())
     with _quiet():
         program = torch.onnx.export(
-            wrapped, example, dynamo=True, opset_version=OPSET, verbose=False,
-            input_names=names, output_names=["stylized"],
-            dynamic_shapes=shapes,
+            module, tuple(inputs.values()), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=list(inputs), output_names=[output], dynamic_shapes=shapes,
         )  # fmt: skip
     assert program is not None
     model = program.model_proto
     _tidy(model)
     fold_upsampling(model)
-    onnx.helper.set_model_props(model, {METADATA_KEY: spec.metadata()})
+    onnx.helper.set_model_props(model, {METADATA_KEY: metadata})
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise ModelError(
-            f"The exported {spec.architecture} is no valid ONNX model: {error}"
-        ) from error
+        raise ModelError(f"The export gave no valid ONNX model: {error}") from error
     return model
 
 
@@ -111,11 +140,25 @@ def _tidy(model: onnx.ModelProto) -> None:
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         del item.metadata_props[:]
         item.doc_string = ""
-    for value in (graph.input[0], graph.output[0]):
-        for dim, name in zip(value.type.tensor_type.shape.dim, "NHW", strict=False):
+    for value in (*graph.input, *graph.output):
+        dims = value.type.tensor_type.shape.dim
+        for dim, name in zip(dims, "NHW" if len(dims) == 4 else "N", strict=False):
             dim.dim_param = name
-    for value in graph.input[1:]:
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """A file to write that takes the name `path` when all went well."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"The model {path} cannot be written ({error}).") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
 
 
 @contextmanager

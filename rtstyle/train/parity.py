@@ -12,13 +12,16 @@ from torch import nn
 
 from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError
-from rtstyle.model import ModelSpec
+from rtstyle.model_spec import ModelSpec
 from rtstyle.nets.contract import Contract
+from rtstyle.nets.contract import StyleEncoder as StyleEncoderNet
+from rtstyle.style_encoder import StyleEncoder, encode
 
 RUNTIMES = ("openvino", "onnxruntime")
 MAX_MEAN = 1.0  # grey levels
 MAX_P999 = 3.0  # grey levels, 99.9th percentile
 MAX_FLAT_COLOR = 8.0  # grey levels: that flat pictures are no garbage; see `Parity`
+MAX_STATISTICS = 0.01  # relative, of what a style encoder tells
 _SIZES = ((64, 96), (160, 128), (32, 224))  # rounded up to the stride
 
 
@@ -56,11 +59,10 @@ def require_parity(results: Sequence[Parity]) -> None:
 def measure_parity(net: nn.Module, model: ModelSpec) -> list[Parity]:
     """How far the model file is from the net it was made from, for every runtime."""
     reference = Contract(net.cpu()).eval()
-    style = None
-    if model.style_size:
-        weights = np.arange(1, model.style_size + 1, dtype=np.float32)
-        style = weights[None] / weights.sum()
+    style = _style(net, model)
     inputs = [] if style is None else [torch.from_numpy(style)]
+    if model.takes_strength:
+        inputs.append(torch.ones(1))
     pictures = list(_pictures(model.stride))
     with torch.inference_mode():
         expected = [reference(torch.from_numpy(p), *inputs).numpy() for p in pictures]
@@ -82,6 +84,33 @@ def measure_parity(net: nn.Module, model: ModelSpec) -> list[Parity]:
             )
         )
     return results
+
+
+def require_same_statistics(net: nn.Module, encoder: StyleEncoder) -> None:
+    """Raises `ModelError` when the style encoder's file tells other statistics than the net."""
+    reference = StyleEncoderNet(net.cpu()).eval()
+    painting = next(_pictures(encoder.stride))
+    with torch.inference_mode():
+        expected = reference(torch.from_numpy(painting)).numpy()
+    told = encode(encoder, painting[0])
+    off = float(np.linalg.norm(told - expected) / np.linalg.norm(expected))
+    if not off <= MAX_STATISTICS:
+        raise ModelError(
+            f"The style encoder {encoder.path.name} tells statistics that are {off:.2%} off those "
+            f"of torch; at most {MAX_STATISTICS:.0%} is allowed."
+        )
+
+
+def _style(net: nn.Module, model: ModelSpec) -> NDArray[np.float32] | None:
+    if not model.style_size:
+        return None
+    if model.style_input == "statistics":
+        painting = torch.from_numpy(next(_pictures(model.stride)))
+        with torch.inference_mode():
+            told: torch.Tensor = StyleEncoderNet(net.cpu()).eval()(painting)
+        return np.asarray(told, np.float32)
+    weights = np.arange(1, model.style_size + 1, dtype=np.float32)
+    return np.asarray(weights[None] / weights.sum(), np.float32)
 
 
 def _pictures(stride: int) -> Iterator[NDArray[np.uint8]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from rtstyle.frame import Image
-from rtstyle.nets.contract import Contract
-from rtstyle.train.data import resize_short_side
+from rtstyle.nets.contract import Contract, StyleEncoder
+from rtstyle.train.data import Photos, resize_short_side
 
 SIDE = 256  # pixels of each picture
+N_PHOTOS, N_PAINTINGS = 5, 8
 
 
 def square(photo: Image, side: int = SIDE) -> Image:
@@ -21,12 +24,43 @@ def square(photo: Image, side: int = SIDE) -> Image:
     return np.ascontiguousarray(photo[y : y + side, x : x + side])
 
 
-def stylize(net: nn.Module, photos: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Paint (N, H, W, 3) uint8 with a torch net, H and W multiples of its stride."""
+def stylize(
+    net: nn.Module, photos: NDArray[np.uint8], style: Tensor | None = None
+) -> NDArray[np.uint8]:
+    """Paint (N, H, W, 3) uint8 with a torch net, H and W multiples of its stride; `style` is the
+    vector (1, S) of all."""
     device = next(net.parameters()).device
+    told = () if style is None else (style.to(device).expand(len(photos), -1),)
     with torch.inference_mode():
-        painted = Contract(net)(torch.from_numpy(photos).to(device))
+        painted = Contract(net)(torch.from_numpy(photos).to(device), *told)
     return np.asarray(painted.cpu().numpy(), np.uint8)
+
+
+def preview_sheet(
+    net: nn.Module, photos: Photos, paintings: Sequence[Image], *, first: int = 0
+) -> Image:
+    """Photographs in the first row, then a row for every painting, which stands before it. The
+    paintings are the net's styles from number `first` on; of many, some are shown."""
+    chosen = np.linspace(0, len(photos) - 1, min(N_PHOTOS, len(photos))).astype(int)
+    originals = np.stack([square(photos[int(i)]) for i in chosen])
+    rows = [np.concatenate([np.full_like(originals[:1], 255), originals])]
+    numbers = np.unique(np.linspace(0, len(paintings) - 1, N_PAINTINGS).astype(int))
+    for i in numbers:
+        thumbnail = square(paintings[i])[None]
+        painted = stylize(net, originals, _style(net, thumbnail, first + int(i)))
+        rows.append(np.concatenate([thumbnail, painted]))
+    return contact_sheet(rows)
+
+
+def _style(net: nn.Module, painting: NDArray[np.uint8], number: int) -> Tensor | None:
+    """The style vector (1, S) of a painting, of which the net may only need to know the number."""
+    if hasattr(net, "encode"):
+        device = next(net.parameters()).device
+        with torch.inference_mode():
+            style: Tensor = StyleEncoder(net)(torch.from_numpy(painting).to(device))
+        return style
+    size = int(getattr(net, "style_size", 0))
+    return torch.eye(size)[number : number + 1] if size else None
 
 
 def contact_sheet(rows: list[NDArray[np.uint8]]) -> Image:

@@ -9,6 +9,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from rtstyle.train.recipe import Recipe
+
+TINY = Recipe(
+    architecture="johnson", options={"width": 4, "blocks": 1}, updates=12, batch=2, crop=32,
+    finish=2, finish_crop=64, warm_up=2, style_size=64, lr=1e-2,
+    stability_weight=1.0, stability_from=0.5,
+)  # fmt: skip
 CHANNELS = (4, 4, 8, 8, 8)
 CONVS = (2, 2, 4, 4, 1)
 
@@ -24,9 +31,9 @@ def make_photos(folder: Path, count: int = 3, *, side: int = 96) -> Path:
     return folder
 
 
-def make_painting(path: Path, *, side: int = 96) -> Path:
+def make_painting(path: Path, *, side: int = 96, step: int = 6) -> Path:
     stripes = np.zeros((side, side, 3), np.uint8)
-    stripes[:, ::6] = (20, 200, 240)
+    stripes[:, ::step] = (20, 200, 240)
     stripes[::9] = (200, 40, 30)
     cv2.imwrite(str(path), stripes)
     return path

@@ -14,6 +14,7 @@ from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError, OutputError
 from rtstyle.model import ModelSpec
 from rtstyle.nets import build_net
+from rtstyle.style import styles_of
 from rtstyle.train import onnx_export
 from rtstyle.train.onnx_export import Card, write_model
 from rtstyle.train.parity import Parity, measure_parity, require_parity
@@ -66,9 +67,10 @@ def test_every_runtime_paints_as_torch(architecture: str, tmp_path: Path) -> Non
 
 
 def test_a_net_may_take_a_style(tmp_path: Path) -> None:
-    card = Card(("red", "blue"), "Two colours.", "CC0-1.0")
+    card = Card(("red", "blue"), "Two colours.", "CC0-1.0", style_descriptions=("Warm.", "Cold."))
     spec = write_model(Tinted(), tmp_path / "m.onnx", card, architecture="tinted")
     assert (spec.styles, spec.style_size) == (("red", "blue"), 2)
+    assert [style.description for style in styles_of(spec)] == ["Warm.", "Cold."]
     with open_engine("auto", spec) as engine:
         frames = np.zeros((3, 8, 6, 3), np.uint8)
         painted = engine.submit(frames, np.eye(2, dtype=np.float32)[:1]).result()

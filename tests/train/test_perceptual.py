@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rtstyle.errors import InputNotFoundError, TrainingError
-from rtstyle.train.losses import content_loss, gram, style_loss
+from rtstyle.train.losses import content_loss
 from rtstyle.train.perceptual import STYLE_LAYERS, load_perceptual_net
+from rtstyle.train.style_losses import describe, style_loss, total_distance
 from tests.train.materials import CHANNELS, make_loss_net
 
 
@@ -42,7 +43,7 @@ def test_the_narrow_maps_give_the_losses_of_the_wide_ones(tmp_path: Path) -> Non
     ]
     losses = [
         (
-            style_loss(a, {name: gram(x) for name, x in b.items()}),
+            total_distance(style_loss("gram"), a, describe(style_loss("gram"), b)),
             content_loss(a["relu4_1"], b["relu4_1"]),
         )
         for a, b in (narrow, wide)

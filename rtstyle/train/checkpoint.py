@@ -1,0 +1,83 @@
+"""What a training keeps on disk: weights, settings and the state to go on from (safetensors)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rtstyle.errors import ModelError, TrainingError
+from rtstyle.nets import build_net
+from rtstyle.train.recipe import Recipe
+
+
+def write_checkpoint(
+    path: Path,
+    net: nn.Module,
+    recipe: Recipe,
+    *,
+    tensors: Mapping[str, Tensor] | None = None,
+    done: int = 0,
+    names: Sequence[str] = (),
+    state: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a net that can paint, and the state to go on training from, at once or not at all.
+
+    Raises `TrainingError` when the disk does not take it; an earlier file of that name stays.
+    """
+    everything = dict(tensors or {}) | {f"ema.{k}": v for k, v in net.state_dict().items()}
+    meta = {
+        "recipe": asdict(recipe), "model": net_facts(net), "styles": list(names), "done": done,
+        "state": dict(state or {}),
+    }  # fmt: skip
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(
+            {k: v.detach().cpu().contiguous().clone() for k, v in everything.items()},
+            part, metadata={"rtstyle": json.dumps(meta)},
+        )  # fmt: skip
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise TrainingError(
+            f"The checkpoint {path} cannot be written ({error}); an earlier one is untouched."
+        ) from error
+
+
+def net_facts(net: nn.Module) -> dict[str, Any]:
+    """What a model file and a checkpoint tell of a net, in the words of `ModelSpec`."""
+    any_painting = hasattr(net, "encode")
+    return {
+        "stride": int(net.stride),  # type: ignore[arg-type]
+        "style_size": int(getattr(net, "style_size", 0)),
+        "style_input": "statistics" if any_painting else "weights",
+        "takes_strength": any_painting,
+        "options": dict(net.options),  # type: ignore[arg-type]
+    }
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The metadata and tensors of a checkpoint. Raises `ModelError` when it is none."""
+    try:
+        with safe_open(path, framework="pt") as f:
+            meta = json.loads((f.metadata() or {})["rtstyle"])
+            return meta, {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} is no rtstyle checkpoint that can be read ({error}).") from error
+
+
+def load_checkpoint_net(path: Path) -> tuple[nn.Module, Recipe]:
+    """The averaged net of a checkpoint, ready to paint, with the recipe it was trained by."""
+    meta, tensors = read_checkpoint(path)
+    recipe = Recipe(**meta["recipe"])
+    net = build_net(recipe.architecture, **recipe.options)
+    net.load_state_dict(
+        {k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")}
+    )
+    return net.eval(), recipe

@@ -1,0 +1,130 @@
+"""One picture painted by optimisation, from files to a file: what `rtstyle paint` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rtstyle.errors import TrainingError, UsageError
+from rtstyle.frame import Image
+from rtstyle.media.kinds import PICTURE_SUFFIXES, is_picture
+from rtstyle.media.partial import check_output
+from rtstyle.media.picture import read_picture, write_picture
+from rtstyle.train.classic import classic_weights
+from rtstyle.train.data import resize_short_side, to_float
+from rtstyle.train.device import choose_device
+from rtstyle.train.gatys import Objective, Step, Weights, optimise
+from rtstyle.train.paint_settings import METHODS, MIN_SIDE, Settings
+from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
+from rtstyle.train.style_losses import describe, style_loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaintJob:
+    """Files to read and write, and where to compute.
+
+    `progress` is a picture that is written anew every `progress_every` steps.
+    """
+
+    content: Path
+    style: Path
+    output: Path
+    loss_net: Path
+    progress: Path | None = None
+    progress_every: int = 10
+    overwrite: bool = False
+    device: str = "auto"
+    threads: int | None = None
+
+
+def run_paint_job(
+    job: PaintJob, settings: Settings, *, on_step: Callable[[Step], None] = lambda step: None
+) -> None:
+    """Paint `job.content` like `job.style` into `job.output`.
+
+    Files are checked before any work. The output appears when it is whole; what stops the painting
+    leaves none, while the progress picture stays as it was last written. Raises the errors of
+    `rtstyle.errors`.
+    """
+    for path in filter(None, (job.output, job.progress)):
+        if not is_picture(path):
+            raise UsageError(
+                f"A painting is written as {', '.join(s[1:] for s in PICTURE_SUFFIXES)}, "
+                f"which {path.name!r} is not."
+            )
+        check_output(path, overwrite=job.overwrite, inputs=(job.content, job.style))
+    if job.progress and job.progress.resolve() == job.output.resolve():
+        raise UsageError("The progress picture must have another name than the output.")
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    device = choose_device(job.device)
+    photo = _tensor(job.content, settings.size, device)
+    painting = _tensor(job.style, settings.style_size, device)
+    loss_net = load_perceptual_net(job.loss_net).to(device)
+    try:
+        objective = _objective(photo, painting, loss_net, settings)
+        painted = optimise(
+            _start(photo, settings), objective, method=METHODS[settings.optimizer],
+            steps=settings.steps, on_step=_with_progress(job, on_step),
+        )  # fmt: skip
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, TrainingError):
+            raise
+        height, width = photo.shape[2:]
+        sentence = str(error).splitlines()[0] if str(error) else "out of memory"
+        raise TrainingError(
+            f"torch cannot paint {width}×{height}; try a smaller --size or --style-size "
+            f"({sentence})."
+        ) from error
+    write_picture(job.output, _picture(painted), overwrite=job.overwrite)
+
+
+def _objective(
+    photo: Tensor, painting: Tensor, loss_net: PerceptualNet, settings: Settings
+) -> Objective:
+    loss = style_loss(settings.style_loss)
+    with torch.no_grad():
+        target = describe(loss, loss_net(painting))
+        weights = Weights(content=settings.content_weight, style=settings.style_weight)
+        if settings.squared:
+            weights = classic_weights(
+                loss_net(photo), target,
+                content=settings.content_weight, style=settings.style_weight,
+            )  # fmt: skip
+    weights = replace(weights, tv=settings.tv_weight)
+    return Objective(photo, target, loss_net=loss_net, weights=weights, style_loss=loss)
+
+
+def _start(photo: Tensor, settings: Settings) -> Tensor:
+    if settings.start == "content":
+        return photo
+    generator = torch.Generator().manual_seed(settings.seed)
+    return torch.rand(photo.shape, generator=generator).to(photo.device)
+
+
+def _with_progress(job: PaintJob, on_step: Callable[[Step], None]) -> Callable[[Step], None]:
+    def stepped(step: Step) -> None:
+        if job.progress and step.done % job.progress_every == 0:
+            write_picture(job.progress, _picture(step.picture), overwrite=True)
+        on_step(step)
+
+    return stepped
+
+
+def _tensor(path: Path, size: int, device: torch.device) -> Tensor:
+    """The picture, its shorter side at most `size` and at least `MIN_SIDE`: (1, 3, H, W)."""
+    picture, _ = read_picture(path)
+    side = min(max(min(picture.shape[:2]), MIN_SIDE), size)
+    picture = resize_short_side(picture, side, enlarge=True)
+    return to_float(picture[None], device)
+
+
+def _picture(x: Tensor) -> Image:
+    """(1, 3, H, W) float → (H, W, 3) uint8."""
+    pixels = (x[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())

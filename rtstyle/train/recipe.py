@@ -1,0 +1,55 @@
+"""The settings of a training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtstyle.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training ends in, beside the material.
+
+    Sizes are pixels, `updates` counts optimiser steps. The last `finish` updates run on crops of
+    `finish_crop`, so that strokes settle at the size that videos have.
+    """
+
+    architecture: str = "fast"
+    options: dict[str, Any] = field(default_factory=dict)
+    updates: int = 8000
+    batch: int = 4
+    crop: int = 160
+    finish: int = 500
+    finish_crop: int = 256
+    style_size: int = 384
+    style_loss: str = "gram"
+    lr: float = 1e-3
+    lr_end: float = 1e-5
+    warm_up: int = 200
+    style_weight: float = 1.3
+    content_weight: float = 1.0
+    tv_weight: float = 0.0
+    stability_weight: float = 6.0
+    stability_from: float = 0.3  # share of the updates made before the stability term joins
+    reconstruct_every: int = 3  # of a net that is an auto-encoder too
+    only: int | None = None  # the one style to learn; all else stays bit for bit
+    clip: float = 1.0
+    ema: float = 0.999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("crop", "finish_crop"):
+            if (size := getattr(self, name)) % 32 or size <= 0:
+                raise UsageError(f"The {name} must be a multiple of 32 pixels, not {size}.")
+
+    def crop_at(self, step: int) -> int:
+        return self.finish_crop if step >= self.updates - self.finish else self.crop
+
+    def lr_at(self, step: int) -> float:
+        if step < self.warm_up:
+            return self.lr * (step + 1) / self.warm_up
+        t = (step - self.warm_up) / max(1, self.updates - self.warm_up)
+        return self.lr_end + (self.lr - self.lr_end) * 0.5 * (1 + math.cos(math.pi * min(t, 1.0)))

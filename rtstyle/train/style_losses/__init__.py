@@ -1,0 +1,69 @@
+"""What "painted like this painting" means, one definition a file; adding one is a file and a line.
+
+All compare distributions of activations (Li et al. 2017, "Demystifying Neural Style Transfer") and
+all are relative: each layer's distance is divided by the painting's own energy, so that one weight
+suits every painting.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+from torch import Tensor
+
+from rtstyle.errors import UsageError
+
+Features = dict[str, Tensor]
+
+STYLE_LOSSES = {
+    "gram": "rtstyle.train.style_losses.gram:Gram",
+    "mmd-linear": "rtstyle.train.style_losses.linear_mmd:LinearMMD",
+    "mmd-poly": "rtstyle.train.style_losses.polynomial_mmd:PolynomialMMD",
+    "mmd-gaussian": "rtstyle.train.style_losses.gaussian_mmd:GaussianMMD",
+    "bn": "rtstyle.train.style_losses.bn_statistics:BNStatistics",
+}
+
+
+class StyleLoss(Protocol):
+    """A style loss knows what to keep of a painting and how far a picture is from that.
+
+    Both see one layer's activations (N, C, H, W); sums and results are float32.
+    """
+
+    def describe(self, features: Tensor) -> Tensor:
+        """What is kept of a layer: (N, …)."""
+
+    def distance(self, features: Tensor, target: Tensor) -> Tensor:
+        """Relative distance to what `describe` kept of the paintings (1 or N, …) → (N,)."""
+
+
+def style_loss(name: str) -> StyleLoss:
+    """The style loss of that name. Raises `UsageError` when there is none."""
+    try:
+        module, _, cls = STYLE_LOSSES[name].partition(":")
+    except KeyError:
+        raise UsageError(
+            f"There is no style loss {name!r}; known are {', '.join(STYLE_LOSSES)}."
+        ) from None
+    loss: StyleLoss = getattr(import_module(module), cls)()
+    return loss
+
+
+def describe(loss: StyleLoss, features: Features) -> Features:
+    """What `loss` keeps of every layer."""
+    return {name: loss.describe(x) for name, x in features.items()}
+
+
+def total_distance(loss: StyleLoss, painted: Features, target: Features) -> Tensor:
+    """The sum over layers of the distances of `painted` to `target` → (N,)."""
+    per_layer = [loss.distance(painted[name], kept) for name, kept in target.items()]
+    total = per_layer[0]
+    for distance in per_layer[1:]:
+        total = total + distance
+    return total
+
+
+def flat(features: Tensor) -> Tensor:
+    """Activations as one float32 sample a position: (N, C, H, W) → (N, C, H·W)."""
+    return features.float().flatten(2)

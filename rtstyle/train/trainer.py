@@ -1,0 +1,320 @@
+"""One training, update by update.
+
+Method: Johnson et al. 2016 with instance norm; Adam with warm-up, cosine decay and gradient
+clipping; the shipped weights are an exponential moving average.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rtstyle.errors import TrainingError
+from rtstyle.nets import build_net, per_style
+from rtstyle.train.any_painting import AnyPainting
+from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
+from rtstyle.train.data import Photos, random_crops, to_float
+from rtstyle.train.losses import content_loss, tv_loss
+from rtstyle.train.paintings import FixedPaintings, Styles
+from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet
+from rtstyle.train.recipe import Recipe
+from rtstyle.train.stability import random_disturbance, stability_loss
+from rtstyle.train.style_losses import Features, describe, style_loss
+
+_CALIBRATION = 256  # styles
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name yet
+    return bool(supported and supported())
+
+
+def _channels_last(module: nn.Module) -> None:
+    """Lay the convolutions' weights out as pictures come: convolutions run faster that way."""
+    for weight in module.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+
+
+def start_from(net: nn.Module, init: nn.Module) -> None:
+    """Give `net` the weights of `init`, a net of its kind.
+
+    Where `net` has a row for every style and `init` none, every style starts from the same one;
+    where `init` has fewer, the further ones start from their mean. A net for any painting may start
+    from the net that paints inside it.
+    Raises `TrainingError` when the shapes do not fit.
+    """
+    painter = getattr(net, "painter", None)
+    if painter is not None and type(init) is type(painter):
+        start_from(painter, init)  # the part that paints; the style decides nothing yet
+        with torch.no_grad():
+            for parameter in per_style(painter):
+                parameter[1:] = 0
+        return
+    state = init.state_dict()
+    own = {id(parameter) for parameter in per_style(net)}
+    rows = {name for name, parameter in net.named_parameters() if id(parameter) in own}
+    for name, value in net.state_dict().items():
+        if name not in state:
+            continue
+        old = state[name]
+        if value.dim() == old.dim() + 1:
+            state[name] = old.expand_as(value)
+        elif name in rows and value.shape[1:] == old.shape[1:] and len(value) > len(old):
+            mean = old.mean(0, keepdim=True).expand(len(value) - len(old), *old.shape[1:])
+            state[name] = torch.cat([old, mean])
+    try:
+        net.load_state_dict(state)
+    except RuntimeError:
+        raise TrainingError(
+            "The model to start from has another shape than the recipe asks for: "
+            f"{type(net).__name__} with {net.options} is expected."
+        ) from None
+
+
+def take_encoder(net: nn.Module, loss_net: PerceptualNet) -> None:
+    """Give an AdaIN net the encoder that the paper gives it: the perceptual network.
+
+    Raises `TrainingError` when their widths differ.
+    """
+    weights = loss_net.state_dict()
+    encoder: nn.Module = net.encoder  # type: ignore[assignment]
+    try:
+        encoder.load_state_dict({name: weights[name] for name in encoder.state_dict()})
+    except (KeyError, RuntimeError):
+        raise TrainingError(
+            f"The encoder of the net has other widths ({net.options}) than the perceptual network; "
+            "pass the compressed VGG-19 with --loss-net."
+        ) from None
+
+
+class Trainer:
+    """One training, advanced by `step` and made durable by `save`.
+
+    Not safe to share between threads. `init` starts from the weights of another net of the same
+    shape instead of random ones.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        photos: Photos,
+        paintings: Sequence[NDArray[np.uint8]],
+        loss_net: PerceptualNet,
+        device: str = "cpu",
+        init: nn.Module | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.photos, self.names = recipe, photos, tuple(names)
+        self.device = torch.device(device)
+        self.loss_net = loss_net.to(self.device)
+        self.half = _has_fast_bf16(self.device)
+        self.style_loss = style_loss(recipe.style_loss)
+        net = build_net(recipe.architecture, **recipe.options)
+        without_encoder = hasattr(net, "encode") and not hasattr(init, "encode")
+        if without_encoder:
+            take_encoder(net, loss_net)
+        if init is not None:
+            start_from(net, init)
+        self.net = net.to(self.device)
+        self.rng = np.random.default_rng(recipe.seed)
+        self.styles = self._styles(paintings)
+        if without_encoder and isinstance(self.styles, AnyPainting) and hasattr(net, "calibrate"):
+            net.calibrate(self.styles.vectors(self.rng, _CALIBRATION))  # type: ignore[operator]
+        self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
+        for module in (self.loss_net, self.net, self.ema):
+            _channels_last(module)
+        own = {id(parameter) for parameter in per_style(self.net)}
+        if recipe.only is not None:
+            for parameter in self.net.parameters():
+                parameter.requires_grad_(id(parameter) in own)
+        # What painting and reconstruction share, in a net that learns both.
+        self._shared = (
+            [p for p in self.net.parameters() if id(p) not in own and p.requires_grad]
+            if hasattr(self.net, "reconstruct") and recipe.only is None
+            else None
+        )
+        self.painting_pull = 0.0
+        self.optimizer = torch.optim.Adam(
+            [p for p in self.net.parameters() if p.requires_grad], lr=recipe.lr
+        )
+        self.done = 0  # updates made so far
+
+    def step(self) -> dict[str, float]:
+        """One update; returns the value of each loss term that had a part in it, unweighted.
+
+        Raises `TrainingError` when a term is no number; the weights then stay the last good ones.
+        """
+        r = self.recipe
+        crops = random_crops(self.photos, size=r.crop_at(self.done), batch=r.batch, rng=self.rng)
+        photo = to_float(crops, self.device)
+        every = r.reconstruct_every
+        if self._shared is not None and every and self.done % every == every - 1:
+            terms = {"reconstruction": self._reconstruction(photo)}
+        else:
+            terms = self._stylization(photo)
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"The {name} loss is {value} at update {self.done + 1}; training stopped with "
+                    "the last good checkpoint kept. Try a lower --lr or another --seed."
+                )
+        self._update(terms)
+        return values
+
+    def _stylization(self, photo: Tensor) -> dict[str, Tensor]:
+        r = self.recipe
+        with torch.no_grad():
+            target = self._features(photo)[CONTENT_LAYER]
+        styles = self.styles.draw(self.rng, photo)
+        painted = self._paint(photo, styles.vector)
+        features = self._features(painted)
+        terms = {
+            "style": styles.loss(self.style_loss, features).mean(),
+            "content": content_loss(features[CONTENT_LAYER], target).mean(),
+        }
+        if r.tv_weight:
+            terms["tv"] = tv_loss(painted).mean()
+        if r.stability_weight and self.done >= r.stability_from * r.updates:
+            terms["stability"] = self._stability(photo, styles.vector, painted)
+        return terms
+
+    def _reconstruction(self, photo: Tensor) -> Tensor:
+        """Mean squared error of the picture through encoder and decoder alone."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            back: Tensor = self.net.reconstruct(photo)  # type: ignore[operator]
+        return (back.float() - photo).square().mean()
+
+    def _update(self, terms: dict[str, Tensor]) -> None:
+        r = self.recipe
+        weights = {
+            "style": r.style_weight, "content": r.content_weight, "tv": r.tv_weight,
+            "stability": r.stability_weight, "reconstruction": 1.0,
+        }  # fmt: skip
+        total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        if self._shared is not None:
+            self._balance(reconstructing="reconstruction" in terms)
+        if r.only is not None:
+            for parameter in per_style(self.net):
+                if parameter.grad is not None:
+                    kept = parameter.grad[r.only].clone()
+                    parameter.grad.zero_()[r.only] = kept
+        nn.utils.clip_grad_norm_(self.net.parameters(), r.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = r.lr_at(self.done)
+        self.optimizer.step()
+        self._average()
+        self.done += 1
+
+    def _balance(self, *, reconstructing: bool) -> None:
+        """Give reconstruction as large a pull on encoder and decoder as painting had last
+        (Chen et al. 2017, §3.3, λ = 1)."""
+        assert self._shared is not None
+        grads = [p.grad for p in self._shared if p.grad is not None]
+        norm = float(torch.stack([g.norm() for g in grads]).norm()) if grads else 0.0
+        if not reconstructing:
+            self.painting_pull = norm
+        elif norm:
+            for grad in grads:
+                grad.mul_(self.painting_pull / norm)
+
+    def _average(self) -> None:
+        # early on the average follows closely, or it would remember the random start
+        decay = min(self.recipe.ema, (1 + self.done) / (10 + self.done))
+        with torch.no_grad():
+            for kept, new in zip(self.ema.parameters(), self.net.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+            for average, running in zip(self.ema.buffers(), self.net.buffers(), strict=True):
+                average.copy_(running)  # batch norm's are averages already
+
+    # Convolutions run in bf16 where that is fast; norm statistics, Gram matrices and losses,
+    # which are sums over many values, stay in float32.
+
+    def _paint(self, photo: Tensor, style: Tensor | None) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            painted: Tensor = self.net(photo, style)
+        return painted.float()
+
+    def _styles(self, paintings: Sequence[NDArray[np.uint8]]) -> Styles:
+        """Any painting for a net that encodes paintings itself, else these ones."""
+        if not hasattr(self.net, "encode"):
+            targets = [self._describe(to_float(p[None], self.device)) for p in paintings]
+            size, only = int(getattr(self.net, "style_size", 0)), self.recipe.only
+            return FixedPaintings(targets, style_size=size, first=only or 0)
+        return AnyPainting(
+            paintings, self.photos,
+            encode=self._encode, describe=self._describe, device=self.device,
+        )  # fmt: skip
+
+    def _describe(self, pictures: Tensor) -> Features:
+        with torch.no_grad():
+            return describe(self.style_loss, self._features(pictures))
+
+    def _encode(self, pictures: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            vector: Tensor = self.net.encode(pictures)  # type: ignore[operator]
+        return vector
+
+    def _features(self, image: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            features: dict[str, Tensor] = self.loss_net(image)
+        return features
+
+    def _stability(self, photo: Tensor, style: Tensor | None, painted: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(int(self.rng.integers(2**63)))
+        disturbance = random_disturbance(photo, generator)
+        painted_next = self._paint(disturbance.photo(photo), style)
+        return stability_loss(painted, painted_next, disturbance).mean()
+
+    def save(self, path: Path) -> None:
+        """Write the whole state to `path` at once or not at all (safetensors)."""
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+        write_checkpoint(
+            path, self.ema, self.recipe,
+            tensors=tensors, done=self.done, names=self.names,
+            state={"rng": self.rng.bit_generator.state, "painting_pull": self.painting_pull},
+        )  # fmt: skip
+
+    def resume(self, path: Path) -> None:
+        """Take up the state that `save` wrote; later losses are those of an uninterrupted run.
+
+        Raises `TrainingError` when the checkpoint belongs to another recipe.
+        """
+        meta, tensors = read_checkpoint(path)
+        if meta["recipe"] != asdict(self.recipe):
+            changed = [k for k, v in asdict(self.recipe).items() if meta["recipe"].get(k) != v]
+            raise TrainingError(
+                f"{path} was made with other settings ({', '.join(changed)}); "
+                "repeat those, or start afresh with --restart."
+            )
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.net.load_state_dict(part("net."))
+        self.ema.load_state_dict(part("ema."))
+        state = self.optimizer.state_dict()
+        for key, value in part("adam.").items():
+            i, _, name = key.partition(".")
+            state["state"].setdefault(int(i), {})[name] = value
+        self.optimizer.load_state_dict(state)
+        self.rng.bit_generator.state = meta["state"]["rng"]
+        self.painting_pull = meta["state"]["painting_pull"]
+        self.done = meta["done"]

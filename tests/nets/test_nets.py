@@ -1,0 +1,114 @@
+"""What every architecture promises, and the layers that steer them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from rtstyle.errors import ModelError
+from rtstyle.nets import ARCHITECTURES, build_net
+from rtstyle.nets.layers import InstanceNorm
+from rtstyle.nets.statistics import adaptive_instance_norm, statistics
+from rtstyle.nets.stylebank import Banks
+
+SMALL: dict[str, dict[str, Any]] = {
+    "johnson": {"width": 4, "blocks": 1, "styles": 3},
+    "fast": {"width": 4, "deep": 8, "blocks": 1, "tail": 4, "styles": 3},
+    "stylebank": {"width": 4, "styles": 3},
+    "fast-stylebank": {"width": 4, "deep": 8, "blocks": 1, "tail": 4, "styles": 3},
+    "adain": {"channels": [4, 4, 8, 8]},
+    "fast-adain": {"channels": [4, 4, 8, 8], "width": 4, "deep": 8, "blocks": 1, "tail": 4},
+}
+
+
+def _awake(architecture: str) -> Any:
+    """A small net with random weights throughout: untrained norms do not listen to the style."""
+    torch.manual_seed(0)
+    net = build_net(architecture, **SMALL[architecture]).eval()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return net
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_paints_any_multiple_of_its_stride_each_picture_by_itself(architecture: str) -> None:
+    net = _awake(architecture)
+    style = torch.rand(2, net.style_size)
+    x = torch.rand(2, 3, 4 * net.stride, 6 * net.stride)
+    with torch.inference_mode():
+        both = net(x, style)
+        assert both.shape == x.shape
+        alone, other = net(x[1:], style[1:]), net(x, style.flip(0) + 0.5)
+        assert (both[1:] - alone).abs().max() < 1e-3 * both.std()
+        assert (both - other).abs().max() > 0.1 * both.std()
+    assert build_net(architecture, **net.options).state_dict().keys() == net.state_dict().keys()
+
+
+def test_an_unknown_architecture_or_option_is_named() -> None:
+    with pytest.raises(ModelError, match="no architecture 'jonson'; known are johnson"):
+        build_net("jonson")
+    with pytest.raises(ModelError, match="johnson does not take these options"):
+        build_net("johnson", norm="group")
+
+
+def test_conditional_norm_mixes_the_scales_and_shifts_of_its_styles() -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm(4, styles=2)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = torch.randn(1, 4, 8, 8)
+    mixed = norm(x, torch.tensor([[0.25, 0.75]]))
+    for weight, bias, expected in (
+        (norm.weight[0], norm.bias[0], norm(x, torch.tensor([[1.0, 0.0]]))),
+        (0.25 * norm.weight[0] + 0.75 * norm.weight[1],
+         0.25 * norm.bias[0] + 0.75 * norm.bias[1], mixed),
+    ):  # fmt: skip
+        torch.testing.assert_close(F.instance_norm(x, weight=weight, bias=bias, eps=1e-3), expected)
+
+
+def test_adaptive_instance_norm_gives_the_statistics_asked_for() -> None:
+    x = torch.randn(2, 3, 16, 16) * 4 + 1
+    mean, deviation = torch.randn(2, 3), torch.rand(2, 3) + 0.5
+    y = adaptive_instance_norm(x, mean, deviation)
+    torch.testing.assert_close(y.mean((2, 3)), mean, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(y.std((2, 3), correction=0), deviation, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(adaptive_instance_norm(x, *statistics(x)), x)
+
+
+@pytest.mark.parametrize("architecture", ["adain", "fast-adain"])
+def test_strength_moves_from_the_pictures_own_statistics_to_the_paintings(
+    architecture: str,
+) -> None:
+    net = _awake(architecture)
+    x, painting = torch.rand(2, 1, 3, 64, 64).unbind()
+    with torch.inference_mode():
+        style, own = net.encode(painting), net.encode(x)
+        whole = net(x, style, torch.ones(1))
+        torch.testing.assert_close(whole, net(x, style), atol=1e-4, rtol=1e-3)
+        half = net(x, style, torch.full((1,), 0.5))
+        torch.testing.assert_close(half, net(x, (style + own) / 2), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(net(x, style, torch.zeros(1)), net(x, own), atol=1e-4, rtol=1e-3)
+
+
+def test_banks_mix_linearly_and_choose_per_region() -> None:
+    torch.manual_seed(0)
+    banks = Banks(3, 4)
+    torch.nn.init.normal_(banks.bias)
+    x = torch.randn(2, 4, 6, 8)
+    kernels = banks.weight.view(3, 4, 3, 3, 4).permute(0, 1, 4, 2, 3)  # taps before channels
+
+    def one(style: int, picture: torch.Tensor) -> torch.Tensor:
+        padded = F.pad(picture, (1, 1, 1, 1), mode="reflect")
+        return F.conv2d(padded, kernels[style], banks.bias[style])
+
+    weights = torch.tensor([[0.2, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    expected = torch.cat([0.2 * one(0, x[:1]) + 0.8 * one(1, x[:1]), one(2, x[1:])])
+    torch.testing.assert_close(banks(x, weights), expected, atol=1e-5, rtol=1e-4)
+    maps = torch.zeros(2, 3, 3, 4)  # half the resolution: a map is enlarged to fit
+    maps[:, 0, :, :2], maps[:, 2, :, 2:] = 1, 1
+    regions = banks(x, maps)
+    torch.testing.assert_close(regions[..., :4], one(0, x)[..., :4], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(regions[..., 4:], one(2, x)[..., 4:], atol=1e-5, rtol=1e-4)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rtstyle.media.picture import read_picture
+from rtstyle.train.any_painting import AnyPainting
+from rtstyle.train.data import load_photos, random_crops
+from tests.train.materials import make_painting, make_photos
+
+
+def test_broken_photographs_are_skipped_and_listed(tmp_path: Path) -> None:
+    folder = make_photos(tmp_path / "photos")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
+    (folder / "tiny.png").write_bytes((folder / "photo0.png").read_bytes()[:40])
+    photos = load_photos(folder, cache=tmp_path / "cache")
+    assert len(photos) == 3
+    assert photos.skipped == ("broken.jpg", "tiny.png")
+    again = load_photos(folder, cache=tmp_path / "cache")  # this time from the cache
+    assert again.skipped == photos.skipped
+    assert (again.pixels == photos.pixels).all()
+
+
+def test_crops_have_the_size_asked_for_whatever_the_photograph(tmp_path: Path) -> None:
+    for side in (64, 400):
+        photos = load_photos(make_photos(tmp_path / f"photos{side}", side=side))
+        crops = random_crops(photos, size=160, batch=20, rng=np.random.default_rng(0))
+        assert crops.shape == (20, 160, 160, 3)
+    assert (
+        len({crop.tobytes() for crop in crops}) == 20
+    )  # there is room to choose in the large ones
+
+
+def test_any_painting_gives_varied_styles_and_sometimes_the_photograph_itself(
+    tmp_path: Path,
+) -> None:
+    photos = load_photos(make_photos(tmp_path / "photos", side=300))
+    painting = read_picture(make_painting(tmp_path / "painting.png", side=300))[0]
+    styles = AnyPainting(
+        [painting], photos,
+        encode=lambda x: x.mean((2, 3)), describe=lambda x: {"mean": x.mean((2, 3))},
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    photo = torch.full((40, 3, 64, 64), 0.123)
+    drawn = styles.draw(np.random.default_rng(1), photo)
+    assert drawn.vector is not None
+    assert drawn.vector.shape == (40, 3)
+    ((weight, target),) = drawn.targets
+    assert torch.equal(weight, torch.ones(40))
+    assert torch.equal(target["mean"], drawn.vector)
+    own = (drawn.vector - 0.123).abs().amax(1) < 1e-6
+    assert 0 < own.sum() < 20
+    assert len({tuple(row.tolist()) for row in drawn.vector[~own]}) == int((~own).sum())

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rtstyle.errors import TrainingError, UsageError
+from rtstyle.media.picture import read_picture
+from rtstyle.nets import per_style
+from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.train.data import load_photos
+from rtstyle.train.loop import train
+from rtstyle.train.perceptual import load_perceptual_net
+from rtstyle.train.recipe import Recipe
+from rtstyle.train.trainer import Trainer
+from tests.train.materials import TINY, make_loss_net, make_painting, make_photos
+
+
+def _trainer(folder: Path, recipe: Recipe = TINY, *, paintings: int = 1) -> Trainer:
+    return Trainer(
+        recipe,
+        photos=load_photos(make_photos(folder / "photos")),
+        paintings=[
+            read_picture(make_painting(folder / f"painting{i}.png", step=6 + 2 * i))[0]
+            for i in range(paintings)
+        ],
+        loss_net=load_perceptual_net(make_loss_net(folder / "vgg.safetensors")),
+    )
+
+
+BANK = replace(
+    TINY, architecture="stylebank", options={"styles": 3, "width": 4}, stability_weight=0.0
+)
+KINDS = (
+    (TINY, 1),
+    (replace(TINY, options=TINY.options | {"norm": "batch"}), 1),
+    (replace(TINY, options=TINY.options | {"styles": 3}, style_loss="bn"), 3),
+    (BANK, 3),
+    (replace(TINY, architecture="adain", options={"channels": [4, 4, 8, 8]}), 2),
+    (
+        replace(
+            TINY, architecture="fast-adain",
+            options={"channels": [4, 4, 8, 8], "width": 4, "deep": 8, "blocks": 1, "tail": 4},
+        ),
+        2,
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("recipe", "paintings"), KINDS)
+def test_a_training_that_was_killed_goes_on_to_the_same_losses(
+    tmp_path: Path, recipe: Recipe, paintings: int
+) -> None:
+    whole: dict[int, dict[str, float]] = {}
+    train(
+        _trainer(tmp_path, recipe, paintings=paintings),
+        folder=tmp_path / "a",
+        on_step=whole.__setitem__,
+    )
+
+    class KilledError(Exception):
+        pass
+
+    def kill(done: int, losses: dict[str, float]) -> None:
+        if done == 9:
+            raise KilledError
+
+    folder = tmp_path / "b"
+    trainer = _trainer(tmp_path, recipe, paintings=paintings)
+    with pytest.raises(KilledError):
+        train(trainer, folder=folder, save_every=4, on_step=kill)
+    resumed = _trainer(tmp_path, recipe, paintings=paintings)
+    resumed.resume(folder / "checkpoint.safetensors")
+    assert resumed.done == 8
+    rest: dict[int, dict[str, float]] = {}
+    train(resumed, folder=folder, on_step=rest.__setitem__)
+    assert list(rest) == [9, 10, 11, 12]
+    for done, losses in rest.items():
+        assert losses == pytest.approx(whole[done], rel=1e-4)
+    with (folder / "losses.csv").open(newline="") as file:
+        assert [int(row["update"]) for row in csv.DictReader(file)] == list(range(1, 13))
+
+
+def test_other_settings_do_not_take_up_a_checkpoint(tmp_path: Path) -> None:
+    _trainer(tmp_path).save(tmp_path / "c.safetensors")
+    other = _trainer(tmp_path, replace(TINY, lr=1e-4))
+    with pytest.raises(TrainingError, match="lr"):
+        other.resume(tmp_path / "c.safetensors")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.step()
+    before = [p.clone() for p in trainer.net.parameters()]
+    monkeypatch.setattr(
+        trainer.style_loss, "distance", lambda x, target: x.sum((1, 2, 3)) * torch.nan
+    )
+    with pytest.raises(TrainingError, match="style loss is nan at update 2"):
+        trainer.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.net.parameters(), strict=True))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    trainer.save(path)
+    before = path.read_bytes()
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rtstyle.train.checkpoint.save_file", full)
+    trainer.step()
+    with pytest.raises(TrainingError, match="No space left"):
+        trainer.save(path)
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.glob("checkpoint*")) == ["checkpoint.safetensors"]
+
+
+def test_the_average_is_what_a_checkpoint_gives(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.step()
+    trainer.save(tmp_path / "c.safetensors")
+    net, recipe = load_checkpoint_net(tmp_path / "c.safetensors")
+    assert recipe == TINY
+    x = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(net(x), trainer.ema.to(memory_format=torch.contiguous_format)(x))
+
+
+def test_one_style_more_leaves_every_other_number_as_it_was(tmp_path: Path) -> None:
+    for recipe in (
+        replace(TINY, options=TINY.options | {"styles": 2}),
+        replace(BANK, options={"styles": 2, "width": 4}),
+    ):
+        first = _trainer(tmp_path, recipe, paintings=2)
+        first.step()
+        more = replace(recipe, options=recipe.options | {"styles": 3}, only=2)
+        second = Trainer(
+            more, photos=first.photos, paintings=[read_picture(tmp_path / "painting0.png")[0]],
+            loss_net=first.loss_net, init=first.ema,
+        )  # fmt: skip
+        start = {name: p.clone() for name, p in second.net.named_parameters()}
+        for _ in range(3):
+            second.step()
+        own = {id(p) for p in per_style(second.ema)}
+        earlier = dict(first.ema.named_parameters())
+        for name, parameter in second.ema.named_parameters():
+            if id(parameter) in own:
+                assert torch.equal(parameter[:2], earlier[name])
+                assert not torch.equal(parameter[2], start[name][2])
+            else:
+                assert torch.equal(parameter, earlier[name])
+
+
+def test_reconstruction_pulls_as_hard_as_painting_did(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path, replace(BANK, clip=1e9), paintings=3)
+    trainer.step()
+    assert trainer.step().keys() == {"style", "content"}
+    pull = trainer.painting_pull
+    assert trainer.step().keys() == {"reconstruction"}
+    own = {id(p) for p in per_style(trainer.net)}
+    grads = [p.grad.norm() for p in trainer.net.parameters() if id(p) not in own]
+    assert float(torch.stack(grads).norm()) == pytest.approx(pull, rel=1e-3)
+    assert all(p.grad is None for p in per_style(trainer.net))
+
+
+def test_a_net_of_another_shape_is_no_start(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    with pytest.raises(TrainingError, match="another shape"):
+        Trainer(
+            replace(TINY, options={"width": 8, "blocks": 1}), photos=trainer.photos,
+            paintings=[read_picture(tmp_path / "painting0.png")[0]], loss_net=trainer.loss_net,
+            init=trainer.ema,
+        )  # fmt: skip
+
+
+def test_an_unknown_style_loss_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no style loss 'grim'; known are gram, mmd-linear"):
+        _trainer(tmp_path, replace(TINY, style_loss="grim"))
