@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from rtstyle.pipeline import Pipeline as Pipeline
     from rtstyle.render import render as render
     from rtstyle.style import Style as Style
-    from rtstyle.style import find_style as find_style
     from rtstyle.style import find_styles as find_styles
+    from rtstyle.style_text import find_style as find_style
 
 # Imported on first use, so that `rtstyle --help` does not wait for video and model libraries.
 _HOMES = {
@@ -49,7 +49,7 @@ _HOMES = {
     "RtstyleError": "errors",
     "StreamInfo": "frame",
     "Style": "style",
-    "find_style": "style",
+    "find_style": "style_text",
     "find_styles": "style",
     "open_engine": "engines",
     "open_sink": "media",

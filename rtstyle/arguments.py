@@ -21,10 +21,30 @@ EngineName = Annotated[
 Threads = Annotated[
     int | None, typer.Option("--threads", help="CPU threads of the engine; all cores by default.")
 ]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision", metavar="auto|fp32|fp16|int8",
+        help="Of the net's arithmetic; int8 is faster on a CPU and slightly off.",
+    ),
+]  # fmt: skip
+Devices = Annotated[
+    str | None,
+    typer.Option("--devices", metavar="0,1", help="Cards that paint, by number, in turn."),
+]
+HwAccel = Annotated[
+    str,
+    typer.Option(
+        "--hwaccel", metavar="auto|cuda|none", help="Decode and encode on an NVIDIA card."
+    ),
+]
 StyleName = Annotated[
     str,
     typer.Option(
-        "--style", "-s", metavar="NAME|MODEL.onnx", help="See [bold]rtstyle styles[/bold]."
+        "--style",
+        "-s",
+        metavar="NAME|PICTURE|MODEL.onnx",
+        help="See [bold]rtstyle styles[/bold]; a mix is a=0.7,b=0.3.",
     ),
 ]
 
@@ -36,6 +56,14 @@ def given(what: str, positional: str | None, option: str | None) -> str:
     if not (chosen := positional or option):
         raise UsageError(f"{what} is missing: rtstyle render INPUT OUTPUT --style NAME.")
     return chosen
+
+
+def device_numbers(text: str | None) -> tuple[int, ...]:
+    """The cards in "0,1"; none for None."""
+    try:
+        return () if text is None else tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"Cards are numbers such as 0,1, not {text!r}.") from None
 
 
 def seconds(text: str | None) -> Fraction | None:

@@ -28,11 +28,12 @@ MIN_SIDE = 32
 class Look:
     """How the painting is made and laid over the picture.
 
-    `strength` 0 is the picture, 1 the painting. `preserve_color` keeps the picture's colours and
-    takes only the brightness of the painting (Gatys et al. 2016, "Preserving Color in Neural
-    Artistic Style Transfer", luminance-only transfer). The net paints at `height` pixels, or at
-    `scale` times the picture's size, which decides how large the strokes are; the result has the
-    picture's size all the same.
+    `strength` 0 is the picture, 1 the painting; a model that takes a strength blends inside the
+    net, of every other one the finished picture is blended. `preserve_color` keeps the picture's
+    colours and takes only the brightness of the painting (Gatys et al. 2016, "Preserving Color in
+    Neural Artistic Style Transfer", luminance-only transfer). The net paints at `height` pixels,
+    or at `scale` times the picture's size, which decides how large the strokes are; the result has
+    the picture's size all the same.
 
     Raises `UsageError` for values that cannot be right.
     """
@@ -108,8 +109,9 @@ def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
 def finish(painted: Batch, original: Image, *, model: ModelSpec, look: Look) -> Image:
     """The finished picture: (1, H', W', 3) as painted and the (H, W, 3) prepared → (H, W, 3).
 
-    Undoes `prepare`, then preserves colours and mixes by strength as `look` says. The result may
-    share memory with either argument.
+    Undoes `prepare`, then preserves colours and mixes by strength as `look` says. What a model with
+    `takes_strength` painted is mixed already; only strength 0, the picture itself, is left to do.
+    The result may share memory with either argument.
     """
     if look.strength == 0:
         return original
@@ -118,7 +120,7 @@ def finish(painted: Batch, original: Image, *, model: ModelSpec, look: Look) -> 
     result = _resize(np.ascontiguousarray(painted[0, :height, :width]), sizes.picture)
     if look.preserve_color:
         result = _with_colors_of(original, result)
-    if look.strength < 1:
+    if look.strength < 1 and not model.takes_strength:
         mixed = cv2.addWeighted(result, look.strength, original, 1 - look.strength, 0)
         result = np.asarray(mixed, dtype=np.uint8)
     return result

@@ -11,7 +11,8 @@ from rtstyle.image import Look
 from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
-from rtstyle.style import Style, find_style
+from rtstyle.style import Style
+from rtstyle.style_text import find_style
 
 
 def render(

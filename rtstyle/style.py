@@ -1,4 +1,4 @@
-"""A named point in what a model can paint: find one by name, mix several."""
+"""A named point in what a model can paint: list them, find one by its plain name, mix several."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtstyle.errors import StyleNotFoundError, UsageError
-from rtstyle.model import SUFFIXES, ModelSpec, find_models, read_model
+from rtstyle.model import ModelSpec, find_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,42 +23,55 @@ class Style:
     model: ModelSpec
     vector: NDArray[np.float32] | None = field(default=None, compare=False)  # (1, S), read-only
 
+    @property
+    def description(self) -> str:
+        """A sentence on the style, or on its model when there is none; may be empty."""
+        told = dict(zip(self.model.styles, self.model.style_descriptions, strict=False))
+        return told.get(self.name, self.model.description)
+
 
 def find_styles() -> list[Style]:
     """Every style of the user's and the shipped models, sorted by name.
 
-    Where two models offer the same name, the user's own wins.
+    Where two models offer the same name, the first one's counts, in the order of `find_models`.
     """
     found: dict[str, Style] = {}
     for model in find_models():
         for style in styles_of(model):
-            found.setdefault(_key(style.name), style)
+            found.setdefault(name_key(style.name), style)
     return [found[key] for key in sorted(found)]
 
 
-def find_style(text: str) -> Style:
-    """The style that `text` tells: a name, a path to a model file, or a mix "a=0.7,b=0.3".
-
-    Case, spaces, hyphens and underscores in a name do not matter. A path stands for the model's
-    first style. Raises `StyleNotFoundError` for an unknown name, `UsageError` for a mix that cannot
-    be, `InputNotFoundError` and `ModelError` as `read_model` does.
-    """
-    text = text.strip()
-    if text.lower().endswith(SUFFIXES):
-        return styles_of(read_model(Path(text).expanduser()))[0]
-    styles = {_key(style.name): style for style in find_styles()}
-    if "=" in text:
-        return mix([(_named(name, styles), weight) for name, weight in _parts(text)])
-    return _named(text, styles)
-
-
 def styles_of(model: ModelSpec) -> list[Style]:
-    """The styles that one model offers, in its own order."""
-    if not model.style_size:
+    """The styles that one model offers by name, in its own order."""
+    if not model.style_size or model.style_input == "statistics":
         return [Style(name, model) for name in model.styles]
     rows = np.eye(model.style_size, dtype=np.float32)[:, None]  # (S, 1, S)
     rows.setflags(write=False)
     return [Style(name, model, row) for name, row in zip(model.styles, rows, strict=True)]
+
+
+def styles_named(name: str, styles: Sequence[Style]) -> list[Style]:
+    """Those of `styles` that are called `name`, at least one.
+
+    Case, spaces, hyphens and underscores do not matter. Raises `StyleNotFoundError`, telling what
+    is called nearly so.
+    """
+    key = name_key(name)
+    if found := [style for style in styles if name_key(style.name) == key]:
+        return found
+    known = {name_key(style.name): style.name for style in styles}
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(known[key] for key in near)}? " if near else ""
+    raise StyleNotFoundError(
+        f"There is no style {name.strip()!r}. {hint}`rtstyle styles` lists them; a path to a "
+        "model.onnx or to a picture is fine too."
+    )
+
+
+def name_key(name: str) -> str:
+    """What two ways to write one name have in common."""
+    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def mix(parts: Sequence[tuple[Style, float]]) -> Style:
@@ -93,32 +105,3 @@ def mix(parts: Sequence[tuple[Style, float]]) -> Style:
     vector.setflags(write=False)
     name = ",".join(f"{style.name}={weight / total:.3g}" for style, weight in parts)
     return Style(name, model, vector)
-
-
-def _parts(text: str) -> list[tuple[str, float]]:
-    """ "a=0.7,b=0.3" → [("a", 0.7), ("b", 0.3)]."""
-    parts = []
-    for part in text.split(","):
-        name, _, weight = part.partition("=")
-        try:
-            parts.append((name, float(weight)))
-        except ValueError:
-            raise UsageError(
-                f"A mix is written like candy=0.7,mosaic=0.3; {part.strip()!r} does not fit that."
-            ) from None
-    return parts
-
-
-def _named(name: str, styles: dict[str, Style]) -> Style:
-    if style := styles.get(_key(name)):
-        return style
-    near = difflib.get_close_matches(_key(name), styles, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(styles[key].name for key in near)}? " if near else ""
-    raise StyleNotFoundError(
-        f"There is no style {name.strip()!r}. {hint}`rtstyle styles` lists them; a path to a "
-        "model.onnx is fine too."
-    )
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()

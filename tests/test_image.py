@@ -110,11 +110,20 @@ def test_strength_mixes_with_the_picture() -> None:
         assert np.all(result == expected)
 
 
-def test_strength_0_is_the_picture_to_the_bit() -> None:
-    image = picture(41, 43)
+def test_a_strength_that_the_net_took_is_not_mixed_again() -> None:
+    image, painted = np.full((40, 40, 3), 100, np.uint8), np.full((1, 40, 40, 3), 200, np.uint8)
+    model = replace(MODEL, takes_strength=True)
+    for strength in (0.25, 1.0):
+        result = finish(painted, image, model=model, look=Look(strength=strength))
+        assert np.all(result == 200)
+
+
+@pytest.mark.parametrize("takes_strength", [False, True])
+def test_strength_0_is_the_picture_to_the_bit(takes_strength: bool) -> None:
+    image, model = picture(41, 43), replace(MODEL, takes_strength=takes_strength)
     look = Look(strength=0, preserve_color=True, scale=0.5)
-    batch = prepare(image, model=MODEL, look=look)
-    assert finish(255 - batch, image, model=MODEL, look=look) is image
+    batch = prepare(image, model=model, look=look)
+    assert finish(255 - batch, image, model=model, look=look) is image
 
 
 def test_preserves_colors() -> None:

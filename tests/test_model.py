@@ -10,12 +10,15 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, external_data_helper, helper, load, save_model
+from safetensors.torch import save_file
 
 from rtstyle.errors import InputNotFoundError, ModelError, RtstyleError
 from rtstyle.model import ModelSpec, find_models, read_model, user_folder
+from rtstyle.style_encoder import encoder_path
 from tests import graphs
 
 SPEC = ModelSpec(
@@ -54,6 +57,41 @@ def test_reads_a_checkpoint_without_torch(tiny_checkpoint: Path) -> None:
     assert spec.architecture == "johnson"
     assert spec.styles == (tiny_checkpoint.parent.name,)
     assert spec.provenance == {"updates": 7}
+
+
+@pytest.mark.parametrize(
+    ("facts", "names", "expected"),
+    [
+        ({}, [], (32, ("cin",), 0, "weights", False)),  # written before facts were
+        ({"stride": 8, "style_size": 0}, [], (8, ("cin",), 0, "weights", False)),
+        ({"stride": 8, "style_size": 2}, ["a", "b"], (8, ("a", "b"), 2, "weights", False)),
+        (
+            {"stride": 8, "style_size": 5, "style_input": "statistics", "takes_strength": True},
+            [],
+            (8, (), 5, "statistics", True),
+        ),
+    ],
+)
+def test_reads_what_a_checkpoint_tells_of_its_net(
+    facts: dict[str, Any], names: list[str], expected: tuple[Any, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "cin" / "checkpoint.safetensors"
+    path.parent.mkdir()
+    recipe = {"architecture": "cin", "options": {"width": 8}}
+    meta = {"recipe": recipe, "done": 3, "model": facts, "styles": names}
+    save_file({"w": torch.zeros(1)}, path, metadata={"rtstyle": json.dumps(meta)})
+    spec = read_model(path)
+    found = (spec.stride, spec.styles, spec.style_size, spec.style_input, spec.takes_strength)
+    assert found == expected
+    assert (spec.architecture, spec.options) == ("cin", {"width": 8})
+    meta["model"] = {"stride": 0}
+    save_file({"w": torch.zeros(1)}, path, metadata={"rtstyle": json.dumps(meta)})
+    with pytest.raises(ModelError, match="a stride of 0"):
+        read_model(path)
+    meta["model"] = [1]
+    save_file({"w": torch.zeros(1)}, path, metadata={"rtstyle": json.dumps(meta)})
+    with pytest.raises(ModelError, match="no rtstyle checkpoint"):
+        read_model(path)
 
 
 def test_is_quick(tiny_model: ModelSpec) -> None:
@@ -147,6 +185,10 @@ def test_refuses_other_inputs_and_outputs(tmp_path: Path) -> None:
         (document(style_size=1), "contradicts itself"),
         (document(provenance=None), "provenance = None"),
         (document(architecture=3), "architecture = 3"),
+        (document(style_input="words"), "style_input = 'words'"),
+        (document(style_input=["weights"]), "style_input = ['weights']"),
+        (document(style_input="statistics"), "names 1 styles and tells a style vector of 0"),
+        (document(style_input="statistics", styles=[]), "tells a style vector of 0"),
     ],
 )
 def test_refuses_bad_metadata(tmp_path: Path, metadata: dict[str, str], told: str) -> None:
@@ -162,6 +204,15 @@ def test_reads_a_style_vector(tmp_path: Path) -> None:
     assert read_model(graphs.dimming(tmp_path / "m.onnx", metadata=told)).style_size == 2
     with pytest.raises(ModelError, match="no rtstyle metadata"):
         read_model(graphs.dimming(tmp_path / "m.onnx", metadata={}))
+
+
+def test_reads_a_model_for_any_painting_but_not_its_encoder(tmp_path: Path) -> None:
+    path = graphs.tinting(tmp_path / "any.onnx")
+    spec = read_model(path)
+    assert (spec.style_input, spec.styles, spec.style_size) == ("statistics", (), 3)
+    assert spec.takes_strength
+    with pytest.raises(ModelError, match=r"is the style encoder of any\.onnx, not a model that"):
+        read_model(encoder_path(path))
 
 
 def test_refuses_what_is_no_file(tmp_path: Path) -> None:
@@ -213,6 +264,24 @@ def test_finds_models_and_leaves_out_bad_ones(
     assert paths[0] == good
     assert tmp_path / "bad.onnx" not in paths
     assert "bad.onnx" in caplog.text
+
+
+def test_models_of_several_styles_come_first_among_the_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, shipped = tmp_path / "mine", tmp_path / "shipped"
+    monkeypatch.setenv("RTSTYLE_MODELS", str(mine))
+    monkeypatch.setattr("rtstyle.model.shipped_folder", lambda: shipped)
+    for folder in (mine, shipped):
+        folder.mkdir()
+        graphs.copying(folder / "a.onnx")
+        graphs.dimming(folder / "b.onnx", metadata=document(styles=["c", "d"], style_size=2))
+        graphs.tinting(folder / "t.onnx")
+    names = [model.path.relative_to(tmp_path).as_posix() for model in find_models()]
+    assert names == [
+        "mine/a.onnx", "mine/b.onnx", "mine/t.onnx",
+        "shipped/b.onnx", "shipped/a.onnx", "shipped/t.onnx",
+    ]  # fmt: skip
 
 
 def test_the_shipped_models_can_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -40,10 +40,12 @@ class FailingSource(SyntheticSource):
 
 
 class FailingEngine(IdentityEngine):
-    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+    def submit(
+        self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+    ) -> Pending:
         if frames[0, 0, 0, 0] % 2:  # whatever the picture holds, it comes soon
             raise EngineError("the engine broke")
-        return super().submit(frames, style)
+        return super().submit(frames, style, strength)
 
 
 class FailingSink(NullSink):
@@ -64,6 +66,24 @@ def _source(n_frames: int = 20) -> SyntheticSource:
 
 def _style(model: ModelSpec) -> Style:
     return styles_of(model)[0]
+
+
+def test_the_strength_reaches_the_engine(tiny_model: ModelSpec) -> None:
+    seen = []
+
+    class Listening(IdentityEngine):
+        def submit(
+            self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+        ) -> Pending:
+            seen.append(strength)
+            return super().submit(frames, style, strength)
+
+    pipeline = Pipeline(
+        _source(3), Listening(tiny_model), NullSink(), style=_style(tiny_model),
+        look=Look(strength=0.3),
+    )  # fmt: skip
+    pipeline.run()
+    assert seen == [0.3] * 3
 
 
 def test_every_frame_arrives_in_order_with_its_time(tiny_model: ModelSpec) -> None:
@@ -150,7 +170,9 @@ def test_live_the_newest_frame_wins_and_order_is_kept(tiny_model: ModelSpec) -> 
 
 def test_a_new_look_is_seen_by_the_next_frames(tiny_model: ModelSpec) -> None:
     class Inverting(IdentityEngine):
-        def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+        def submit(
+            self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+        ) -> Pending:
             return super().submit(255 - frames, style)
 
     sink = KeepingSink()

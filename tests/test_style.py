@@ -10,7 +10,8 @@ import pytest
 
 from rtstyle.errors import InputNotFoundError, ModelError, StyleNotFoundError, UsageError
 from rtstyle.model import ModelSpec
-from rtstyle.style import Style, find_style, find_styles, mix
+from rtstyle.style import Style, find_styles, mix
+from rtstyle.style_text import find_style
 from tests import graphs
 
 
