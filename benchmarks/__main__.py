@@ -9,8 +9,10 @@ from rtstyle.errors import RtstyleError
 
 BENCHMARKS = {
     "end-to-end": "benchmarks.end_to_end",  # fps and memory of decode → paint → encode
-    "quality": "benchmarks.quality",  # how good the paintings are
+    "gpu": "benchmarks.gpu",  # fps, roofline share and overlap on an NVIDIA card
+    "quality": "benchmarks.quality.command",  # how good the paintings are
     "fidelity": "benchmarks.fidelity",  # whether frames, times and sound survive
+    "live": "benchmarks.live",  # frame rate, latency, memory and style switches of live painting
 }
 
 

@@ -27,7 +27,8 @@ from rtstyle.media import WriteOptions, open_source
 from rtstyle.metrics import Report
 from rtstyle.model import ModelSpec, read_model
 from rtstyle.render import render
-from rtstyle.style import Style, find_style, styles_of
+from rtstyle.style import Style, styles_of
+from rtstyle.style_text import find_style
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ def johnson32(folder: Path) -> ModelSpec:
     import torch
 
     from rtstyle.nets import build_net
-    from rtstyle.train.loop import Recipe, write_checkpoint
+    from rtstyle.train.checkpoint import write_checkpoint
+    from rtstyle.train.recipe import Recipe
 
     torch.manual_seed(0)
     recipe = Recipe(architecture="johnson", options={"width": 32})

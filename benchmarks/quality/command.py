@@ -1,0 +1,208 @@
+"""How good the paintings are: `python -m benchmarks quality`.
+
+On held-out photographs at 256 pixels, in the feature space of the perceptual network: style and
+content loss; the Pareto ratio to Gatys et al. at 100 steps of L-BFGS; noise gain; the warping error
+on a flow that is known exactly and, with --clips, on real clips; parameters, GMAC and, with
+--speed, frames a second; and what the training took. Writes quality.json, quality.md and one
+contact sheet a group. Whatever was measured is kept: an interrupted report goes on where it was.
+
+Measured are the shipped styles (group "shipped"), a shipped model for any painting on paintings it
+never saw (group "unseen"), and the nets of a TOML list:
+
+  [[entry]]
+  label = "starry night, no stability term"
+  group = "stability"             # or single, losses, norms, widths, any name: a table each
+  file = "plain/checkpoint.safetensors"     # or a model.onnx; from the list's own folder
+  against = "starry night"        # stability: the same net with the term; single: the style of
+                                  # the model of many styles that it is the twin of
+  painting = "vangogh_starry_night_1889.jpg"  # unless the file tells; in --paintings
+  style_size = 384                # unless the file tells: the painting's shorter side in pixels
+  style = "starry night"          # of a model of many; of a checkpoint without names, its number
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.quality.clips import Clip, read_clip
+from benchmarks.quality.entries import (
+    UNSEEN,
+    Entry,
+    listed_entries,
+    shipped_entries,
+    unseen_entries,
+)
+from benchmarks.quality.frontier import Frontiers, Wanted, make_frontiers
+from benchmarks.quality.judge import Judge
+from benchmarks.quality.measure import Material, Picture, measure
+from benchmarks.quality.remembered import Remembered, file_key
+from benchmarks.quality.report import Report
+from benchmarks.quality.sheets import labelled_sheet
+from rtstyle.engines import open_engine
+from rtstyle.errors import UsageError
+from rtstyle.media.picture import read_picture, write_picture
+from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
+from rtstyle.train.preview import square
+
+_LISTS = Path(__file__).parent.parent
+HELD_OUT = _LISTS / "heldout.txt"
+CLIPS = _LISTS / "clips.txt"
+UNSEEN_PAINTINGS = _LISTS / "unseen_paintings.txt"
+
+
+def main(argv: list[str]) -> int:
+    """Measure and write the report; 130 when interrupted."""
+    options = _parser().parse_args(argv)
+    try:
+        _run(options)
+    except KeyboardInterrupt:
+        print("Interrupted; what was measured is kept.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    names = HELD_OUT.read_text().split()
+    chosen = np.unique(np.linspace(0, len(names) - 1, options.photographs).astype(int))
+    names = [names[i] for i in chosen]
+    photos = [square(read_picture(options.content / name)[0]) for name in names]
+    loss_net = load_perceptual_net(options.loss_net)
+    entries = _entries(options)
+    judges = _judges(entries, options, loss_net)
+    frontiers = Frontiers(options.cache)
+    _fill_frontiers(frontiers, list(judges.items()), photos, options)
+    if options.frontiers_only:
+        return
+    if not entries:
+        raise UsageError("Nothing to measure: no entry is of that --group and --style.")
+    clips = list(_clips(options))
+    material = Material(
+        photos, clips, frontiers, Remembered(options.cache), file_key(options.loss_net)
+    )
+    report = Report(options.out, photographs=names, clips=clips)
+    for group, members in groupby(entries, key=lambda entry: entry.group):
+        rows = [("photographs", np.stack(photos))]
+        for entry in members:
+            print(f"{group}: {entry.label}", flush=True)
+            judge = judges.get((entry.painting, entry.style_size))
+            report.add(entry, measure(entry, judge, material, speed=options.speed))
+            rows.append((entry.label, _painted(entry, photos)))
+        name = "".join(letter if letter.isalnum() else "-" for letter in group)
+        sheet = labelled_sheet(rows)
+        write_picture(options.out / f"sheet-{name}.png", sheet, overwrite=True)
+    print((options.out / "quality.md").read_text(encoding="utf-8"))
+
+
+def _entries(options: argparse.Namespace) -> list[Entry]:
+    """All that were asked for, those of a group together."""
+    entries = shipped_entries()
+    entries += unseen_entries(_unseen(), options.paintings, options.unseen_size)
+    for path in options.entries or ():
+        entries += listed_entries(path)
+    order = list(dict.fromkeys(entry.group for entry in entries))
+    wanted = [
+        entry
+        for entry in entries
+        if (not options.group or entry.group in options.group)
+        and (not options.style or entry.label in options.style)
+    ]
+    return sorted(wanted, key=lambda entry: order.index(entry.group))
+
+
+def _judges(
+    entries: list[Entry], options: argparse.Namespace, loss_net: PerceptualNet
+) -> dict[tuple[str | None, int | None], Judge]:
+    """A judge for every painting and size."""
+    pairs = [(entry.painting, entry.style_size) for entry in entries]
+    if options.frontiers_only and UNSEEN in (options.group or ()):
+        pairs += [(name, options.unseen_size) for name in _unseen()]  # before there is a model
+    return {
+        (painting, size): Judge(options.paintings / painting, size, loss_net)
+        for painting, size in dict.fromkeys(pairs)
+        if painting is not None and size is not None
+    }
+
+
+def _fill_frontiers(
+    frontiers: Frontiers,
+    judges: list[tuple[tuple[str | None, int | None], Judge]],
+    photos: list[Picture],
+    options: argparse.Namespace,
+) -> None:
+    wanted = [
+        Wanted(options.paintings / painting, size, photo, options.loss_net, frontiers)
+        for (painting, size), judge in judges
+        for photo in photos
+        if painting is not None and size is not None
+        if not frontiers.path(judge, photo).exists()
+    ]
+    if wanted:
+        print(f"{len(wanted)} frontiers are not in {options.cache} yet.", flush=True)
+    make_frontiers(
+        wanted,
+        jobs=options.jobs,
+        on_done=lambda done: print(f"  frontier {done} of {len(wanted)}", flush=True),
+    )
+
+
+def _clips(options: argparse.Namespace) -> Iterator[Clip]:
+    if options.clips is None:
+        return
+    for name in CLIPS.read_text().split():
+        print(f"clip {name}", flush=True)
+        yield read_clip(
+            options.clips / name, frames=options.clip_frames, short_side=options.clip_size
+        )
+
+
+def _unseen() -> list[str]:
+    return UNSEEN_PAINTINGS.read_text().split()
+
+
+def _painted(entry: Entry, photos: list[Picture]) -> Picture:
+    with open_engine("auto", entry.style.model) as engine:
+        return np.concatenate(
+            [engine.submit(photo[None], entry.style.vector).result() for photo in photos]
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks quality", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("--content", type=Path, required=True, help="folder with the held-out photographs")
+    add("--paintings", type=Path, required=True, help="folder with the paintings")
+    add("--loss-net", type=Path, required=True, help="the compressed VGG-19")
+    add("--photographs", type=_count, default=12, help="how many, spread over the list")
+    add("--clips", type=Path, metavar="DIR", help="folder with the clips of benchmarks/clips.txt")
+    add("--clip-frames", type=_count, default=24, help="how many of each, from its start")
+    add("--clip-size", type=_count, default=256, help="their shorter side in pixels")
+    add("--entries", type=Path, action="append", metavar="FILE", help="a list of more nets")
+    add("--group", action="append", help="only this group; may be repeated")
+    add("--style", action="append", metavar="LABEL", help="only this entry; may be repeated")
+    add("--unseen-size", type=_count, default=384,
+        help="shorter side in pixels at which the paintings never seen are judged")  # fmt: skip
+    add("--speed", action="store_true", help="measure frames a second too; on a quiet machine")
+    add("--frontiers-only", action="store_true",
+        help="make the frontiers that are missing and stop; with --group unseen those of the "
+        "paintings never seen, even if no model is there yet")  # fmt: skip
+    add("--jobs", type=_count, default=1,
+        help="frontiers made at once, each by a process of one thread")  # fmt: skip
+    add("--out", type=Path, default=Path("benchmarks/out"), help="folder of the report")
+    add("--cache", type=Path, default=Path("benchmarks/out/frontier"),
+        help="folder that keeps frontiers and figures")  # fmt: skip
+    return parser
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number

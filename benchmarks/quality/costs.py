@@ -1,0 +1,72 @@
+"""What a net costs to keep and to run: parameters, multiplications and frames a second."""
+
+from __future__ import annotations
+
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import onnx
+
+from benchmarks.gmac import count_macs
+from rtstyle.engines import open_engine
+from rtstyle.errors import ModelError
+from rtstyle.model import ModelSpec
+from rtstyle.nets import ARCHITECTURES, build_net
+from rtstyle.style import Style
+from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.train.onnx_export import to_onnx
+
+HEIGHT, WIDTH = 360, 640
+SECONDS = 4.0  # of painting, to find the speed
+
+
+def count_parameters(model: ModelSpec) -> int:
+    """Trained numbers of the net; of a file from elsewhere, the floating numbers it holds."""
+    if model.architecture in ARCHITECTURES:
+        net = build_net(model.architecture, **model.options)
+        return sum(parameter.numel() for parameter in net.parameters())
+    graph = onnx.load(model.path).graph
+    return sum(
+        int(np.prod(tensor.dims))
+        for tensor in graph.initializer
+        if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    )
+
+
+def count_gmac(model: ModelSpec) -> float | None:
+    """Billions of multiplications for a picture of 640×360; None when the graph does not tell.
+
+    A checkpoint is exported to know, as the export takes multiplications out.
+    """
+    if model.path.suffix == ".safetensors":
+        net, _ = load_checkpoint_net(model.path)
+        graph = to_onnx(net, model)
+        stride = int(net.stride)  # type: ignore[arg-type]
+    else:
+        graph, stride = onnx.load(model.path), model.stride
+    height, width = _rounded_up(model, stride)
+    try:
+        return count_macs(graph, height=height, width=width) / 1e9
+    except ModelError:
+        return None
+
+
+def frames_per_second(style: Style) -> tuple[float, str]:
+    """How fast the engine alone paints 640×360 here, by the median picture, and on what."""
+    with open_engine("auto", style.model) as engine:
+        shape = (1, *_rounded_up(engine.model, engine.model.stride), 3)
+        frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        engine.submit(frames, style.vector).result()  # compiles for this size
+        times: list[float] = []
+        while sum(times) < SECONDS:
+            start = perf_counter()
+            engine.submit(frames, style.vector).result()
+            times.append(perf_counter() - start)
+        return 1 / median(times), f"{engine.name} on {engine.device}"
+
+
+def _rounded_up(model: ModelSpec, stride: int) -> tuple[int, int]:
+    if model.size:
+        return model.size
+    return -(-HEIGHT // stride) * stride, -(-WIDTH // stride) * stride

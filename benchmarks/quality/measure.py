@@ -1,0 +1,150 @@
+"""All figures of one entry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.quality.clips import Clip
+from benchmarks.quality.costs import count_gmac, count_parameters, frames_per_second
+from benchmarks.quality.entries import Entry
+from benchmarks.quality.frontier import Frontiers, pareto_ratio
+from benchmarks.quality.judge import Judge, as_tensor
+from benchmarks.quality.noise import noise_gain, tremble
+from benchmarks.quality.remembered import Remembered, file_key
+from benchmarks.quality.synthetic_flow import move
+from benchmarks.quality.training import training_of
+from benchmarks.quality.warping import warping_error
+from rtstyle.engines import open_engine
+
+Picture = NDArray[np.uint8]  # (H, W, 3)
+Paint = Callable[[Picture], Picture]
+Figure = dict[str, Any]  # plain JSON
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every entry is measured on: photographs of one size, clips, and where to keep things.
+
+    `loss_net` tells the perceptual network's weights apart.
+    """
+
+    photos: Sequence[Picture]
+    clips: Sequence[Clip]
+    frontiers: Frontiers
+    remembered: Remembered
+    loss_net: str
+
+
+def measure(entry: Entry, judge: Judge | None, material: Material, *, speed: bool) -> Figure:
+    """The figures by name, as plain JSON; what cannot be or was not measured is absent.
+
+    `judge` is that of the entry's painting, None when there is none.
+    """
+    model = entry.style.model
+    vector = entry.style.vector
+    steered = "" if vector is None else hashlib.sha256(vector.tobytes()).hexdigest()
+    net = [file_key(model.path), steered]
+    photos = [hashlib.sha256(photo.tobytes()).hexdigest() for photo in material.photos]
+    remembered = material.remembered
+
+    figures: Figure = {}
+    with open_engine("auto", model) as engine:
+
+        def paint(picture: Picture) -> Picture:
+            painted: Picture = engine.submit(picture[None], vector).result()[0]
+            return painted
+
+        figures |= remembered.get(
+            "stability", [*net, photos], lambda: stability(paint, material.photos)
+        )
+        if judge is not None:
+            kept = judge  # for the closure
+            figures |= remembered.get(
+                "look",
+                [*net, photos, judge.key, material.loss_net, material.frontiers.steps],
+                lambda: look(paint, material.photos, kept, material.frontiers),
+            )
+        if material.clips:
+            figures |= remembered.get(
+                "clips",
+                [*net, [clip.key() for clip in material.clips]],
+                lambda: motion(paint, material.clips),
+            )
+    figures |= remembered.get("costs", net[:1], lambda: costs(entry))
+    if speed:
+        fps, machine = frames_per_second(entry.style)
+        figures |= {"fps": _short(fps), "fps_machine": machine}
+    training = training_of(model)
+    known = {"updates": training.updates, "seconds_per_1000_updates": training.seconds_per_1000}
+    if training.recipe:
+        known["style_loss_trained_with"] = training.recipe.get("style_loss", "gram")
+    return figures | {name: value for name, value in known.items() if value is not None}
+
+
+def look(paint: Paint, photos: Sequence[Picture], judge: Judge, frontiers: Frontiers) -> Figure:
+    """Against the painting: losses, Pareto ratio, and how far from the photograph it went.
+
+    `style_gap_closed` is 1 − style loss / style loss of the photograph itself, `pixels_moved` is
+    ‖S(x) − x‖ / ‖x‖: both 0 for a net that paints nothing.
+    """
+    found: dict[str, list[float]] = {
+        name: []
+        for name in ("pareto_ratio", "style_loss", "content_loss", "style_gap_closed",
+                     "pixels_moved")
+    }  # fmt: skip
+    for photo in photos:
+        painted, x = paint(photo), as_tensor(photo)
+        losses = judge.losses(as_tensor(painted), x)
+        before = judge.losses(x, x).style
+        moved = np.linalg.norm(painted.astype(float) - photo) / np.linalg.norm(photo.astype(float))
+        found["pareto_ratio"].append(pareto_ratio(losses, frontiers.of(judge, photo)))
+        found["style_loss"].append(losses.style)
+        found["content_loss"].append(losses.content)
+        found["style_gap_closed"].append(1 - losses.style / before)
+        found["pixels_moved"].append(float(moved))
+    return {name: _over_photographs(values) for name, values in found.items()}
+
+
+def stability(paint: Paint, photos: Sequence[Picture]) -> Figure:
+    """What a net makes of noise and of a motion known exactly, on still photographs."""
+    noise, motion = np.random.default_rng(0), np.random.default_rng(1)
+    gains, errors = [], []
+    for photo in photos:
+        painted = paint(photo)
+        trembling = tremble(photo, noise)
+        gains.append(noise_gain(photo, trembling, painted, paint(trembling)))
+        moved, flow, seen = move(photo, motion)
+        error = warping_error(paint(moved), painted, flow, seen)
+        if error is not None:
+            errors.append(error)
+    return {"noise_gain": _over_photographs(gains)} | (
+        {"warping_error_synthetic": _over_photographs(errors)} if errors else {}
+    )
+
+
+def motion(paint: Paint, clips: Sequence[Clip]) -> Figure:
+    """The warping error on real clips: the mean, as Lai et al. 2018 give it, and each."""
+    each = {clip.name: _short(error) for clip in clips if (error := clip.error(paint)) is not None}
+    return {"warping_error_clips": {"mean": _short(fmean(each.values())), "each": each}}
+
+
+def costs(entry: Entry) -> Figure:
+    """Parameters and multiplications."""
+    gmac = count_gmac(entry.style.model)
+    counted: Figure = {"parameters": count_parameters(entry.style.model)}
+    return counted if gmac is None else counted | {"gmac": _short(gmac)}
+
+
+def _over_photographs(values: list[float]) -> Figure:
+    return {"median": _short(median(values)), "each": [_short(value) for value in values]}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -1,0 +1,53 @@
+"""What a training took, as far as it was written down."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtstyle.model import ModelSpec
+from rtstyle.train.checkpoint import read_checkpoint
+
+SECONDS_KEY = "seconds_per_1000_updates"  # in a model's provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The recipe, the number of updates and the time of a thousand; None or empty if unknown."""
+
+    recipe: dict[str, Any]
+    updates: int | None
+    seconds_per_1000: float | None
+
+
+def training_of(model: ModelSpec) -> Training:
+    """From a model file's provenance; from a checkpoint and the loss log beside it."""
+    told = model.provenance
+    if model.path.suffix != ".safetensors":
+        seconds = told.get(SECONDS_KEY)
+        return Training(
+            dict(told.get("recipe", {})),
+            told.get("updates"),
+            float(seconds) if isinstance(seconds, int | float) else None,
+        )
+    meta, _ = read_checkpoint(model.path)
+    log = model.path.with_name("losses.csv")
+    belongs = model.path.stem == "checkpoint" and log.exists()
+    return Training(dict(meta["recipe"]), meta["done"], seconds_per_1000(log) if belongs else None)
+
+
+def seconds_per_1000(log: Path) -> float | None:
+    """From the loss log of a training; None when it has no two complete rows."""
+    rows: list[tuple[int, float]] = []
+    with log.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            try:
+                rows.append((int(row["update"]), float(row["seconds"])))
+            except (KeyError, TypeError, ValueError):
+                continue  # the last row of a running training may be half written
+    if len(rows) < 2:
+        return None
+    (first, start), (last, end) = rows[0], rows[-1]
+    return 1000 * (end - start) / (last - first) if last > first else None
