@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import InputNotFoundError, ModelError, RtstyleError, UsageError
 from rtstyle.model import read_model, shipped_folder
-from rtstyle.train.loop import load_checkpoint_net, read_checkpoint
+from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint
 from rtstyle.train.onnx_export import Card, write_model
 from rtstyle.train.parity import measure_parity, require_parity
 
@@ -21,7 +21,11 @@ CHECKPOINT, CARD = "checkpoint.safetensors", "model.json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for a failure, 2 for wrong arguments."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "-1..1" in given[1:]:  # argparse would take it for an option
+        place = given.index("-1..1")
+        given[place - 1 : place + 1] = [f"{given[place - 1]}=-1..1"]
+    options = _parser().parse_args(given)
     try:
         options.run(options)
     except RtstyleError as error:
@@ -38,23 +42,28 @@ def export_checkpoint(checkpoint: Path, output: Path, card: Card) -> None:
     net, recipe = load_checkpoint_net(checkpoint)
     meta, _ = read_checkpoint(checkpoint)
     training = {"recipe": asdict(recipe), "updates": meta["done"]}
-    card = Card(card.styles, card.description, card.licence, training | card.provenance)
+    card = replace(card, provenance=training | card.provenance)
     spec = write_model(net, output, card, architecture=recipe.architecture)
     print(f"{output}: {', '.join(spec.styles)}, {output.stat().st_size / 1e6:.1f} MB")
 
 
 def read_card(path: Path) -> Card:
-    """The card in a training folder: JSON with name, description, licence and provenance.
+    """The card in a training folder: JSON with description, licence, provenance and either a name
+    or "styles", which maps the name of each style to its sentence, in the order of the net's.
 
     Raises `ModelError` when something is missing.
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return Card((told["name"],), told["description"], told["licence"], dict(told["provenance"]))
+        styles = dict(told["styles"]) if "styles" in told else {told["name"]: told["description"]}
+        return Card(
+            tuple(styles), told["description"], told["licence"],
+            dict(told["provenance"]), tuple(styles.values()),
+        )  # fmt: skip
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ModelError(
-            f"{path} must be a JSON object with name, description, licence and provenance "
-            f"({type(error).__name__}: {error})."
+            f"{path} must be a JSON object with name or styles, description, licence and "
+            f"provenance ({type(error).__name__}: {error})."
         ) from None
 
 
@@ -74,8 +83,7 @@ def _all(options: argparse.Namespace) -> None:
             print(f"{folder}: left out, as it has no {CARD}.")
             continue
         card = read_card(folder / CARD)
-        file = card.styles[0].lower().replace(" ", "_") + ".onnx"
-        export_checkpoint(folder / CHECKPOINT, options.output / file, card)
+        export_checkpoint(folder / CHECKPOINT, options.output / f"{folder.name}.onnx", card)
 
 
 def _parity(options: argparse.Namespace) -> None:
@@ -93,6 +101,47 @@ def _parity(options: argparse.Namespace) -> None:
             f"colour of flat pictures {result.flat_color:.3f}"
         )
     require_parity(results)
+
+
+def _variant(options: argparse.Namespace) -> None:
+    from export.variant import write_variant
+
+    net = load_checkpoint_net(options.checkpoint)[0] if options.checkpoint else None
+    output = options.output or options.model.parent / options.precision / options.model.name
+    result = write_variant(options.model, output, options.precision, photos=options.photos, net=net)
+    left = f", left in float: {', '.join(result.left_float)}" if result.left_float else ""
+    print(
+        f"{output}: {output.stat().st_size / 1e6:.1f} MB, mean {result.mean:.3f}, 99.9th "
+        f"percentile {result.p999:.1f}, colour of flat pictures {result.flat_color:.3f}{left}"
+    )
+
+
+def _import(options: argparse.Namespace) -> None:
+    from export.importers.command import import_files
+
+    name = options.name or options.output.stem
+    card = Card((name,), options.description, options.licence)
+    spec = import_files(options.files, options.output, card, values=options.range)
+    print(f"{options.output}: {spec.architecture}, {options.output.stat().st_size / 1e6:.1f} MB")
+
+
+def _tensorrt(options: argparse.Namespace) -> None:
+    from export.compiled import size_of, write_plan
+
+    layers = write_plan(
+        options.model, options.output, size_of(options.size), runtime=options.runtime
+    )
+    half, single = (layers.get(f"CONVOLUTION {kind}", 0) for kind in ("HALF", "FLOAT"))
+    place = options.output or "the cache"
+    print(f"{place}: {half} convolutions in float16, {single} in float32")
+
+
+def _torch_tensorrt(options: argparse.Namespace) -> None:
+    from export.compiled import size_of, write_program
+
+    output = options.output or options.checkpoint.with_suffix(".trt.pt2")
+    write_program(options.checkpoint, output, size_of(options.size))
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,6 +165,54 @@ def _parser() -> argparse.ArgumentParser:
     parity.add_argument("model", type=Path, metavar="MODEL")
     parity.add_argument("--checkpoint", type=Path, metavar="FILE")
     parity.set_defaults(run=_parity)
+
+    for precision, told in (
+        ("fp16", "half precision, for GPUs: convolutions in float16, norms in float32"),
+        ("int8", "8 bits, for CPUs: convolutions in INT8 as far as the pictures allow it"),
+    ):
+        variant = commands.add_parser(precision, help=f"write a model file's variant in {told}")
+        variant.add_argument("model", type=Path, metavar="MODEL")
+        variant.add_argument(
+            "-o", "--output", type=Path, metavar="FILE",
+            help=f"{precision}/MODEL beside MODEL by default, where --precision finds it",
+        )  # fmt: skip
+        variant.add_argument(
+            "--photos", type=Path, metavar="DIR", help="photographs to measure on; rtstyle has some"
+        )
+        variant.add_argument(
+            "--checkpoint", type=Path, metavar="FILE", help="compare with this, not with MODEL"
+        )
+        variant.set_defaults(run=_variant, precision=precision)
+
+    plan = commands.add_parser("tensorrt", help="build a model file for one size of picture")
+    plan.add_argument("model", type=Path, metavar="MODEL")
+    plan.add_argument(
+        "-o", "--output", type=Path, metavar="FILE",
+        help="the cache by default, where the engine finds it",
+    )  # fmt: skip
+    plan.add_argument("--size", required=True, metavar="1280x720", help="or 2x1280x720 for two")
+    plan.add_argument("--runtime", choices=("tensorrt", "tensorrt-rtx"), default="tensorrt")
+    plan.set_defaults(run=_tensorrt)
+
+    program = commands.add_parser("torch-tensorrt", help="compile a checkpoint for this card")
+    program.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    program.add_argument("-o", "--output", type=Path, metavar="FILE")
+    program.add_argument("--size", required=True, metavar="1280x720", help="or 2x1280x720 for two")
+    program.set_defaults(run=_torch_tensorrt)
+
+    bring = commands.add_parser(
+        "import", help="write another project's checkpoint or ONNX file as a model file"
+    )
+    bring.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    bring.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    bring.add_argument("--name", help="the name of the style; that of the output by default")
+    bring.add_argument("--description", default="", help="one sentence on the style")
+    bring.add_argument("--licence", default="", help="under which terms the weights may be used")
+    bring.add_argument(
+        "--range", choices=("0..1", "0..255", "-1..1", "imagenet"),
+        help="what an ONNX file's pixels run from and to",
+    )  # fmt: skip
+    bring.set_defaults(run=_import)
     return parser
 
 

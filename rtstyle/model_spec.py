@@ -127,7 +127,7 @@ def fields(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     told["styles"] = tuple(take(path, document, "styles", list))
     sentences = document.get("style_descriptions", [])
     if not isinstance(sentences, list) or not all(isinstance(text, str) for text in sentences):
-        raise ModelError(f"The rtstyle metadata of {path} have style_descriptions that are no texts.")
+        raise ModelError(f"The rtstyle metadata of {path} have style_descriptions of no texts.")
     if len(sentences) not in (0, len(told["styles"])):
         raise ModelError(
             f"{path} has {len(sentences)} sentences for {len(told['styles'])} styles; one for "

@@ -94,8 +94,8 @@ def run_job(
             len(photos.skipped), job.content, ", ".join(photos.skipped[:10]),
         )  # fmt: skip
     trainer = Trainer(
-        recipe, photos=photos, paintings=paintings, loss_net=loss_net, device=str(choose_device(job.device)),
-        init=init, names=names,
+        recipe, photos=photos, paintings=paintings, loss_net=loss_net,
+        device=choose_device(job.device), init=init, names=names,
     )  # fmt: skip
     checkpoint = job.folder / "checkpoint.safetensors"
     if checkpoint.exists() and not restart:

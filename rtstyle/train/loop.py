@@ -10,7 +10,7 @@ from pathlib import Path
 from rtstyle.errors import TrainingError
 from rtstyle.train.trainer import Trainer
 
-TERMS = ("style", "content", "tv", "stability", "reconstruction")
+TERMS = ("style", "content", "tv", "stability", "peaks", "reconstruction")
 
 
 def train(

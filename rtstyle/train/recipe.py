@@ -33,6 +33,7 @@ class Recipe:
     content_weight: float = 1.0
     tv_weight: float = 0.0
     stability_weight: float = 6.0
+    peak_weight: float = 0.01
     stability_from: float = 0.3  # share of the updates made before the stability term joins
     reconstruct_every: int = 3  # of a net that is an auto-encoder too
     only: int | None = None  # the one style to learn; all else stays bit for bit

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.train.data import Photos, random_crops, to_float
 from rtstyle.train.losses import content_loss, tv_loss
 from rtstyle.train.paintings import FixedPaintings, Styles
+from rtstyle.train.peaks import Peaks
 from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.stability import random_disturbance, stability_loss
@@ -112,7 +114,7 @@ class Trainer:
         photos: Photos,
         paintings: Sequence[NDArray[np.uint8]],
         loss_net: PerceptualNet,
-        device: str = "cpu",
+        device: torch.device | str = "cpu",
         init: nn.Module | None = None,
         names: Sequence[str] = (),
     ) -> None:
@@ -147,6 +149,7 @@ class Trainer:
             else None
         )
         self.painting_pull = 0.0
+        self.peaks = Peaks(self.net)
         self.optimizer = torch.optim.Adam(
             [p for p in self.net.parameters() if p.requires_grad], lr=recipe.lr
         )
@@ -180,12 +183,15 @@ class Trainer:
         with torch.no_grad():
             target = self._features(photo)[CONTENT_LAYER]
         styles = self.styles.draw(self.rng, photo)
-        painted = self._paint(photo, styles.vector)
+        with self.peaks.watch() if r.peak_weight else nullcontext():
+            painted = self._paint(photo, styles.vector)
         features = self._features(painted)
         terms = {
             "style": styles.loss(self.style_loss, features).mean(),
             "content": content_loss(features[CONTENT_LAYER], target).mean(),
         }
+        if r.peak_weight:
+            terms["peaks"] = self.peaks.loss().mean()
         if r.tv_weight:
             terms["tv"] = tv_loss(painted).mean()
         if r.stability_weight and self.done >= r.stability_from * r.updates:
@@ -202,7 +208,7 @@ class Trainer:
         r = self.recipe
         weights = {
             "style": r.style_weight, "content": r.content_weight, "tv": r.tv_weight,
-            "stability": r.stability_weight, "reconstruction": 1.0,
+            "stability": r.stability_weight, "peaks": r.peak_weight, "reconstruction": 1.0,
         }  # fmt: skip
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
