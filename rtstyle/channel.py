@@ -43,6 +43,29 @@ class Channel(Generic[T]):
             self._changed.notify_all()
             return True
 
+    def take(self, timeout: float) -> T | None:
+        """The next item, or None after `timeout` seconds without one, or at the end.
+
+        Raises the error that the producer closed with.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._items or self._closed or self._cancelled, timeout=timeout
+            )
+            if not self._items:
+                if self._error is not None and not self._cancelled:
+                    raise self._error
+                return None
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can be taken."""
+        with self._changed:
+            return not self._items and (self._closed or self._cancelled)
+
     def close(self, error: BaseException | None = None) -> None:
         """Nothing follows. The first call counts; safe from any thread."""
         with self._changed:

@@ -14,17 +14,23 @@ import typer
 
 from rtstyle import __version__
 from rtstyle.arguments import (
+    Devices,
     EngineName,
+    HwAccel,
     NoProgress,
     Overwrite,
+    Precision,
     Quiet,
     StyleName,
     Threads,
+    device_numbers,
     frame_rate,
     given,
     pairs,
     seconds,
 )
+from rtstyle.cli_live import devices, live, serve
+from rtstyle.cli_paint import paint
 from rtstyle.cli_train import train
 from rtstyle.errors import RtstyleError, UsageError
 from rtstyle.terminal import frame_bar
@@ -117,6 +123,9 @@ def render(
     ] = None,
     engine: EngineName = "auto",
     threads: Threads = None,
+    precision: Precision = "auto",
+    device_list: Devices = None,
+    hwaccel: HwAccel = "none",
     overwrite: Overwrite = False,
     no_progress: NoProgress = False,
     quiet: Quiet = False,
@@ -127,22 +136,24 @@ def render(
     """
     from rtstyle.image import Look
     from rtstyle.media import ReadOptions, WriteOptions
-    from rtstyle.render import render as paint
+    from rtstyle.render import render as render_file
 
     look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
     with frame_bar("Painting", hidden=quiet or no_progress) as bar:
-        report = paint(
+        report = render_file(
             given("INPUT", source, input_option),
             given("OUTPUT", output, output_option),
             style=style,
             look=look,
-            reading=ReadOptions(seconds(start), seconds(duration), frame_rate(rate)),
+            reading=ReadOptions(seconds(start), seconds(duration), frame_rate(rate), hwaccel),
             writing=WriteOptions(
                 codec=codec, crf=crf, preset=preset, options=pairs(encoder_option or []),
-                keep_audio=not no_audio, overwrite=overwrite,
+                keep_audio=not no_audio, overwrite=overwrite, hwaccel=hwaccel,
             ),
             engine=engine,
             threads=threads,
+            precision=precision,
+            devices=device_numbers(device_list),
             on_frame=bar,
             on_note=_note(quiet),
         )  # fmt: skip
@@ -165,12 +176,12 @@ def demo(
 
     from rtstyle.demo import make_clip
     from rtstyle.media import WriteOptions
-    from rtstyle.render import render as paint
+    from rtstyle.render import render as render_file
 
     with TemporaryDirectory() as folder, frame_bar("Painting", hidden=quiet or no_progress) as bar:
         clip = Path(folder) / "demo.mp4"
         make_clip(clip)
-        report = paint(
+        report = render_file(
             clip, output, style=style, writing=WriteOptions(overwrite=overwrite),
             engine=engine, threads=threads, on_frame=bar, on_note=_note(quiet),
         )  # fmt: skip
@@ -187,21 +198,32 @@ def styles(
 ) -> None:
     """List the styles, each with a sentence."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    from rtstyle.style import find_styles
+    from rtstyle.model import find_models
+    from rtstyle.style import find_styles, name_key, styles_of
 
-    found = find_styles()
-    table = Table("style", "what it looks like", "net", box=None, pad_edge=False)
-    for style in found:
-        table.add_row(
-            f"[bold]{style.name}[/bold]", style.model.description, style.model.architecture
-        )
+    models = find_models()
+    found: dict[str, str] = {}  # the model that a plain name means
+    table = Table("style", "what it looks like", "model", "net", box=None, pad_edge=False)
+    for style in sorted(
+        (style for model in models for style in styles_of(model)),
+        key=lambda style: name_key(style.name),
+    ):
+        stem = style.model.path.stem
+        plain = found.setdefault(name_key(style.name), stem) == stem
+        name = escape(style.name if plain else f"{stem}:{style.name}")
+        table.add_row(f"[bold]{name}[/bold]", style.description, stem, style.model.architecture)
     Console().print(table)
+    if painters := [model.path.stem for model in models if model.style_input == "statistics"]:
+        typer.echo(
+            f"With {' or '.join(painters)} any picture is a style too: --style my_painting.jpg"
+        )
     if preview:
         from rtstyle.gallery import write_gallery
 
-        write_gallery(found, preview, overwrite=overwrite)
+        write_gallery(find_styles(), preview, overwrite=overwrite)
         typer.echo(f"The preview is {preview}.")
 
 
@@ -225,7 +247,11 @@ def engines() -> None:
     Console().print(table)
 
 
+app.command()(live)
+app.command()(serve)
+app.command()(devices)
 app.command()(train)
+app.command()(paint)
 
 
 def main() -> None:

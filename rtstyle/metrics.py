@@ -18,12 +18,14 @@ class Latencies:
     def __init__(self) -> None:
         self.count = 0
         self.total_ms = 0.0
+        self.latest_ms = 0.0
         self._bins = np.zeros(_PER_DECADE * _DECADES, np.int64)
 
     def record(self, latency_ms: float) -> None:
         """Add one duration, in milliseconds."""
         self.count += 1
         self.total_ms += latency_ms
+        self.latest_ms = latency_ms
         place = np.log10(max(latency_ms, _LOWEST_MS) / _LOWEST_MS) * _PER_DECADE
         self._bins[min(int(place), len(self._bins) - 1)] += 1
 
@@ -42,6 +44,11 @@ class Latencies:
         place = int(np.argmax(reached))
         return float(_LOWEST_MS * 10 ** ((place + 0.5) / _PER_DECADE))
 
+    def quantiles(self) -> str:
+        """The three quantiles that people ask for, in one line."""
+        told = (f"p{q} {self.quantile_ms(q / 100):.0f} ms" for q in (50, 95, 99))
+        return ", ".join(told)
+
     @property
     def mean_ms(self) -> float:
         """Mean duration; 0 when none was recorded."""
@@ -56,7 +63,8 @@ class Report:
     """What one run of the pipeline did. Complete once the run has ended.
 
     `stages` are the busy times of each stage a frame; stages work at the same time, so the
-    slowest, not the sum, decides the rate.
+    slowest, not the sum, decides the rate. `latency` is, where the source is live, how old each
+    picture was when its sink had it: glass-to-glass but for the camera's and the screen's own part.
     """
 
     frames_in: int = 0
@@ -66,6 +74,7 @@ class Report:
     stages: dict[str, Latencies] = field(
         default_factory=lambda: {name: Latencies() for name in STAGES}
     )
+    latency: Latencies = field(default_factory=Latencies)
 
     @property
     def fps(self) -> float:
@@ -77,7 +86,8 @@ class Report:
             f"{name} {times.mean_ms:.1f} ms" for name, times in self.stages.items() if times.count
         )
         dropped = f", {self.dropped} dropped" if self.dropped else ""
+        aged = f"; latency {self.latency.quantiles()}" if self.latency.count else ""
         return (
             f"{self.frames_in} frames in, {self.frames_out} out{dropped}, "
-            f"{self.seconds:.1f} s, {self.fps:.1f} fps ({stages} a frame)"
+            f"{self.seconds:.1f} s, {self.fps:.1f} fps ({stages} a frame){aged}"
         )

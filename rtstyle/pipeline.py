@@ -8,23 +8,33 @@ The sink runs in the caller's thread, because windows may require the main threa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 from time import perf_counter
 
 from rtstyle.channel import Channel
 from rtstyle.engines.base import Engine, Pending
-from rtstyle.frame import Frame
+from rtstyle.frame import Frame, Image
 from rtstyle.image import Look, finish, prepare
 from rtstyle.media.base import Sink, Source
 from rtstyle.metrics import Report
+from rtstyle.model import ModelSpec
 from rtstyle.style import Style
+
+
+@dataclass(frozen=True, slots=True)
+class _Brush:
+    """A style with the engine that has its model loaded: assigned together, never torn."""
+
+    engine: Engine
+    style: Style
 
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
     frame: Frame
+    model: ModelSpec
     look: Look
     pending: Pending
     submit_ms: float
@@ -34,9 +44,17 @@ class Pipeline:
     """Paints everything that `source` delivers into `sink`. Runs once.
 
     Frames keep their order and their exact times. Files want every frame: bounded channels with
-    back-pressure. Live wants the newest one: `newest_wins` makes full channels drop the oldest and
-    count it. `style` and `look` may be assigned from any thread while it runs, and the next frame
-    sees them; the style must be one of the engine's model.
+    back-pressure. Live wants the newest one: with `newest_wins` a frame that waits is replaced by a
+    newer one and counted as dropped; one that the engine has begun is always delivered, and the
+    next is chosen only when that one is painted, so that none grows old in the engine.
+
+    `style` and `look` may be assigned from any thread while it runs, and the next frame sees them;
+    the style must be one of the engine's model, else use `switch`.
+
+    Three more attributes serve live runs. `compose(painted, original)` makes what is shown of both
+    pictures, in the caller's thread. `clock()` tells the time now in seconds on the clock of the
+    frames' times; with it the report has latencies. A frame that would be shown more than
+    `max_latency_ms` after its time is dropped instead of painted, unless painting alone takes that.
 
     The first error wins: every thread is joined, then it is raised with its own traceback. Frames
     that a source delivered before its own error are painted first, so a damaged file yields all
@@ -54,13 +72,36 @@ class Pipeline:
         capacity: int = 2,
         newest_wins: bool = False,
     ) -> None:
-        self.style = style
         self.look = look or Look()
-        self._source, self._engine, self._sink = source, engine, sink
-        self._read: Channel[Frame] = Channel(capacity, newest_wins=newest_wins)
-        self._painted: Channel[_InFlight] = Channel(capacity, newest_wins=newest_wins)
-        self._stop = Event()
+        self.compose: Callable[[Image, Image], Image] | None = None
+        self.clock: Callable[[], float] | None = None
+        self.max_latency_ms: float | None = None
         self.report = Report()
+        self._brush = _Brush(engine, style)
+        self._source, self._sink = source, sink
+        self._newest_wins = newest_wins
+        self._read: Channel[Frame] = Channel(capacity, newest_wins=newest_wins)
+        self._painted: Channel[_InFlight] = Channel(capacity)
+        self._too_late = 0
+        self._engine_free = Semaphore(1)  # live: one frame at a time is in the engine
+        self._stop = Event()
+
+    @property
+    def style(self) -> Style:
+        """What is painted now."""
+        return self._brush.style
+
+    @style.setter
+    def style(self, style: Style) -> None:
+        self._brush = _Brush(self._brush.engine, style)
+
+    def switch(self, engine: Engine, style: Style) -> None:
+        """From the next frame on, paint `style` with `engine`, which has its model loaded.
+
+        The engine before it may still be painting; close it once the run is over, or several
+        frames later. Safe from any thread.
+        """
+        self._brush = _Brush(engine, style)
 
     def stop(self) -> None:
         """End cleanly after the frames already read. Safe from any thread or signal handler."""
@@ -80,24 +121,29 @@ class Pipeline:
             for item in self._painted:
                 waited = perf_counter()
                 painted = item.pending.result()
+                self._engine_free.release()
                 paint_ms = item.submit_ms + (perf_counter() - waited) * 1e3
                 report.stages["paint"].record(paint_ms)
                 with report.stages["finish"].measure():
-                    image = finish(
-                        painted, item.frame.image, model=self._engine.model, look=item.look
-                    )
+                    image = finish(painted, item.frame.image, model=item.model, look=item.look)
+                    if self.compose is not None:
+                        image = self.compose(image, item.frame.image)
                 frame = Frame(image, item.frame.time, item.frame.index, item.frame.duration)
                 with report.stages["encode"].measure():
                     self._sink.write(frame)
+                if self.clock is not None:
+                    report.latency.record((self.clock() - float(frame.time)) * 1e3)
                 report.frames_out += 1
+                report.dropped = self._n_dropped()
                 report.seconds = perf_counter() - start
                 on_frame(report)
         finally:
             self._painted.cancel()
             self._read.cancel()
+            self._engine_free.release()  # the engine's thread may wait for what we shall not take
             for thread in threads:
                 thread.join()
-            report.dropped = self._read.dropped + self._painted.dropped
+            report.dropped = self._n_dropped()
             report.seconds = perf_counter() - start
         return report
 
@@ -120,14 +166,15 @@ class Pipeline:
 
     def _painter(self) -> None:
         try:
-            for frame in self._read:
-                style, look = self.style, self.look
+            for frame in self._wanted():
+                brush, look = self._brush, self.look
+                model = brush.engine.model
                 with self.report.stages["prepare"].measure():
-                    batch = prepare(frame.image, model=self._engine.model, look=look)
+                    batch = prepare(frame.image, model=model, look=look)
                 start = perf_counter()
-                pending = self._engine.submit(batch, style.vector)
+                pending = brush.engine.submit(batch, brush.style.vector, look.strength)
                 submit_ms = (perf_counter() - start) * 1e3
-                if not self._painted.put(_InFlight(frame, look, pending, submit_ms)):
+                if not self._painted.put(_InFlight(frame, model, look, pending, submit_ms)):
                     break
         except BaseException as error:
             # The caller's thread drains what was painted before it meets the error.
@@ -136,3 +183,27 @@ class Pipeline:
             self._painted.close()
         finally:
             self._read.cancel()
+
+    def _wanted(self) -> Iterator[Frame]:
+        """The frames to paint. Live, each is taken only when the engine is free, so that it is the
+        newest when its turn comes."""
+        if not self._newest_wins:
+            yield from self._read
+            return
+        self._engine_free.acquire()
+        for frame in self._read:
+            if self._is_too_late(frame):
+                self._too_late += 1
+                continue
+            yield frame
+            self._engine_free.acquire()
+
+    def _is_too_late(self, frame: Frame) -> bool:
+        if self.clock is None or self.max_latency_ms is None:
+            return False
+        paint_ms = self.report.stages["paint"].quantile_ms(0.5)
+        age_ms = (self.clock() - float(frame.time)) * 1e3
+        return paint_ms < self.max_latency_ms < age_ms + paint_ms
+
+    def _n_dropped(self) -> int:
+        return self._read.dropped + self._too_late

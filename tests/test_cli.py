@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from rtstyle.model import ModelSpec
+from tests import graphs
 from tests.media.clips import Clip, make_clip
+from tests.train.materials import make_loss_net, make_painting, make_photos
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +42,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     done = run("--help")
     assert done.returncode == 0
-    for command in ("render", "demo", "styles", "engines", "train"):
+    for command in ("render", "demo", "styles", "engines", "train", "paint"):
         assert command in done.stdout
 
 
@@ -78,6 +80,65 @@ def test_a_picture_becomes_a_picture(tmp_path: Path, tiny_model: ModelSpec) -> N
     assert cv2.imread(str(tmp_path / "out.png")).shape == (37, 53, 3)
 
 
+def test_a_picture_is_a_style_and_listed(tmp_path: Path) -> None:
+    graphs.tinting(tmp_path / "any.onnx")
+    environment = {"RTSTYLE_MODELS": str(tmp_path), "RTSTYLE_CACHE": str(tmp_path / "cache")}
+    cv2.imwrite(str(tmp_path / "red.png"), np.full((64, 64, 3), (0, 0, 200), np.uint8))
+    cv2.imwrite(str(tmp_path / "in.png"), np.full((37, 53, 3), 100, np.uint8))
+    done = run(
+        "render", tmp_path / "in.png", tmp_path / "out.png", "-s", tmp_path / "red.png",
+        "--strength", "0.5", **environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    painted = cv2.imread(str(tmp_path / "out.png"))
+    assert painted.shape == (37, 53, 3)
+    assert (painted == (50, 50, 150)).all()  # blended once, by the model
+    listed = run("styles", **environment)
+    assert "With any any picture is a style too: --style my_painting.jpg" in listed.stdout
+    assert "starry_night" in listed.stdout
+
+
+def test_paint_ends_in_one_line_and_a_picture(tmp_path: Path) -> None:
+    photo = make_photos(tmp_path / "photos", 1) / "photo0.png"
+    painting, net = make_painting(tmp_path / "p.png"), make_loss_net(tmp_path / "vgg.safetensors")
+    out = tmp_path / "out.jpg"
+    arguments = ("paint", photo, painting, "-o", out, "--loss-net", net, "--steps", "3")
+    done = run(*arguments, "--size", "48", "--tv-weight", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(
+        rf"The painting is {re.escape(str(out))}: [\d.]+ s, content \S+ style \S+ tv \S+\.\n",
+        done.stdout,
+    )
+    assert cv2.imread(str(out)).shape == (48, 48, 3)
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--overwrite" in done.stderr
+
+
+def test_an_interrupted_paint_leaves_only_its_progress_picture(tmp_path: Path) -> None:
+    photo = make_photos(tmp_path / "photos", 1) / "photo0.png"
+    painting, net = make_painting(tmp_path / "p.png"), make_loss_net(tmp_path / "vgg.safetensors")
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "rtstyle.cli", "paint", photo, painting, "--loss-net", net,
+            "-o", tmp_path / "out.png", "--steps", "1000000", "--progress-every", "1",
+            "--progress-picture", tmp_path / "far.png",
+        ],
+        stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    for _ in range(1200):
+        if (tmp_path / "far.png").exists():
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "rtstyle: Interrupted.\n")
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"photos", "p.png", "vgg.safetensors", "far.png"}
+    assert cv2.imread(str(tmp_path / "far.png")) is not None
+
+
 WRONG = {
     "missing input": (("render", "{tmp}/no.mp4", "{tmp}/out.mp4"), 1, "no.mp4"),
     "folder of nothing": (("render", "{tmp}/empty", "{tmp}/out.mp4"), 1, "empty"),
@@ -98,6 +159,12 @@ WRONG = {
     "no arguments": (("render",), 2, "INPUT"),
     "unknown option": (("render", "--sytle", "x"), 2, "--sytle"),
     "16k": (("render", "{tmp}/huge.png", "{tmp}/out.png"), 1, "--height"),
+    "no loss net": (("paint", "{tmp}/a", "{tmp}/b", "-o", "{tmp}/o.png"), 2, "--loss-net FILE"),
+    "no such photograph": (
+        ("paint", "{tmp}/no.jpg", "{tmp}/b", "-o", "{tmp}/o.png", "--loss-net", "{tmp}/x"),
+        1,
+        "no.jpg",
+    ),
     "no painting": (
         (
             "train",
@@ -154,10 +221,9 @@ def test_an_interrupt_leaves_a_playable_part(tmp_path: Path, tiny_model: ModelSp
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     for _ in range(1200):
-        if any(tmp_path.glob(".*")):
+        if any(part.stat().st_size > 1000 for part in tmp_path.glob(".*")):  # more than a header
             break
         time.sleep(0.05)
-    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr

@@ -31,15 +31,22 @@ LAYERS = {
     "errors": set[str](),
     "frame": {"errors"},
     "onnx_header": BASE,
-    "model": BASE | {"onnx_header"},
+    "model_spec": BASE,
+    "model_file": BASE | {"model_spec", "onnx_header"},
+    "model": BASE | {"model_file", "model_spec"},
     "style": BASE | {"model"},
+    "cache": BASE,
     "channel": BASE,
     "metrics": BASE,
     "image": BASE | {"model", "style"},
     "media": BASE | {"media", "channel", "metrics"},
-    "engines": BASE | {"engines", "model", "style", "metrics"},
+    "precision": BASE | {"model"},
+    "engines": BASE | {"cache", "engines", "model", "precision", "style", "metrics"},
     "pipeline": BASE | {"channel", "engines", "image", "media", "metrics", "model", "style"},
     "nets": BASE | {"nets"},
+    "live": BASE
+    | {"live", "channel", "engines", "image", "media", "metrics", "model", "pipeline", "style"}
+    | {"style_text"},
 }
 
 

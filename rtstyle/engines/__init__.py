@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import platform
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from rtstyle.engines.base import Engine
 from rtstyle.engines.batch import find_peak
+from rtstyle.engines.striped import StripedEngine
+from rtstyle.engines.upgrading import BuildingEngine, UpgradingEngine
 from rtstyle.errors import EngineError, UsageError
 from rtstyle.model import ModelSpec
+from rtstyle.precision import PRECISIONS, at_precision, best_precision
 
 ENGINES = {
     "openvino": "rtstyle.engines.openvino_engine:OpenVinoEngine",
     "openvino-bf16": "rtstyle.engines.openvino_engine:OpenVinoBf16Engine",
     "onnxruntime": "rtstyle.engines.onnxruntime_engine:OnnxRuntimeEngine",
     "torch": "rtstyle.engines.torch_engine:TorchEngine",
+    "tensorrt": "rtstyle.engines.tensorrt_engine:TensorRtEngine",
+    "tensorrt-rtx": "rtstyle.engines.tensorrt_engine:TensorRtRtxEngine",
+    "torch-cuda": "rtstyle.engines.torch_cuda_engine:TorchCudaEngine",
+    "torch-tensorrt": "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine",
+    "onnxruntime-tensorrt": "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeTensorRtEngine",
+    "onnxruntime-tensorrt-rtx": "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeRtxEngine",
+    "onnxruntime-cuda": "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeCudaEngine",
+    "directml": "rtstyle.engines.onnxruntime_gpu_engine:DirectMlEngine",
+    "coreml": "rtstyle.engines.onnxruntime_gpu_engine:CoreMlEngine",
     "identity": "rtstyle.engines.identity_engine:IdentityEngine",
 }
+BUILDS_FIRST = ("tensorrt", "tensorrt-rtx")  # minutes for every new size
+ON_CARDS = {
+    *BUILDS_FIRST, "torch-cuda", "torch-tensorrt", "onnxruntime-tensorrt",
+    "onnxruntime-tensorrt-rtx", "onnxruntime-cuda", "directml",
+}  # fmt: skip
 
 _log = logging.getLogger("rtstyle")
 
@@ -33,25 +54,53 @@ class EngineInfo:
     problem: str = ""
 
 
-def open_engine(name: str, model: ModelSpec, *, threads: int | None = None) -> Engine:
+def open_engine(
+    name: str,
+    model: ModelSpec,
+    *,
+    threads: int | None = None,
+    precision: str = "auto",
+    devices: Sequence[int] = (),
+) -> Engine:
     """Load `model` into the engine called `name`, or with "auto" into the best that works.
 
-    `threads` is the number of CPU threads, all cores by default. Raises `UsageError` for a name
-    that is none, `EngineError` when the engine, or with "auto" every one, cannot run the model.
+    `threads` is the number of CPU threads, all cores by default. `precision` is one of
+    `rtstyle.precision.PRECISIONS`; "auto" takes half on a card where the model has that variant.
+    `devices` are numbers of cards, over which batches are striped where there are several.
+
+    With "auto", what has to be built first paints with the next engine until it is ready. Raises
+    `UsageError` for a name that is none, `EngineError` when the engine, or with "auto" every one,
+    cannot run the model.
     """
     if threads is not None and threads < 1:
         raise UsageError(f"An engine needs at least 1 thread, not {threads}.")
+    if precision not in PRECISIONS:
+        raise UsageError(f"There is no precision {precision!r}; use {', '.join(PRECISIONS)}.")
+    wanted = _Wanted(model, threads, precision, tuple(devices))
     if name != "auto":
-        return _open(name, model, threads)
+        return _open(name, wanted)
     problems = []
+    builder: Engine | None = None
     for candidate in automatic():
+        if devices and candidate not in ON_CARDS:
+            problems.append(f"{candidate}: it does not run on cards.")
+            continue
         try:
-            engine = _open(candidate, model, threads)
+            engine = _open(candidate, wanted)
         except EngineError as error:
             problems.append(f"{candidate}: {error}")
             continue
+        if candidate in BUILDS_FIRST and builder is None and not devices:
+            builder = engine
+            continue
+        if builder is not None:
+            engine = UpgradingEngine(engine, cast(BuildingEngine, builder))
         _log.info("Engine %s on %s.", engine.name, engine.device)
+        for problem in problems:
+            _log.debug("Not %s", problem)
         return engine
+    if builder is not None:
+        return builder
     raise EngineError(f"No engine can run {model.path.name}. " + " ".join(problems))
 
 
@@ -59,7 +108,22 @@ def automatic() -> tuple[str, ...]:
     """What "auto" tries, best first for this machine."""
     on_x86 = platform.machine().lower() in {"x86_64", "amd64", "i686", "x86"}
     first_two = ("openvino", "onnxruntime") if on_x86 else ("onnxruntime", "openvino")
-    return (*first_two, "torch")
+    if sys.platform == "darwin":
+        first_two = ("coreml", *first_two)
+    elif sys.platform == "win32" and not has_nvidia_driver():
+        first_two = ("directml", *first_two)
+    cards = (*BUILDS_FIRST, "torch-cuda", "onnxruntime-tensorrt", "onnxruntime-cuda")
+    return (*(cards if has_nvidia_driver() else ()), *first_two, "torch")
+
+
+def has_nvidia_driver() -> bool:
+    """Whether NVIDIA's driver is installed; asked without starting CUDA."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
 
 
 def available_engines() -> list[EngineInfo]:
@@ -73,10 +137,44 @@ def available_engines() -> list[EngineInfo]:
     return rows
 
 
-def _open(name: str, model: ModelSpec, threads: int | None) -> Engine:
-    engine: Engine = _engine_class(name)(model, threads=threads)
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    model: ModelSpec
+    threads: int | None
+    precision: str
+    devices: tuple[int, ...]
+
+    def model_for(self, name: str) -> ModelSpec:
+        """The model's variant for the engine called `name`."""
+        if self.precision != "auto":
+            return at_precision(self.model, self.precision)
+        if name in ON_CARDS and self.model.path.suffix == ".onnx":
+            return best_precision(self.model, "fp16")
+        return self.model
+
+
+def _open(name: str, wanted: _Wanted) -> Engine:
+    make = _engine_class(name)
+    if wanted.devices and name not in ON_CARDS:
+        raise UsageError(f"The engine {name} does not run on cards; leave --devices out.")
+    if len(set(wanted.devices)) < len(wanted.devices):
+        raise UsageError("A card is named twice in --devices.")
+    model = wanted.model_for(name)
+    engine: Engine
+    if not wanted.devices:
+        engine = make(model, threads=wanted.threads)
+    elif len(wanted.devices) == 1:
+        engine = make(model, threads=wanted.threads, device=wanted.devices[0])
+    else:
+        with ExitStack() as stack:
+            opened = [
+                stack.enter_context(make(model, threads=wanted.threads, device=device))
+                for device in wanted.devices
+            ]
+            stack.pop_all()  # all are open: the striped engine closes them
+        engine = StripedEngine(opened)
     if model.layout == "nchw" and model.peak is None:
-        engine.model = replace(model, peak=find_peak(engine))
+        engine.model = replace(engine.model, peak=find_peak(engine))
     return engine
 
 

@@ -36,8 +36,13 @@ class Engine(Protocol):
     device: str  # what it runs on, for people: "CPU, 2 threads"
     model: ModelSpec
 
-    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+    def submit(
+        self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+    ) -> Pending:
         """Start painting a batch. `style` is given exactly when the model takes one.
+
+        `strength`, 0 to 1, is how far from the picture towards the painting a model goes that
+        blends inside (`model.takes_strength`); every other model ignores it.
 
         Raises `EngineError` when the batch does not fit the model.
         """

@@ -24,9 +24,10 @@ class Done:
 
 
 def to_inputs(
-    model: ModelSpec, frames: Batch, style: StyleVector | None
+    model: ModelSpec, frames: Batch, style: StyleVector | None, strength: float = 1.0
 ) -> dict[str, NDArray[Any]]:
-    """The arrays to feed `model`, by input name. One style row serves the whole batch.
+    """The arrays to feed `model`, by input name. One style row and one strength serve
+    the whole batch.
 
     Pictures are lent without a copy where that can be. Raises `EngineError` when batch and model
     do not fit.
@@ -62,8 +63,12 @@ def to_inputs(
                 f"not {style.shape}."
             )
         inputs["style"] = np.repeat(style, count // len(style), axis=0).astype(np.float32)
-    if model.takes_strength:  # strength is mixed into the finished picture, for every net alike
-        inputs["strength"] = np.ones(count, np.float32)
+    if model.takes_strength:
+        if not 0 <= strength <= 1:  # also refuses NaN
+            raise EngineError(
+                f"{model.path.name} takes a strength between 0 and 1, not {strength}."
+            )
+        inputs["strength"] = np.full(count, strength, np.float32)
     return inputs
 
 

@@ -26,9 +26,11 @@ class IdentityEngine:
         """The version of the runtime."""
         return np.__version__
 
-    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+    def submit(
+        self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+    ) -> Pending:
         """Paint a batch; see `Engine.submit`."""
-        to_inputs(self.model, frames, style)
+        to_inputs(self.model, frames, style, strength)
         return Done(frames.copy())
 
     def __enter__(self) -> Self:

@@ -51,9 +51,11 @@ class OnnxRuntimeEngine:
         """The version of the runtime."""
         return str(ort.__version__)
 
-    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+    def submit(
+        self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+    ) -> Pending:
         """Paint a batch; see `Engine.submit`."""
-        inputs = to_inputs(self.model, frames, style)
+        inputs = to_inputs(self.model, frames, style, strength)
         try:
             (output,) = self._session.run(None, inputs, self._run_options)
         except Exception as error:  # as above

@@ -59,9 +59,11 @@ class OpenVinoEngine:
         """The version of the runtime."""
         return str(ov.__version__).partition("-")[0]
 
-    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+    def submit(
+        self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+    ) -> Pending:
         """Start painting; see `Engine.submit`."""
-        inputs = to_inputs(self.model, frames, style)
+        inputs = to_inputs(self.model, frames, style, strength)
         try:
             compiled = self._compiled({name: array.shape for name, array in inputs.items()})
             return _Running(compiled, self.model, inputs)

@@ -13,7 +13,7 @@ from rtstyle.engines.batch import Done, to_inputs
 from rtstyle.errors import EngineError, ModelError
 from rtstyle.model import ModelSpec
 from rtstyle.nets.contract import Contract
-from rtstyle.train.loop import load_checkpoint_net
+from rtstyle.train.checkpoint import load_checkpoint_net
 
 
 class TorchEngine:
@@ -49,9 +49,11 @@ class TorchEngine:
         """The version of the runtime."""
         return str(torch.__version__)
 
-    def submit(self, frames: Batch, style: StyleVector | None = None) -> Pending:
+    def submit(
+        self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+    ) -> Pending:
         """Paint a batch; see `Engine.submit`."""
-        inputs = to_inputs(self.model, frames, style)
+        inputs = to_inputs(self.model, frames, style, strength)
         try:
             with torch.inference_mode():
                 painted = self._net(*map(torch.from_numpy, inputs.values()))

@@ -18,12 +18,21 @@ SOURCES = {
     "still": "rtstyle.media.still:StillSource",
     "sequence": "rtstyle.media.sequence:SequenceSource",
     "synthetic": "rtstyle.media.synthetic:SyntheticSource",
+    "webcam": "rtstyle.media.webcam:WebcamSource",
+    "stream": "rtstyle.media.stream:StreamSource",
+    "lavfi": "rtstyle.media.lavfi:LavfiSource",
+    "screen": "rtstyle.media.screen:ScreenSource",
+    "looped": "rtstyle.media.looped_file:LoopedFileSource",
 }
 SINKS = {
     "file": "rtstyle.media.file_sink:FileSink",
     "still": "rtstyle.media.still:StillSink",
     "sequence": "rtstyle.media.sequence:SequenceSink",
     "null": "rtstyle.media.null:NullSink",
+    "tee": "rtstyle.media.tee:TeeSink",
+    "window": "rtstyle.media.window:WindowSink",
+    "virtualcam": "rtstyle.media.virtualcam:VirtualCameraSink",
+    "network": "rtstyle.media.network_sink:NetworkSink",
 }
 
 __all__ = [
@@ -57,7 +66,7 @@ def open_source(path: str | PathLike[str], reading: ReadOptions | None = None) -
     if kind == "file":
         if reading.rate is not None:
             raise UsageError(f"A rate applies to pictures; {path} has its own times.")
-        return make(path, start=reading.start, duration=reading.duration)
+        return make(path, start=reading.start, duration=reading.duration, hwaccel=reading.hwaccel)
     if reading.start is not None or reading.duration is not None:
         raise UsageError(f"Start and duration cut a video; {path} names pictures.")
     return make(path) if reading.rate is None else make(path, rate=reading.rate)

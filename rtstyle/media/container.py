@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from rtstyle.errors import InputNotFoundError, MediaError
+from rtstyle.media.hwaccel import decoder_on_card
 
 # Formats whose streams lie in the file itself. Playlists (hls, dash, concat), devices and image
 # patterns are left out: a file handed to us must not make us open others.
@@ -20,8 +22,11 @@ _FORMATS = (
 )
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open a media file for reading. Raises `InputNotFoundError` or `MediaError`."""
+def open_container(path: Path, hwaccel: str = "none") -> InputContainer:
+    """Open a media file for reading, to be decoded as `rtstyle.media.hwaccel` says.
+
+    Raises `InputNotFoundError` or `MediaError`.
+    """
     if path.is_dir():
         raise MediaError(f"A video was expected, but {path} is a folder.")
     if not path.exists():
@@ -29,12 +34,15 @@ def open_container(path: Path) -> InputContainer:
     try:
         if path.stat().st_size == 0:
             raise MediaError(f"{path} is empty (0 bytes); a video was expected.")
-        return av.open(
-            f"file:{path.absolute()}",
-            "r",
-            container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
-            metadata_errors="replace",
-        )
+        if (accelerated := decoder_on_card(hwaccel)) is not None:
+            try:
+                return _open(path, accelerated)
+            except (FFmpegError, RuntimeError, NotImplementedError) as error:
+                if hwaccel != "auto":
+                    raise MediaError(
+                        f"{path} cannot be decoded on a card ({error}); use --hwaccel auto."
+                    ) from error
+        return _open(path, None)
     except PermissionError as error:
         raise MediaError(f"{path} cannot be read: permission denied.") from error
     except FFmpegError as error:
@@ -42,6 +50,16 @@ def open_container(path: Path) -> InputContainer:
             f"{path} is not a video that can be read (a whole file of a common video format was "
             f"expected; FFmpeg says: {reason(error)}); if it plays elsewhere, convert it to mp4."
         ) from error
+
+
+def _open(path: Path, accelerated: HWAccel | None) -> InputContainer:
+    return av.open(
+        f"file:{path.absolute()}",
+        "r",
+        container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+        metadata_errors="replace",
+        hwaccel=accelerated,
+    )
 
 
 def best_video(container: InputContainer, path: Path) -> VideoStream:

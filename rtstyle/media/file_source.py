@@ -36,7 +36,12 @@ class FileSource:
     origin: Origin | None
 
     def __init__(
-        self, path: Path, *, start: Fraction | None = None, duration: Fraction | None = None
+        self,
+        path: Path,
+        *,
+        start: Fraction | None = None,
+        duration: Fraction | None = None,
+        hwaccel: str = "none",
     ) -> None:
         if start is not None and start < 0:
             raise UsageError(f"The start must be 0 seconds or later, not {float(start):g}.")
@@ -46,7 +51,7 @@ class FileSource:
             )
         self.notes = []
         self._path = path
-        self._container = open_container(path)
+        self._container = open_container(path, hwaccel)
         try:
             self._stream = best_video(self._container, path)
             self._stream.thread_type = "AUTO"

@@ -9,11 +9,16 @@ from fractions import Fraction
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """`start` and `duration`, in seconds, cut a video; `rate` is frames a second for pictures."""
+    """`start` and `duration`, in seconds, cut a video; `rate` is frames a second for pictures.
+
+    `hwaccel` is where a video is decoded: "none" is this processor, "cuda" an NVIDIA card, "auto"
+    a card where that works.
+    """
 
     start: Fraction | None = None
     duration: Fraction | None = None
     rate: Fraction | None = None
+    hwaccel: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,7 @@ class WriteOptions:
 
     `crf` is the quality on the codec's own scale, lower is better. `options` go to the encoder as
     they are and win over everything else. `suffix`, such as ".png", renames pictures in a folder.
+    `hwaccel` "auto" and "cuda" encode on an NVIDIA card where that works and no codec is chosen.
     """
 
     codec: str | None = None
@@ -32,6 +38,7 @@ class WriteOptions:
     keep_audio: bool = True
     suffix: str | None = None
     overwrite: bool = False
+    hwaccel: str = "none"
 
     @property
     def encodes(self) -> bool:

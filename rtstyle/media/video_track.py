@@ -17,6 +17,7 @@ from rtstyle.frame import Frame, Image, StreamInfo
 from rtstyle.media.colour import RgbWriter
 from rtstyle.media.container import reason
 from rtstyle.media.encoding import Container, encoder_options, needs_even_size, pixel_format_for
+from rtstyle.media.hwaccel import encoder_on_card
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.palette import PaletteWriter
 
@@ -33,7 +34,11 @@ class VideoTrack:
     ) -> None:
         self.notes: list[str] = []
         self.end = Fraction(0)  # seconds, where the last frame ends
-        self.codec = options.codec or container.codec
+        self.codec = (
+            options.codec
+            or encoder_on_card(container.codec, options.hwaccel, info.width, info.height)
+            or container.codec
+        )
         self._container, self._info, self._options = container, info, options
         self._tick = container.tick(info)
         self._last_ticks: int | None = None

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rtstyle.engines import ENGINES, automatic, available_engines, open_engine
+from rtstyle.engines import ENGINES, ON_CARDS, automatic, available_engines, open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, ModelError, RtstyleError, UsageError
 from rtstyle.image import Look, finish, prepare
@@ -28,6 +28,8 @@ from tests import graphs
 
 RUNTIMES = ("openvino", "onnxruntime")  # those that run .onnx files
 PAINTERS = (*RUNTIMES, "torch")
+ACCELERATED = {*ON_CARDS, "coreml"}  # what a plain machine need not have
+PROBLEMS = {row.name: row.problem for row in available_engines() if row.name in ACCELERATED}
 SIZES = ((1, 32, 32), (2, 48, 64), (1, 64, 48), (1, 48, 64), (2, 48, 64), (1, 48, 64))
 
 
@@ -40,13 +42,23 @@ def has_bf16() -> bool:
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+@pytest.fixture(autouse=True)
+def plain_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What "auto" does here is that of a machine without a card; `test_choice` has the other."""
+    monkeypatch.setattr("rtstyle.engines.has_nvidia_driver", lambda: False)
+
+
 @pytest.fixture(params=ENGINES)
 def engine(
     request: pytest.FixtureRequest, tiny_model: ModelSpec, tiny_checkpoint: Path
 ) -> Iterator[Engine]:
     if request.param == "openvino-bf16" and not has_bf16():
         pytest.skip("this CPU has no bfloat16")
-    model = read_model(tiny_checkpoint) if request.param == "torch" else tiny_model
+    if problem := PROBLEMS.get(request.param):
+        if os.environ.get("RTSTYLE_REQUIRE_CUDA") == "1" and request.param == "torch-cuda":
+            pytest.fail(problem)
+        pytest.skip(problem)
+    model = read_model(tiny_checkpoint) if request.param in {"torch", "torch-cuda"} else tiny_model
     with open_engine(request.param, model, threads=1) as engine:
         yield engine
 
@@ -197,6 +209,28 @@ def test_a_style_vector_steers(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
+def test_a_strength_steers(name: str, tmp_path: Path) -> None:
+    spec = ModelSpec(Path("m"), "fading", 4, ("fade",))
+    path = graphs.fading(tmp_path / "m.onnx", metadata={"rtstyle": spec.metadata()})
+    frames = pictures(2, 32, 32)
+    with open_engine(name, read_model(path)) as engine:
+        for strength in (0.0, 0.25, 1.0, 0.25):
+            painted = engine.submit(frames, None, strength).result()
+            expected = (frames * np.float32(1 - strength)).round()
+            assert np.array_equal(painted, expected.astype(np.uint8))
+        assert not engine.submit(frames).result().any()
+        for wrong in (-0.1, 1.1, float("nan")):
+            with pytest.raises(EngineError, match="between 0 and 1"):
+                engine.submit(frames, None, wrong)
+
+
+def test_other_models_ignore_the_strength(engine: Engine) -> None:
+    frames = pictures(1, 32, 32)
+    expected = engine.submit(frames).result()
+    assert np.array_equal(engine.submit(frames, None, 0.3).result(), expected)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
 @pytest.mark.parametrize("peak", [1.0, 255.0])
 @pytest.mark.parametrize("shape", [("N", 3, "H", "W"), (1, 3, 40, 56)])
 def test_runs_float_models_of_others(
@@ -290,7 +324,7 @@ def test_a_table_of_engines() -> None:
     rows = available_engines()
     assert [row.name for row in rows] == list(ENGINES)
     assert all(bool(row.version) != bool(row.problem) for row in rows)
-    assert {row.name for row in rows if row.problem} <= {"openvino-bf16"}
+    assert {row.name for row in rows if row.problem} <= {"openvino-bf16", *ACCELERATED}
 
 
 def test_bfloat16_is_refused_where_it_would_be_slow(

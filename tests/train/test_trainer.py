@@ -163,7 +163,7 @@ def test_one_style_more_leaves_every_other_number_as_it_was(tmp_path: Path) -> N
 def test_reconstruction_pulls_as_hard_as_painting_did(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path, replace(BANK, clip=1e9), paintings=3)
     trainer.step()
-    assert trainer.step().keys() == {"style", "content"}
+    assert trainer.step().keys() == {"style", "content", "peaks"}
     pull = trainer.painting_pull
     assert trainer.step().keys() == {"reconstruction"}
     own = {id(p) for p in per_style(trainer.net)}

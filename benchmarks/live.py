@@ -1,0 +1,230 @@
+"""How live painting keeps up: `python -m benchmarks live`.
+
+A synthetic camera of 640×360 at 30 pictures a second, each with its number and capture time as a
+bar code, is painted by the fast net and read back at the sink. First the net alone; then a steady
+run, whose latency at its end is compared with that at its beginning, and its memory with it; then
+a run with style switches, and one of the same length without, so that what a switch costs shows.
+`--seconds 600` is the ten minutes that a claim of "no growing lag" needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from rtstyle.frame import Frame
+from rtstyle.image import Look, geometry, prepare
+from rtstyle.live import barcode
+from rtstyle.live.controls import Controls, Settings, can_mix
+from rtstyle.live.engine_pool import Canvas, EnginePool
+from rtstyle.live.meter import MeterSink
+from rtstyle.live.session import Figures, LiveOptions, Session
+from rtstyle.media.live import open_live_source
+from rtstyle.metrics import Latencies
+from rtstyle.style import Style, find_styles
+from rtstyle.style_text import find_style
+
+CAMERA = "lavfi:testsrc2=size=640x360:rate=30"
+FRAME_MS = 1e3 / 30
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One live run. Latencies in milliseconds, from bar codes; memory in MB."""
+
+    seconds: float
+    fps: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    p95_first_quarter_ms: float
+    p95_last_quarter_ms: float
+    camera_frames: int
+    dropped: int
+    memory_early_mb: float | None
+    memory_end_mb: float | None
+    switches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`p95_limit_ms` is what is wanted: two frame times and the net's own time."""
+
+    style: str
+    net_ms: float
+    p95_limit_ms: float
+    steady: Run
+    with_switches: Run
+    without_switches: Run
+    switched_within: str
+    dropped_by_switches: int
+    engine: str
+    machine: str
+
+
+class _Quarters(MeterSink):
+    """A meter that also keeps the first and the last quarter of the run apart."""
+
+    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
+        super().__init__(clock)
+        self.first, self.last = Latencies(), Latencies()
+        self._seconds, self._began = seconds, clock()
+
+    def write(self, frame: Frame) -> None:
+        super().write(frame)
+        share = (self._clock() - self._began) / self._seconds
+        if share < 0.25 and barcode.read(frame.image):
+            self.first.record(self.latency.latest_ms)
+        elif share > 0.75:
+            self.last.record(self.latency.latest_ms)
+
+
+def live_run(
+    style: Style, gallery: list[Style], pool: EnginePool, *, seconds: float, switches: int = 0
+) -> Run:
+    """Paint for `seconds`, switching to the next of `gallery` so many times, evenly spread."""
+    controls = Controls(gallery, Settings(style=style))
+    memory: list[float] = []
+    switched = 0
+    with open_live_source(CAMERA) as source:
+        meter = _Quarters(source.clock, seconds)
+        session = Session(source, meter, controls, pool, options=LiveOptions(measure=True))
+        began = perf_counter()
+
+        def shown(figures: Figures) -> None:
+            nonlocal switched
+            passed = perf_counter() - began
+            if passed >= seconds:
+                session.stop()
+            elif switched < switches * passed / seconds:
+                controls.do("next")
+                switched += 1
+            due = passed > 0.1 * seconds + len(memory) * seconds / 200
+            if due and (now := _resident_mb()) is not None:
+                memory.append(now)
+
+        report = session.run(shown)
+    slice_ = max(1, len(memory) // 20)
+    return Run(
+        seconds=round(report.seconds, 1),
+        fps=round(report.fps, 2),
+        p50_ms=round(meter.latency.quantile_ms(0.5), 1),
+        p95_ms=round(meter.latency.quantile_ms(0.95), 1),
+        p99_ms=round(meter.latency.quantile_ms(0.99), 1),
+        p95_first_quarter_ms=round(meter.first.quantile_ms(0.95), 1),
+        p95_last_quarter_ms=round(meter.last.quantile_ms(0.95), 1),
+        camera_frames=report.frames_in,
+        dropped=report.dropped,
+        memory_early_mb=round(median(memory[:slice_]), 1) if memory else None,
+        memory_end_mb=round(median(memory[-slice_:]), 1) if memory else None,
+        switches=switched,
+    )
+
+
+def net_alone_ms(style: Style, pool: EnginePool, *, count: int = 60) -> float:
+    """The median time of one 640×360 picture, nothing else running."""
+    import numpy as np
+
+    picture = np.random.default_rng(0).integers(0, 255, (360, 640, 3)).astype(np.uint8)
+    size = geometry(360, 640, model=style.model, look=Look()).padded
+    engine = pool.lease(Canvas(style.model, size))
+    batch = prepare(picture, model=engine.model, look=Look())
+    times = []
+    for _ in range(count):
+        start = perf_counter()
+        engine.submit(batch, style.vector).result()
+        times.append((perf_counter() - start) * 1e3)
+    pool.release(engine)
+    return median(times)
+
+
+def main(argv: list[str]) -> None:
+    """Print the table and write it as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks live", description=__doc__)
+    parser.add_argument("--style", default="starry_night")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the steady run")
+    parser.add_argument("--switches", type=int, default=500)
+    parser.add_argument("--switch-seconds", type=float, default=60.0)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/live.json"))
+    options = parser.parse_args(argv)
+    style = find_style(options.style)
+    relatives = [other for other in find_styles() if can_mix(style, other)]
+    gallery = relatives if len(relatives) > 1 else find_styles()
+    with EnginePool(options.engine, threads=options.threads, keep=32) as pool:
+        if gallery is not relatives:
+            _open_all(gallery, pool)
+        net_ms = net_alone_ms(style, pool)
+        steady = live_run(style, gallery, pool, seconds=options.seconds)
+        without = live_run(style, gallery, pool, seconds=options.switch_seconds)
+        switching = live_run(
+            style, gallery, pool, seconds=options.switch_seconds, switches=options.switches
+        )
+        size = geometry(360, 640, model=style.model, look=Look()).padded
+        engine = pool.lease(Canvas(style.model, size))
+        result = Result(
+            style=style.name,
+            net_ms=round(net_ms, 1),
+            p95_limit_ms=round(2 * FRAME_MS + net_ms, 1),
+            steady=steady,
+            with_switches=switching,
+            without_switches=without,
+            switched_within="one model" if gallery is relatives else f"{len(gallery)} models",
+            dropped_by_switches=max(0, switching.dropped - without.dropped),
+            engine=engine.name,
+            machine=f"{engine.device}, {time.strftime('%Y-%m-%d')}",
+        )
+        pool.release(engine)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(asdict(result), indent=1))
+    print(json.dumps(asdict(result), indent=1))
+    print(table(result))
+
+
+def table(result: Result) -> str:
+    """The same as a Markdown table."""
+    steady = result.steady
+    grown = ""
+    if steady.memory_early_mb and steady.memory_end_mb:
+        grown = f"{100 * (steady.memory_end_mb / steady.memory_early_mb - 1):+.1f} %"
+    rows = [
+        ("frames shown a second (camera: 30)", f"{steady.fps:.1f}"),
+        ("latency p50 / p95 / p99", f"{steady.p50_ms} / {steady.p95_ms} / {steady.p99_ms} ms"),
+        ("p95 allowed: two frame times + the net", f"{result.p95_limit_ms} ms"),
+        (
+            "p95 in the first and last quarter",
+            f"{steady.p95_first_quarter_ms} and {steady.p95_last_quarter_ms} ms",
+        ),
+        (f"memory over {steady.seconds:g} s", grown),
+        (
+            f"dropped with {result.with_switches.switches} switches within "
+            f"{result.switched_within}, without",
+            f"{result.with_switches.dropped}, {result.without_switches.dropped}",
+        ),
+    ]
+    lines = [f"| {what} | {value} |" for what, value in rows]
+    return "\n".join([f"| {result.style}, {result.engine} | |", "|---|---|", *lines])
+
+
+def _open_all(gallery: list[Style], pool: EnginePool) -> None:
+    """As a user's second round through the gallery finds them."""
+    for style in gallery:
+        size = geometry(360, 640, model=style.model, look=Look()).padded
+        pool.release(pool.lease(Canvas(style.model, size)))
+
+
+def _resident_mb() -> float | None:
+    """Memory in use now; None where /proc is missing."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024 / 1e6

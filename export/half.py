@@ -1,0 +1,202 @@
+"""The half-precision variant of a model file: convolutions in float16, statistics in float32.
+
+TensorRT 11 takes the precision of every operation from the graph, so the graph has to say it. Half
+are convolutions and what only moves or clips their results; float stay norms, means, everything
+that comes of the style vector, and the first and last steps, which turn uint8 into float and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+_ALWAYS_HALF = {
+    "Conv", "ConvTranspose", "Relu", "LeakyRelu", "PRelu", "Pad", "Resize", "Upsample",
+    "DepthToSpace", "SpaceToDepth", "Slice", "MaxPool", "AveragePool",
+}  # fmt: skip
+# Half where every picture they read is half: what moves numbers without computing new ones.
+_LIKE_INPUTS = {
+    "Reshape", "Transpose", "Concat", "Identity", "Split", "Squeeze", "Unsqueeze", "Expand", "Tile",
+}  # fmt: skip
+# Inputs that are no pictures: their type is the operation's own affair.
+_OTHER_INPUTS = {"Resize": {1, 2, 3}, "Upsample": {1}}
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` with its convolutions in float16.
+
+    A sum is half where one summand is: that is the residual connection. Inputs and outputs of the
+    graph keep their types.
+    """
+    model = fold_casts(model)
+    _centre_picture(model)
+    kinds = element_types(model)
+    graph = model.graph
+    finish = set(_finishing(graph))
+    half: set[str] = set()
+    nodes: list[onnx.NodeProto] = []
+    casts: dict[tuple[str, int], str] = {}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+
+    def cast(name: str, kind: int) -> str:
+        """`name` in the given type, cast once however often it is asked for."""
+        if name in weights:
+            stored = numpy_helper.to_array(weights[name])
+            if kind == FLOAT:
+                return name
+            key = (name, kind)
+            if key not in casts:
+                casts[key] = f"{name}.half"
+                limit = float(np.finfo(np.float16).max)
+                converted = np.clip(stored, -limit, limit).astype(np.float16)
+                graph.initializer.append(numpy_helper.from_array(converted, casts[key]))
+            return casts[key]
+        if (name in half) == (kind == HALF):
+            return name
+        key = (name, kind)
+        if key not in casts:
+            casts[key] = f"{name}.{'half' if kind == HALF else 'float'}"
+            nodes.append(helper.make_node("Cast", [name], [casts[key]], to=kind))
+        return casts[key]
+
+    for node in graph.node:
+        pictures = [
+            name
+            for i, name in enumerate(node.input)
+            if kinds.get(name) == FLOAT and i not in _OTHER_INPUTS.get(node.op_type, set())
+        ]
+        is_half = _is_half(node, pictures, half, set(weights), finish)
+        for i, name in enumerate(node.input):
+            if name in pictures:
+                node.input[i] = cast(name, HALF if is_half else FLOAT)
+        if is_half:
+            half |= {name for name in node.output if kinds.get(name) == FLOAT}
+        nodes.append(node)
+    for value in graph.output:  # a net that ends in a convolution still gives what it gave
+        if value.name in half:
+            for node in nodes:
+                node.output[:] = [_inner(n) if n == value.name else n for n in node.output]
+                node.input[:] = [_inner(n) if n == value.name else n for n in node.input]
+            nodes.append(helper.make_node("Cast", [_inner(value.name)], [value.name], to=FLOAT))
+    replace_nodes(graph, nodes)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _centre_picture(model: onnx.ModelProto) -> None:
+    """Subtract each colour's mean before the first convolution, in float.
+
+    The norm after it takes the mean away in any case, so the painting stays the same; but half
+    precision near white has steps of an eighth of a grey level, in which a bright picture of little
+    contrast would drown. Done only where the norm does follow.
+    """
+    graph = model.graph
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    makers = {name: node for node in graph.node for name in node.output}
+    conv = next((node for node in graph.node if node.op_type == "Conv"), None)
+    version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    if conv is None or version < 18:
+        return
+    norms = users.get(conv.output[0], [])
+    if not norms or any(node.op_type != "InstanceNormalization" for node in norms):
+        return
+    node, moving = conv, {"Pad", "Reshape", "Transpose", "SpaceToDepth"}
+    while (before := makers.get(node.input[0])) is not None and before.op_type in moving:
+        if any(n.op_type != "Shape" for n in users[before.output[0]] if n is not node):
+            return
+        if before.op_type == "Pad" and _mode(before) not in (b"reflect", b"edge"):
+            return
+        node = before
+    picture = node.input[0]
+    if any(n.op_type != "Shape" for n in users[picture] if n is not node):
+        return  # also what is the picture as it was, such as a skip connection
+    graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "centre.axes"))
+    mean, centred = "centre.mean", "centre.picture"
+    place = list(graph.node).index(node)
+    graph.node.insert(place, helper.make_node("Sub", [picture, mean], [centred]))
+    graph.node.insert(
+        place, helper.make_node("ReduceMean", [picture, "centre.axes"], [mean], keepdims=1)
+    )
+    node.input[0] = centred
+
+
+def _mode(pad: onnx.NodeProto) -> bytes:
+    return next((a.s for a in pad.attribute if a.name == "mode"), b"constant")
+
+
+def fold_casts(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` in which weights that are stored as half and cast to float are float."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Cast" and node.input[0] in weights:
+            kind = helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
+            value = numpy_helper.to_array(weights[node.input[0]]).astype(kind)
+            graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+            weights[node.output[0]] = graph.initializer[-1]
+        else:
+            nodes.append(node)
+    replace_nodes(graph, nodes)
+    return copy
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """The element type of every tensor of `model` by name."""
+    inferred = shape_inference.infer_shapes(model, strict_mode=True).graph
+    values = (*inferred.value_info, *inferred.input, *inferred.output)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+    return kinds | {tensor.name: tensor.data_type for tensor in inferred.initializer}
+
+
+def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    """Put `nodes` into the graph, and drop the weights that none of them uses."""
+    used = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+
+
+def _is_half(
+    node: onnx.NodeProto,
+    pictures: list[str],
+    half: set[str],
+    weights: set[str],
+    finish: set[str],
+) -> bool:
+    moving = [name for name in pictures if name not in weights]
+    if not moving or node.output[0] in finish:
+        return False
+    if node.op_type in _ALWAYS_HALF:
+        return True
+    if node.op_type == "Add":
+        return any(name in half for name in moving)
+    return node.op_type in _LIKE_INPUTS and all(name in half for name in moving)
+
+
+def _finishing(graph: onnx.GraphProto) -> Iterator[str]:
+    """The tensors between the last step of the net and the uint8 picture."""
+    makers = {name: node for node in graph.node for name in node.output}
+    last = {"Cast", "Transpose", "Round", "Floor", "Clip", "Mul", "Add", "Min", "Max", "Tanh"}
+    last |= {"Sigmoid", "Sub", "Div"}
+    name = graph.output[0].name
+    while (node := makers.get(name)) is not None and node.op_type in last:
+        yield name
+        inner = [n for n in node.input if n in makers]
+        if len(inner) != 1:  # a sum of two pictures belongs to the net
+            return
+        name = inner[0]
+
+
+def _inner(name: str) -> str:
+    return f"{name}.inner"

@@ -1,0 +1,49 @@
+"""Other projects' checkpoints as rtstyle's model files, one project a file.
+
+An importer is a function `recognise(files)` that looks at names and shapes and gives the net, or
+None when the files are not its project's. Adding one is a file and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from export.importers.base import Imported
+from export.importers.files import CheckpointFile, read_file
+from rtstyle.errors import ModelError
+
+IMPORTERS = {
+    "pytorch-examples": "export.importers.pytorch_examples",
+    "adain": "export.importers.naoto_adain",
+    "fast-neural-style": "export.importers.jcjohnson",
+    "fast-style-transfer": "export.importers.lengstrom",
+    "magenta": "export.importers.magenta",
+    "microast": "export.importers.micro_ast",
+}
+
+
+def recognise(paths: Sequence[Path]) -> tuple[str, Imported]:
+    """The name of the importer that knows the files, and the net in them.
+
+    Raises `ModelError` that tells what was seen when none does, `InputNotFoundError`.
+    """
+    files = [read_file(path) for path in paths]
+    for name, module in IMPORTERS.items():
+        look: Callable[[Sequence[CheckpointFile]], Imported | None]
+        look = import_module(module).recognise
+        try:
+            found = look(files)
+        except (LookupError, ValueError, AttributeError) as error:
+            raise ModelError(
+                f"The files look like those of {name}, but are not whole ({error}). "
+                + "; ".join(file.summary() for file in files)
+            ) from None
+        if found is not None:
+            return name, found
+    raise ModelError(
+        "The architecture was not recognised. "
+        + "; ".join(file.summary() for file in files)
+        + f". Known are {', '.join(IMPORTERS)}, and ONNX files that map pictures to pictures."
+    )

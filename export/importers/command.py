@@ -1,0 +1,63 @@
+"""`python -m export import`: from other projects' files to a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from export.importers import recognise
+from export.importers.plain_onnx import wrap
+from rtstyle.errors import OutputError, UsageError
+from rtstyle.model import UNKNOWN_STRIDE, ModelSpec, parse_metadata, read_model
+from rtstyle.train.onnx_export import Card, write_model
+
+
+def import_files(
+    files: Sequence[Path], output: Path, card: Card, *, values: str | None = None
+) -> ModelSpec:
+    """Write the net in `files` to `output`, whole or not at all; returns what it says of itself.
+
+    `values` is the range of an ONNX file's pixels. Raises `ModelError` that tells what was seen
+    when the files are not known, damaged or do not paint the same in every runtime.
+    """
+    if output.suffix != ".onnx":
+        raise UsageError(f"A model file ends in .onnx, unlike {output.name}.")
+    if output.resolve() in {file.resolve() for file in files}:
+        raise UsageError(f"The output {output} is one of the inputs; name another file.")
+    provenance = {"imported": [file.name for file in files]} | card.provenance
+    if any(file.suffix == ".onnx" for file in files):
+        if len(files) > 1:
+            raise UsageError("An ONNX file is imported alone.")
+        return _import_onnx(files[0], output, replace(card, provenance=provenance), values)
+    if values:
+        raise UsageError("--range is for ONNX files; checkpoints of known projects tell theirs.")
+    _, found = recognise(files)
+    styles = () if hasattr(found.net, "encode") else card.styles
+    provenance["origin"] = found.origin
+    return write_model(
+        found.net, output, replace(card, styles=styles, provenance=provenance),
+        architecture=found.architecture,
+    )  # fmt: skip
+
+
+def _import_onnx(file: Path, output: Path, card: Card, values: str | None) -> ModelSpec:
+    spec = ModelSpec(
+        output, "imported", UNKNOWN_STRIDE, card.styles, description=card.description,
+        licence=card.licence, provenance=card.provenance,
+    )  # fmt: skip
+    parse_metadata(output, spec.metadata())
+    model = wrap(file, values, spec)
+    part = output.with_name(output.name + ".part")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(model.SerializeToString())
+        read_model(part)
+        part.replace(output)
+    except OSError as error:
+        raise OutputError(f"The model {output} cannot be written ({error}).") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return read_model(output)

@@ -1,0 +1,131 @@
+"""The few calls of the CUDA runtime that engines need, through cuda-bindings: no torch."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtstyle.errors import EngineError
+
+_OLDEST_DRIVER = (12, 0)  # CUDA version that the driver supports
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One graphics card: its place, its name, its compute capability and its driver's CUDA."""
+
+    index: int
+    name: str
+    capability: tuple[int, int]
+    driver: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.name} (cuda:{self.index})"
+
+
+class Cuda:
+    """The CUDA runtime with one card chosen for the calling thread.
+
+    Every method raises `EngineError` with CUDA's own words. Raises it too when there is no driver,
+    it is too old, or the card is not there.
+    """
+
+    def __init__(self, device: int = 0) -> None:
+        try:
+            self._rt: Any = import_module("cuda.bindings.runtime")
+        except ImportError as error:
+            raise EngineError(f"CUDA cannot be called ({error}); install cuda-python.") from None
+        version = int(self.call("DriverGetVersion"))
+        driver = (version // 1000, version % 1000 // 10)
+        if version == 0:
+            raise EngineError("There is no NVIDIA driver; a CUDA engine needs a card with one.")
+        if driver < _OLDEST_DRIVER:
+            raise EngineError(
+                f"The NVIDIA driver supports CUDA {driver[0]}.{driver[1]}; at least "
+                f"{_OLDEST_DRIVER[0]}.{_OLDEST_DRIVER[1]} is needed. Upgrade the driver."
+            )
+        count = int(self.call("GetDeviceCount"))
+        if not 0 <= device < count:
+            raise EngineError(f"There is no card {device}; CUDA sees {count}, counted from 0.")
+        self.call("SetDevice", device)
+        told = self.call("GetDeviceProperties", device)
+        name = told.name.decode() if isinstance(told.name, bytes) else str(told.name)
+        self.gpu = Gpu(device, name, (int(told.major), int(told.minor)), driver)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call `cuda<name>`; gives what it returns beside the error code."""
+        code, *values = getattr(self._rt, f"cuda{name}")(*arguments)
+        if int(code) != 0:
+            _, text = self._rt.cudaGetErrorString(code)
+            words = text.decode() if isinstance(text, bytes) else str(text)
+            hint = (
+                "; paint smaller pictures (--height) or fewer at once" if "memory" in words else ""
+            )
+            raise EngineError(f"CUDA failed in {name}: {words}{hint}.")
+        return values[0] if values else None
+
+    def use(self) -> None:
+        """Choose the card for the calling thread."""
+        self.call("SetDevice", self.gpu.index)
+
+    def stream(self) -> int:
+        """A stream that does not wait for the default one."""
+        return int(self.call("StreamCreateWithFlags", 1))
+
+    def event(self) -> Any:
+        """An event that a waiting thread sleeps on, so that it leaves its core to others."""
+        return self.call("EventCreateWithFlags", 1 | 2)  # blocking sync, no timing
+
+    def malloc(self, size: int) -> int:
+        """`size` bytes on the card."""
+        return int(self.call("Malloc", size))
+
+    def pinned(self, shape: tuple[int, ...], kind: Any) -> PinnedArray:
+        """An array in memory that the card reads and writes directly."""
+        return PinnedArray(self, shape, np.dtype(kind))
+
+    def copy_to_card(self, target: int, source: PinnedArray, stream: int) -> None:
+        self.call("MemcpyAsync", target, source.address, source.array.nbytes,
+                  self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice, stream)  # fmt: skip
+
+    def copy_from_card(self, target: PinnedArray, source: int, stream: int) -> None:
+        self.call("MemcpyAsync", target.address, source, target.array.nbytes,
+                  self._rt.cudaMemcpyKind.cudaMemcpyDeviceToHost, stream)  # fmt: skip
+
+    def record(self, work: Callable[[], None], stream: int) -> Any:
+        """What `work` puts on `stream` as one graph, to be launched by `call("GraphLaunch")`."""
+        mode = self._rt.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self.call("StreamBeginCapture", stream, mode)
+        try:
+            work()
+        except BaseException:
+            with suppress(EngineError):  # it ends a capture that is broken already
+                self.call("StreamEndCapture", stream)
+            raise
+        graph = self.call("StreamEndCapture", stream)
+        launchable = self.call("GraphInstantiate", graph, 0)
+        self.call("GraphDestroy", graph)
+        return launchable
+
+
+class PinnedArray:
+    """A numpy array in page-locked memory, freed by `free`."""
+
+    def __init__(self, cuda: Cuda, shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
+        self._cuda = cuda
+        size = max(1, int(np.prod(shape)) * kind.itemsize)
+        self.address = int(cuda.call("HostAlloc", size, 0))
+        raw = (ctypes.c_uint8 * size).from_address(self.address)
+        array: NDArray[Any] = np.frombuffer(memoryview(raw), kind)
+        self.array = array[: int(np.prod(shape))].reshape(shape)
+
+    def free(self) -> None:
+        """Give the memory back; the array must not be used any more."""
+        self._cuda.call("FreeHost", self.address)

@@ -1,0 +1,183 @@
+"""From an ONNX file to a TensorRT plan for one size of picture, kept on disk.
+
+The same for TensorRT 10 and 11 and for TensorRT for RTX. Networks are strongly typed: every layer
+has the precision that the graph says, so half precision comes from the model's fp16 variant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rtstyle.cache import cache_folder
+from rtstyle.engines.cuda import Gpu
+from rtstyle.errors import EngineError
+
+Shapes = Mapping[str, tuple[int, ...]]  # of every input, by name
+
+_MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_OLDEST = (10, 0)  # of TensorRT itself: execute_async_v3 and strong typing
+_log = logging.getLogger("rtstyle")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """TensorRT, or TensorRT for RTX: the module, a logger for it and its version."""
+
+    name: str
+    module: Any
+    logger: Any
+    version: str
+
+
+def load_runtime(name: str) -> Runtime:
+    """Import "tensorrt" or "tensorrt-rtx". Raises `EngineError` when it is missing or too old."""
+    try:
+        module: Any = import_module(_MODULES[name])
+        version = str(module.__version__)
+        logger = _make_logger(module)
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:
+        raise EngineError(
+            f"{_MODULES[name]} cannot be loaded ({error}); install it with "
+            f"`pip install {name}` on a machine that reaches NVIDIA's package index."
+        ) from None
+    numbers = tuple(int(part) for part in version.split(".")[:2])
+    if name == "tensorrt" and numbers < _OLDEST:
+        raise EngineError(f"TensorRT {version} is too old; 10.0 or later is needed.")
+    return Runtime(name, module, logger, version)
+
+
+def build_plan(
+    runtime: Runtime, model: Path, shapes: Shapes, *, timing_cache: Path | None = None
+) -> bytes:
+    """Compile the ONNX file for inputs of exactly these shapes.
+
+    Raises `EngineError` with the parser's or the builder's reason.
+    """
+    trt = runtime.module
+    builder, network, _parser = _parse(runtime, model)
+    config = builder.create_builder_config()
+    profile = builder.create_optimization_profile()
+    for name, shape in shapes.items():
+        profile.set_shape(name, shape, shape, shape)
+    config.add_optimization_profile(profile)
+    _take_timings(config, timing_cache)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineError(
+            f"{runtime.name} {runtime.version} cannot build {model.name} for "
+            f"{dict(shapes)}; {_last_words(runtime)}"
+        )
+    if timing_cache is not None and (timings := config.get_timing_cache()) is not None:
+        _write(timing_cache, bytes(timings.serialize()))
+    del trt
+    return bytes(plan)
+
+
+def describe_network(runtime: Runtime, model: Path) -> list[tuple[str, str]]:
+    """The kind of every layer and of what it gives: ("CONVOLUTION", "HALF")."""
+    _, network, _parser = _parse(runtime, model)
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    return [(layer.type.name, layer.get_output(0).dtype.name) for layer in layers]
+
+
+def kept_plan(runtime: Runtime, gpu: Gpu, model: Path, shapes: Shapes) -> bytes | None:
+    """The plan that `keep_plan` kept; None when there is none, or it is damaged."""
+    try:
+        content = plan_path(runtime, gpu, model, shapes).read_bytes()
+    except OSError:
+        return None
+    digest, plan = content[:32], content[32:]
+    return plan if hashlib.sha256(plan).digest() == digest else None
+
+
+def keep_plan(runtime: Runtime, gpu: Gpu, model: Path, shapes: Shapes, plan: bytes) -> None:
+    """Keep a plan on disk, where that is possible."""
+    _write(plan_path(runtime, gpu, model, shapes), hashlib.sha256(plan).digest() + plan)
+
+
+def plan_path(runtime: Runtime, gpu: Gpu, model: Path, shapes: Shapes) -> Path:
+    """Where the plan is kept. A plan runs only with the very runtime, driver and kind of card it
+    was made for, so all of them are in the name, with the model's content and the shapes."""
+    parts = (
+        hashlib.sha256(model.read_bytes()).hexdigest(), runtime.name, runtime.version, gpu.name,
+        str(gpu.capability), str(gpu.driver), repr(sorted(shapes.items())),
+    )  # fmt: skip
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    return cache_folder() / "engines" / f"{model.stem}-{key}.plan"
+
+
+def timing_cache_path(runtime: Runtime, gpu: Gpu) -> Path:
+    """Where measured kernels are kept, which make the next build of a like net fast."""
+    name = f"{runtime.name}-{runtime.version}-sm{gpu.capability[0]}{gpu.capability[1]}.timings"
+    return cache_folder() / "engines" / name
+
+
+def _parse(runtime: Runtime, model: Path) -> tuple[Any, Any, Any]:
+    """Builder, network and parser, which must outlive the network."""
+    trt = runtime.module
+    builder = trt.Builder(runtime.logger)
+    flags = 0
+    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, runtime.logger)
+    if not parser.parse(model.read_bytes()):
+        errors = [parser.get_error(i) for i in range(parser.num_errors)]
+        told = str(errors[0].desc()).strip() if errors else "no reason was given"
+        raise EngineError(
+            f"{runtime.name} {runtime.version} cannot read {model.name}: {told.splitlines()[0]}"
+        )
+    return builder, network, parser
+
+
+def _take_timings(config: Any, path: Path | None) -> None:
+    if path is None:
+        return
+    content = b""
+    with suppress(OSError):
+        content = path.read_bytes()
+    if not config.set_timing_cache(config.create_timing_cache(content), False) and content:
+        config.set_timing_cache(config.create_timing_cache(b""), False)
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(content)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
+
+
+def _last_words(runtime: Runtime) -> str:
+    return str(getattr(runtime.logger, "last", "") or "it gave no reason.")
+
+
+def _make_logger(trt: Any) -> Any:
+    """A logger that keeps the last error for our own sentence and prints nothing."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        last = ""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                type(self).last = message.splitlines()[0] if message else ""
+            _log.debug("%s", message)
+
+    return Logger()

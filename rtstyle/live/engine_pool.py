@@ -1,0 +1,175 @@
+"""Engines by model and picture size, opened in the background and shared by all who paint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from rtstyle.engines import open_engine
+from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
+from rtstyle.errors import RtstyleError
+from rtstyle.model import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """A model and the size (height, width) of the batches it is to paint."""
+
+    model: ModelSpec
+    size: tuple[int, int]
+
+    @property
+    def key(self) -> tuple[Path, tuple[int, int]]:
+        return self.model.path, self.size
+
+
+class EnginePool:
+    """Lends engines that have painted a picture of their size already, so that none hesitates.
+
+    Whoever leases an engine releases it; those that nobody has are kept, up to `keep` of them, the
+    least recently used is closed first. Safe from any thread. Used as a context manager, which
+    closes all.
+    """
+
+    def __init__(self, name: str = "auto", *, threads: int | None = None, keep: int = 6) -> None:
+        self._name, self._threads, self._keep = name, threads, keep
+        self._lock = Lock()
+        self._open: dict[tuple[Path, tuple[int, int]], _Shared] = {}  # least recently used first
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="rtstyle-engines")
+
+    def lease(self, canvas: Canvas) -> Engine:
+        """An engine for the canvas, opened now where there is none. Raises `EngineError`."""
+        engine = self.lease_if_open(canvas)
+        if engine is not None:
+            return engine
+        opened = _Shared(open_engine(self._name, canvas.model, threads=self._threads), canvas)
+        try:
+            _warm_up(opened, canvas)
+        except BaseException:
+            opened.close()
+            raise
+        with self._lock:
+            known = self._open.setdefault(canvas.key, opened)
+            known.users += 1
+            closing = self._surplus()
+        if known is not opened:
+            closing.append(opened)
+        for engine_ in closing:
+            engine_.close()
+        return known
+
+    def lease_if_open(self, canvas: Canvas) -> Engine | None:
+        """An engine for the canvas if one is open; never waits."""
+        with self._lock:
+            known = self._open.pop(canvas.key, None)
+            if known is not None:
+                self._open[canvas.key] = known  # now the most recently used
+                known.users += 1
+            return known
+
+    def lease_soon(
+        self,
+        canvas: Canvas,
+        *,
+        wanted: Callable[[], bool],
+        ready: Callable[[Engine], None],
+        failed: Callable[[RtstyleError], None],
+    ) -> None:
+        """Lease in the background; then one of `ready` and `failed` is called there.
+
+        Neither is, and nothing is opened, when `wanted` says no once its turn has come.
+        """
+
+        def open_it() -> None:
+            if not wanted():
+                return
+            try:
+                engine = self.lease(canvas)
+            except RtstyleError as error:
+                failed(error)
+            else:
+                ready(engine)
+
+        try:
+            self._worker.submit(open_it)
+        except RuntimeError:
+            return  # closed: nobody paints any more
+
+    def release(self, engine: Engine) -> None:
+        """Give a leased engine back."""
+        with self._lock:
+            if isinstance(engine, _Shared):
+                engine.users -= 1
+                if self._open.pop(engine.key, None) is not None:
+                    self._open[engine.key] = engine  # now the most recently used
+            closing = self._surplus()
+        for surplus in closing:
+            surplus.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            closing, self._open = list(self._open.values()), {}
+        for engine in closing:
+            engine.close()
+
+    def _surplus(self) -> list[_Shared]:
+        """Take out what is to be closed; the caller holds the lock and closes after it."""
+        idle = [key for key, engine in self._open.items() if engine.users == 0]
+        return [self._open.pop(key) for key in idle[: max(0, len(idle) - self._keep)]]
+
+
+class _Shared:
+    """An engine that several threads may submit to."""
+
+    def __init__(self, engine: Engine, canvas: Canvas) -> None:
+        self.key = canvas.key
+        self.name, self.device, self.model = engine.name, engine.device, engine.model
+        self.users = 0
+        self._engine = engine
+        self._lock = Lock()
+
+    def submit(
+        self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+    ) -> Pending:
+        with self._lock:
+            return self._engine.submit(frames, style, strength)
+
+    def close(self) -> None:
+        with self._lock:
+            self._engine.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _warm_up(engine: Engine, canvas: Canvas) -> None:
+    """Paint twice: engines compile for a size that comes again."""
+    frames = np.zeros((1, *canvas.size, 3), np.uint8)
+    size = canvas.model.style_size
+    style = np.full((1, size), 1 / size, np.float32) if size else None
+    for _ in range(2):
+        engine.submit(frames, style).result()

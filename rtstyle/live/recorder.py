@@ -1,0 +1,125 @@
+"""Snapshots and recordings of what is shown, on request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rtstyle.errors import OutputError, RtstyleError
+from rtstyle.frame import Frame, StreamInfo
+from rtstyle.live.controls import Controls
+from rtstyle.media.file_sink import FileSink
+from rtstyle.media.live_source import TIME_BASE
+from rtstyle.media.picture import write_picture
+
+
+class RecorderSink:
+    """Writes PNG snapshots and MP4 recordings into `folder`, when the controls ask for them.
+
+    A file that cannot be written costs the recording, not the painting: `on_note` gets the
+    sentence. Raises `OutputError` when there is no such folder.
+    """
+
+    notes: list[str]
+
+    def __init__(
+        self, folder: Path, info: StreamInfo, controls: Controls, *, on_note: Callable[[str], None]
+    ) -> None:
+        if not folder.is_dir():
+            raise OutputError(f"There is no folder {folder} for recordings; create it first.")
+        self.notes = []
+        self._folder, self._controls, self._on_note = folder, controls, on_note
+        self._info = replace(info, time_base=TIME_BASE, n_frames=None)
+        self._snapshots = controls.settings.snapshots
+        self._recording: _Recording | None = None
+        self._refused = False
+
+    def write(self, frame: Frame) -> None:
+        """Keep the frame as far as that is wanted."""
+        settings = self._controls.settings
+        if settings.snapshots != self._snapshots:
+            self._snapshots = settings.snapshots
+            self._trying(lambda: self._snapshot(frame))
+        if not settings.recording:
+            self._refused = False
+            self._stop()
+        elif not self._refused:
+            self._refused = not self._trying(lambda: self._record(frame))
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Complete the recording that is going on."""
+        self._stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def _snapshot(self, frame: Frame) -> None:
+        path = self._free_name(".png")
+        write_picture(path, frame.image, overwrite=False)
+        self._on_note(f"snapshot {path}")
+
+    def _record(self, frame: Frame) -> None:
+        if self._recording is None:
+            self._recording = _Recording(self._free_name(".mp4"), self._info)
+            self._on_note(f"recording {self._recording.path}")
+        self._recording.write(frame)
+
+    def _stop(self) -> None:
+        if self._recording is not None:
+            recording, self._recording = self._recording, None
+            if self._trying(recording.finish):
+                self._on_note(f"recorded {recording.path}")
+
+    def _trying(self, work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except RtstyleError as error:
+            self._on_note(str(error))
+            if self._recording is not None:
+                self._recording.discard()
+                self._recording = None
+            return False
+        return True
+
+    def _free_name(self, suffix: str) -> Path:
+        stem = f"rtstyle-{datetime.now():%Y%m%d-%H%M%S}"
+        path, number = self._folder / f"{stem}{suffix}", 1
+        while path.exists():
+            number += 1
+            path = self._folder / f"{stem}-{number}{suffix}"
+        return path
+
+
+class _Recording:
+    """A video file whose time begins with its first frame."""
+
+    def __init__(self, path: Path, info: StreamInfo) -> None:
+        self.path = path
+        self._stack = ExitStack()
+        self._sink = self._stack.enter_context(FileSink(path, info))
+        self._zero: Fraction | None = None
+
+    def write(self, frame: Frame) -> None:
+        self._zero = frame.time if self._zero is None else self._zero
+        self._sink.write(replace(frame, time=frame.time - self._zero))
+
+    def finish(self) -> None:
+        with self._stack:
+            self._sink.finish()
+
+    def discard(self) -> None:
+        self._stack.close()

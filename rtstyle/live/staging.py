@@ -1,0 +1,81 @@
+"""What live painting does to a picture before the net and after it: mirror, hold, stamp, split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from rtstyle.frame import Frame, Image
+from rtstyle.live import barcode
+from rtstyle.live.controls import Controls
+from rtstyle.media.base import Source
+
+
+class TimedSource(Source, Protocol):
+    """A live source: `clock` tells the time now in seconds on the clock of its frames' times,
+    `notice` what is wrong at the moment, `close` ends its frames from any thread."""
+
+    notice: str
+
+    def clock(self) -> float: ...
+
+    def close(self) -> None: ...
+
+
+class StagedSource:
+    """The frames of `source` as the controls want them: mirrored, or one held while paused.
+
+    With `stamped`, each carries its number and capture time as a bar code.
+    """
+
+    def __init__(self, source: TimedSource, controls: Controls, *, stamped: bool = False) -> None:
+        self.info, self.notes, self.origin = source.info, source.notes, source.origin
+        self._source, self._controls, self._stamped = source, controls, stamped
+        self.n_frames = 0  # that came, for the rate of the source
+
+    def frames(self) -> Iterator[Frame]:
+        """As `Source.frames`; ends when the controls say quit."""
+        held: Image | None = None
+        for frame in self._source.frames():
+            settings = self._controls.settings
+            if settings.quitting:
+                return
+            self.n_frames += 1
+            held = (frame.image if held is None else held) if settings.paused else None
+            image = frame.image if held is None else held
+            if settings.mirror:
+                image = np.ascontiguousarray(image[:, ::-1])
+            if self._stamped:
+                image = barcode.draw(image, barcode.Stamp(frame.index, float(frame.time) * 1e3))
+            yield replace(frame, image=image)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._source.close()
+
+
+def compose(painted: Image, original: Image, *, split: float | None, stamped: bool) -> Image:
+    """The picture to show: the left share `split` of it as it was, the bar code untouched."""
+    if split is None and not stamped:
+        return painted
+    result = painted.copy()
+    height, width = result.shape[:2]
+    if split is not None:
+        x = round(split * width)
+        result[:, :x] = original[:, :x]
+        result[:, max(0, x - 1) : x + 1] = 255
+    if stamped:
+        rows = barcode.strip_height(height)
+        result[:rows] = original[:rows]
+    return result

@@ -1,0 +1,70 @@
+"""Which live source or sink a text names, and opening it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rtstyle.errors import UsageError
+from rtstyle.frame import StreamInfo
+from rtstyle.media import SINKS, SOURCES, Sink, load
+from rtstyle.media.kinds import VIDEO_SUFFIXES
+from rtstyle.media.live_source import TIME_BASE, LiveSource
+from rtstyle.media.network_sink import SCHEMES as SINK_SCHEMES
+from rtstyle.media.options import WriteOptions
+from rtstyle.media.stream import SCHEMES as SOURCE_SCHEMES
+from rtstyle.media.webcam import Capture
+
+
+def open_live_source(text: str, capture: Capture | None = None) -> LiveSource:
+    """Open `webcam[:N or name]`, `/dev/videoN`, a stream's address, `lavfi:GRAPH`,
+    `screen[:WxH+X+Y]`, or a video file, which is looped at its own pace.
+
+    `capture` is what a camera is asked for. Raises `MediaError`, `InputNotFoundError` and
+    `UsageError`.
+    """
+    kind, _, rest = text.partition(":")
+    if text.startswith("/dev/video"):
+        kind, rest = "webcam", text
+    if kind == "webcam":
+        return _made("webcam", rest or "0", capture)
+    if kind in ("lavfi", "screen"):
+        return _made(kind, rest)
+    if urlsplit(text).scheme in SOURCE_SCHEMES:
+        return _made("stream", text)
+    return _made("looped", Path(text).expanduser())
+
+
+def open_live_sink(text: str, info: StreamInfo, *, overwrite: bool = False) -> Sink:
+    """Open `virtualcam[:DEVICE]`, a stream's address, a video file, or `null`.
+
+    Raises `UsageError`, `OutputError`, `OutputExistsError`. Windows and pages need more than a
+    name; their classes are called directly.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "null":
+        return _opened("null")
+    if kind == "virtualcam":
+        return _opened("virtualcam", info, device=rest or None)
+    if urlsplit(text).scheme in SINK_SCHEMES:
+        return _opened("network", text, info)
+    if Path(text).suffix.lower() in VIDEO_SUFFIXES:
+        live_info = replace(info, time_base=TIME_BASE, n_frames=None)
+        options = WriteOptions(overwrite=overwrite)
+        return _opened("file", Path(text).expanduser(), live_info, options=options)
+    raise UsageError(
+        f"There is no output {text!r}; expected window, virtualcam, web, null, a video file or an "
+        f"address beginning with {', '.join(f'{scheme}://' for scheme in SINK_SCHEMES)}."
+    )
+
+
+def _made(kind: str, *arguments: object) -> LiveSource:
+    make: Callable[..., LiveSource] = load(SOURCES[kind])
+    return make(*arguments)
+
+
+def _opened(kind: str, *arguments: object, **options: object) -> Sink:
+    make: Callable[..., Sink] = load(SINKS[kind])
+    return make(*arguments, **options)

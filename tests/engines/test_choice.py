@@ -1,0 +1,289 @@
+"""Which engine and which precision; several engines as one; building in the background."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+from export.half import to_half
+from rtstyle import engines
+from rtstyle.engines import available_engines, open_engine
+from rtstyle.engines.onnxruntime_gpu_engine import DirectMlEngine, mixed_installation
+from rtstyle.engines.striped import StripedEngine
+from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
+from rtstyle.engines.torch_fused_norm import (
+    merge,
+    norm_relu,
+    norm_relu_reference,
+    run_kernels,
+)
+from rtstyle.engines.upgrading import UpgradingEngine
+from rtstyle.errors import EngineError, ModelError, UsageError
+from rtstyle.model import ModelSpec, read_model
+from rtstyle.precision import at_precision
+from tests.engines.fake_gpu import FakeTensorRt, install
+
+
+def batch(seed: int, height: int = 32, width: int = 48) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def with_half(tiny_model: ModelSpec, tmp_path: Path) -> ModelSpec:
+    """A model with an fp16 variant beside it."""
+    shutil.copy(tiny_model.path, tmp_path / "tiny.onnx")
+    (tmp_path / "fp16").mkdir()
+    onnx.save_model(to_half(onnx.load_model(tiny_model.path)), tmp_path / "fp16" / "tiny.onnx")
+    return read_model(tmp_path / "tiny.onnx")
+
+
+class Slow:
+    """An engine that has to build, under the test's control."""
+
+    name, device = "slow", "a card"
+
+    def __init__(self, model: ModelSpec, *, fails: bool = False) -> None:
+        self.model, self.fails = model, fails
+        self.go, self.ready, self.closed = Event(), set[str](), False
+        self.painted = 0
+
+    def is_ready(self, shapes: dict[str, tuple[int, ...]]) -> bool:
+        return repr(shapes) in self.ready
+
+    def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        self.go.wait(10)
+        if self.fails:
+            raise EngineError("no memory")
+        self.ready.add(repr(shapes))
+
+    def submit(self, frames: Any, style: Any = None, strength: float = 1.0) -> Any:
+        self.painted += 1
+        return _Painted(255 - frames)
+
+    def __enter__(self) -> Slow:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.closed = True
+
+
+class _Painted:
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def result(self) -> Any:
+        return self._value
+
+
+def test_the_faster_engine_takes_over_without_a_lost_frame(
+    tiny_model: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rtstyle")
+    better = Slow(tiny_model)
+    with UpgradingEngine(open_engine("identity", tiny_model), better) as engine:
+        early = [engine.submit(batch(i)) for i in range(5)]
+        assert engine.name == "identity"
+        better.go.set()
+        engine.wait()
+        late = [engine.submit(batch(i)) for i in range(5)]
+        assert engine.name == "slow"
+        other = engine.submit(batch(9, 64, 64))  # a new size is built in turn
+        assert all(np.array_equal(p.result(), batch(i)) for i, p in enumerate(early))
+        assert all(np.array_equal(p.result(), 255 - batch(i)) for i, p in enumerate(late))
+        assert np.array_equal(other.result(), batch(9, 64, 64))
+    assert better.closed
+    assert better.painted == 5
+    assert "slow is being built while identity paints." in caplog.messages
+    assert "Engine slow on a card from now on." in caplog.messages
+
+
+def test_what_cannot_be_built_is_said_once(
+    tiny_model: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    better = Slow(tiny_model, fails=True)
+    better.go.set()
+    with UpgradingEngine(open_engine("identity", tiny_model), better) as engine:
+        for i in range(4):
+            assert np.array_equal(engine.submit(batch(i)).result(), batch(i))
+            engine.wait()
+    told = [m for m in caplog.messages if "failed" in m]
+    assert told == ["identity goes on, as slow failed: no memory"]
+
+
+def test_striped_engines_keep_the_order(tiny_model: ModelSpec) -> None:
+    opened = [open_engine("openvino", tiny_model, threads=1) for _ in range(2)]
+    with open_engine("openvino", tiny_model, threads=1) as alone, StripedEngine(opened) as engine:
+        pending = [engine.submit(batch(i)) for i in range(7)]
+        expected = [alone.submit(batch(i)).result() for i in range(7)]
+        assert all(np.array_equal(p.result(), e) for p, e in zip(pending, expected, strict=True))
+        assert engine.device == f"{opened[0].device}, {opened[1].device}"
+
+
+def test_auto_on_a_card(
+    with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Paints at once on the CPU, then on the card, in half precision; without a dropped frame."""
+    monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / "cache"))
+    trt: FakeTensorRt = install(monkeypatch)
+    monkeypatch.setattr(engines, "has_nvidia_driver", lambda: True)
+    with open_engine("auto", with_half, threads=1) as engine:
+        assert isinstance(engine, UpgradingEngine)
+        assert engine.name == "openvino"
+        first = engine.submit(batch(0)).result().astype(int)
+        engine.wait()
+        second = engine.submit(batch(0)).result()
+        assert engine.name == "tensorrt"
+        assert np.abs(first - second).mean() < 1
+    assert trt.builds == 1
+    with open_engine("auto", with_half, threads=1) as engine:
+        engine.submit(batch(0)).result()
+        assert engine.name == "tensorrt", "what is kept on disk needs no building"
+
+
+def test_devices(with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / "cache"))
+    install(monkeypatch).cuda.devices = 2
+    with open_engine("tensorrt", with_half, devices=(0, 1)) as engine:
+        assert engine.device == "Fake RTX (cuda:0), Fake RTX (cuda:1)"
+        assert engine.model.path.parent.name == "fp16"
+        pending = [engine.submit(batch(i)) for i in range(5)]
+        assert len({p.result().tobytes() for p in pending}) == 5
+    with pytest.raises(EngineError, match="There is no card 2"):
+        open_engine("tensorrt", with_half, devices=(0, 2))
+    with pytest.raises(UsageError, match="twice"):
+        open_engine("tensorrt", with_half, devices=(1, 1))
+    with pytest.raises(UsageError, match="does not run on cards"):
+        open_engine("openvino", with_half, devices=(0,))
+    with pytest.raises(EngineError, match="openvino: it does not run on cards"):
+        open_engine("auto", with_half, devices=(0,))
+
+
+def test_precision(with_half: ModelSpec) -> None:
+    assert at_precision(with_half, "fp32") == with_half
+    assert at_precision(with_half, "fp16").path.parent.name == "fp16"
+    with pytest.raises(ModelError, match="python -m export int8"):
+        at_precision(with_half, "int8")
+    with pytest.raises(UsageError, match="no precision 'fp8'; use auto, fp32"):
+        open_engine("openvino", with_half, precision="fp8")
+    with open_engine("openvino", with_half, precision="fp16", threads=1) as engine:
+        assert engine.model.path.parent.name == "fp16"
+    with open_engine("openvino", with_half, threads=1) as engine:
+        assert engine.model.path == with_half.path, "auto stays in float32 on a CPU"
+    other = replace(with_half, stride=8)
+    with pytest.raises(ModelError, match="is no variant"):
+        at_precision(other, "fp16")
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in sorted(engines.ON_CARDS) if not n.startswith("torch")] + ["coreml"]
+)
+def test_a_named_engine_never_falls_back(name: str, tiny_model: ModelSpec) -> None:
+    rows = {row.name: row for row in available_engines()}
+    if rows[name].version:
+        pytest.skip("this machine has it")
+    with pytest.raises(EngineError) as caught:
+        open_engine(name, tiny_model)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_provider_that_is_listed_but_does_not_load(
+    tiny_model: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the GPU build does on a machine that lacks a library: it paints on the CPU instead."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    make = ort.InferenceSession
+    monkeypatch.setattr(
+        ort, "InferenceSession",
+        lambda *a, **k: make(*a, **k | {"providers": ["CPUExecutionProvider"]}),
+    )  # fmt: skip
+    with pytest.raises(EngineError, match="CUDAExecutionProvider is listed but did not load"):
+        open_engine("onnxruntime-cuda", tiny_model)
+
+
+def test_a_provider_paints_by_a_thread_of_its_own(
+    tiny_model: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session and the size handling of all providers, with the CPU's in their place."""
+    monkeypatch.setattr(DirectMlEngine, "provider", "CPUExecutionProvider")
+    monkeypatch.setattr(DirectMlEngine, "options", lambda self: {})
+    with (
+        DirectMlEngine(tiny_model) as engine,
+        open_engine("onnxruntime", tiny_model, threads=1) as plain,
+    ):
+        sizes = [(32, 48), (64, 32), (32, 32), (48, 48), (64, 64), (32, 48)]
+        pending = [engine.submit(batch(0, *size)) for size in sizes]
+        for size, p in zip(sizes, pending, strict=True):
+            expected = plain.submit(batch(0, *size)).result().astype(int)
+            assert np.abs(p.result() - expected).max() <= 1
+        with pytest.raises(EngineError, match="directml failed on a batch"):
+            engine.submit(batch(0, 4, 4)).result()
+
+
+def test_two_builds_of_onnxruntime_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mixed_installation() == ""
+    monkeypatch.setattr(metadata, "version", lambda name: "1")
+    assert "onnxruntime and onnxruntime-gpu" in mixed_installation()
+
+
+def test_torch_for_cards_paints_as_on_the_cpu(tiny_checkpoint: Path) -> None:
+    """The engine's own code on the CPU: half precision, fused norms, slots."""
+    model = read_model(tiny_checkpoint)
+    with (
+        open_engine("torch", model, threads=1) as plain,
+        TorchCudaEngine(model, device="cpu") as engine,
+    ):
+        batches = [batch(i) for i in range(7)] + [255 - batch(0) // 100]
+        pending = [engine.submit(b) for b in batches]
+        for b, p in zip(batches, reversed([q.result() for q in pending[::-1]]), strict=True):
+            difference = np.abs(plain.submit(b).result().astype(int) - p)
+            assert difference.mean() < 1
+    if not torch.cuda.is_available():
+        with pytest.raises(EngineError, match="sees no CUDA card"):
+            open_engine("torch-cuda", model)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_fused_norm(relu: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn((2, 5, 7, 11), generator=generator) * 3 + 100
+    scale, shift = torch.rand((2, 2, 5), generator=generator)
+    y = norm_relu(x, scale, shift, eps=1e-3, relu=relu)
+    expected = torch.nn.functional.instance_norm(x, eps=1e-3)
+    expected = expected * scale[..., None, None] + shift[..., None, None]
+    assert torch.allclose(y, expected.relu() if relu else expected, atol=1e-4)
+
+
+def test_statistics_of_blocks_merge() -> None:
+    x = torch.randn((2, 1000, 3), generator=torch.Generator().manual_seed(0)) + 500
+    blocks = x.split(256, 1)
+    means = torch.stack([b.mean(1) for b in blocks], 1)
+    squares = torch.stack([((b - b.mean(1, keepdim=True)) ** 2).sum(1) for b in blocks], 1)
+    counts = torch.tensor([float(b.shape[1]) for b in blocks])
+    mean, var = merge(means, squares, counts)
+    assert torch.allclose(mean, x.mean(1))
+    assert torch.allclose(var, x.var(1, correction=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 20, 20), (2, 5, 33, 17)])
+def test_triton_kernels(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a card, or where Triton is installed by its interpreter on the CPU."""
+    pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
+    if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.skip("without a card, TRITON_INTERPRET=1 runs this")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    x = (torch.randn(shape) * 2 + 3).half().to(device, memory_format=torch.channels_last)
+    scale, shift = torch.rand((2, *shape[:2]), device=device)
+    y = run_kernels(x, scale, shift, 1e-3, True)
+    expected = norm_relu_reference(x, scale, shift, eps=1e-3)
+    assert float((y.float() - expected.float()).abs().max()) < 5e-3

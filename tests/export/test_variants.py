@@ -1,0 +1,178 @@
+"""Model files in half precision and in 8 bits: what is in the graph, and how near they paint."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from export.__main__ import main
+from export.half import element_types, fold_casts, to_half
+from export.int8 import to_int8
+from export.variant import write_variant
+from rtstyle.engines import open_engine
+from rtstyle.errors import ModelError, UsageError
+from rtstyle.model import ModelSpec, read_model, shipped_folder
+from tests import graphs
+
+SHIPPED = sorted(shipped_folder().glob("*.onnx"))
+
+
+def picture(height: int = 64, width: int = 96) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+
+
+def test_half_is_where_it_should_be(tiny_model: ModelSpec) -> None:
+    model = to_half(onnx.load_model(tiny_model.path))
+    kinds = element_types(model)
+    of: dict[str, set[int]] = {}
+    for node in model.graph.node:
+        of.setdefault(node.op_type, set()).add(kinds[node.output[0]])
+    half, single = {TensorProto.FLOAT16}, {TensorProto.FLOAT}
+    assert of["Conv"] == of["Relu"] == of["Pad"] == of["Add"] == half
+    assert of["InstanceNormalization"] == of["Clip"] == of["Mul"] == single
+    assert kinds["frame"] == kinds["stylized"] == TensorProto.UINT8
+    assert {t.data_type for t in model.graph.initializer if len(t.dims) == 4} == half
+
+
+def test_a_cast_is_made_once(tiny_model: ModelSpec) -> None:
+    nodes = to_half(onnx.load_model(tiny_model.path)).graph.node
+    casts = Counter((n.input[0], n.attribute[0].i) for n in nodes if n.op_type == "Cast")
+    assert set(casts.values()) == {1}
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_variants_paint_alike(precision: str, tiny_model: ModelSpec, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "v.onnx"
+    assert main([precision, str(tiny_model.path), "-o", str(output)]) == 0
+    spec = read_model(output)
+    assert spec.styles == tiny_model.styles
+    assert spec.provenance["precision"] == precision
+    limit = {"fp16": 1, "int8": 3}[precision]
+    frame = picture()
+    for runtime in ("openvino", "onnxruntime"):
+        with open_engine(runtime, tiny_model) as engine:
+            expected = engine.submit(frame).result().astype(np.int16)
+        with open_engine(runtime, spec) as engine:
+            assert np.abs(engine.submit(frame).result() - expected).mean() <= limit
+
+
+def test_int8_runs_in_8_bits_under_openvino(tiny_model: ModelSpec, tmp_path: Path) -> None:
+    """OpenVINO's own account of what it runs, not what the file asks for."""
+    import openvino as ov
+
+    model, left = to_int8(onnx.load_model(tiny_model.path), [{"frame": picture()}], max_mean=20)
+    assert left == []
+    path = tmp_path / "q.onnx"
+    onnx.save_model(model, path)
+    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    infos = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    kinds = {
+        info["runtimePrecision"].astype(str)
+        for info in infos
+        if info["layerType"].astype(str) == "Convolution"
+    }
+    assert kinds <= {"u8", "i8"}
+
+
+def test_int8_leaves_float_what_costs_too_much(tiny_model: ModelSpec) -> None:
+    feeds = [{"frame": picture()}]
+    some, left = to_int8(onnx.load_model(tiny_model.path), feeds, max_mean=1.5)
+    quantised = sum(node.op_type == "QuantizeLinear" for node in some.graph.node)
+    assert 0 < len(left) < 8
+    assert quantised
+    none, all_left = to_int8(onnx.load_model(tiny_model.path), feeds, max_mean=0.0)
+    assert len(all_left) == 8
+    assert not any(node.op_type == "QuantizeLinear" for node in none.graph.node)
+
+
+def test_values_that_are_no_numbers_are_found(tmp_path: Path) -> None:
+    """A weight beyond half precision: in uint8 the NaN would look like black."""
+    big = np.full((3, 3, 1, 1), 6e4, np.float32)
+    spec = ModelSpec(Path("m"), "test", 1, ("a",))
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["f"], ["x"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["x", "big"], ["y"]),
+        helper.make_node("InstanceNormalization", ["y", "one", "zero"], ["z"]),
+        helper.make_node("Clip", ["z", "low", "high"], ["c"]),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Cast", ["t"], ["stylized"], to=TensorProto.UINT8),
+    ]
+    arrays = {"big": big, "one": np.full(3, 50, np.float32), "zero": np.full(3, 99, np.float32),
+              "low": np.float32(0), "high": np.float32(255)}  # fmt: skip
+    frame = (TensorProto.UINT8, graphs.FREE)
+    path = graphs.save(
+        tmp_path / "m.onnx", nodes, {"frame": frame}, {"stylized": frame},
+        weights=[numpy_helper.from_array(np.asarray(v), n) for n, v in arrays.items()],
+        metadata={"rtstyle": spec.metadata()},
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="no numbers"):
+        write_variant(path, tmp_path / "v.onnx", "fp16")
+    assert not (tmp_path / "v.onnx").exists()
+
+
+def test_tells_what_is_wrong(tiny_model: ModelSpec, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="would replace"):
+        write_variant(tiny_model.path, tiny_model.path, "fp16")
+    path = graphs.inverting(tmp_path / "m.onnx", peak=1.0)
+    with pytest.raises(UsageError, match="python -m export import"):
+        write_variant(path, tmp_path / "v.onnx", "int8")
+    with pytest.raises(ModelError, match="to quantise"):
+        to_int8(onnx.load_model(path), [], max_mean=3)
+
+
+def rtx() -> Any:
+    """TensorRT-RTX, whose builder needs no GPU."""
+    return pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx builds for real")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_graph_builds_for_tensorrt(path: Path, tmp_path: Path) -> None:
+    rtx()
+    build = importlib.import_module("rtstyle.engines.tensorrt_build")
+    half = tmp_path / "half.onnx"
+    onnx.save_model(to_half(fold_casts(onnx.load_model(path))), half)
+    spec = read_model(half)
+    runtime = build.load_runtime("tensorrt-rtx")
+    network = build.describe_network(runtime, half)
+    convolutions = {kind for layer, kind in network if layer == "CONVOLUTION"}
+    assert convolutions == {"HALF"}
+    assert {kind for layer, kind in network if layer == "NORMALIZATION"} <= {"FLOAT"}
+    shapes = {"frame": (1, 64 // spec.stride * spec.stride, 96 // spec.stride * spec.stride, 3)}
+    if spec.style_size:
+        shapes["style"] = (1, spec.style_size)
+    if spec.takes_strength:
+        shapes["strength"] = (1,)
+    assert len(build.build_plan(runtime, half, shapes)) > 10_000
+
+
+def test_plans_from_the_command_line(
+    tiny_model: ModelSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rtx()
+    half, plan = tmp_path / "half.onnx", tmp_path / "plans" / "tiny.plan"
+    onnx.save_model(to_half(onnx.load_model(tiny_model.path)), half)
+    told = ["tensorrt", str(half), "-o", str(plan), "--runtime", "tensorrt-rtx", "--size"]
+    assert main([*told, "2x96x62"]) == 0
+    assert "8 convolutions in float16, 0 in float32" in capsys.readouterr().out
+    assert plan.stat().st_size > 10_000
+    assert main([*told, "96"]) == 2
+    assert "1280x720" in capsys.readouterr().err
+    half.write_bytes(half.read_bytes()[:-500])
+    assert main([*told, "96x64"]) == 1
+
+
+def test_programs_need_a_card(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "t.pt2"
+    assert main(["torch-tensorrt", str(tiny_checkpoint), "-o", str(output), "--size", "64x64"]) == 1
+    assert "torch-tensorrt" in capsys.readouterr().err
+    assert not output.exists()

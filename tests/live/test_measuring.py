@@ -1,0 +1,116 @@
+"""Bar codes survive what pictures go through; the steady rate does not pump."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtstyle.errors import UsageError
+from rtstyle.frame import Frame, StreamInfo
+from rtstyle.live.barcode import Stamp, draw, read, strip_height
+from rtstyle.live.meter import MeterSink
+from rtstyle.live.steady import SteadyRate
+from rtstyle.media import WriteOptions, open_source
+from rtstyle.media.file_sink import FileSink
+
+NOISE = np.random.default_rng(0).integers(0, 255, (360, 640, 3)).astype(np.uint8)
+
+
+@given(
+    st.integers(0, 2**20 - 1), st.integers(0, 2**32 - 1), st.integers(128, 700),
+    st.integers(32, 500),
+)  # fmt: skip
+def test_what_is_drawn_is_read(number: int, ticks: int, width: int, height: int) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    assert read(draw(image, Stamp(number, ticks / 10))) == Stamp(number, ticks / 10)
+
+
+def test_a_bar_code_survives_an_encoder(tmp_path: Path) -> None:
+    info = StreamInfo(640, 360, Fraction(25), Fraction(1, 25))
+    path = tmp_path / "a.mp4"
+    with FileSink(path, info, options=WriteOptions(crf=38, preset="ultrafast")) as sink:
+        for index in range(5):
+            image = draw(NOISE, Stamp(1000 + index, 40.0 * index))
+            sink.write(Frame(image, Fraction(index, 25), index))
+        sink.finish()
+    with open_source(path) as source:
+        stamps = [read(frame.image) for frame in source.frames()]
+    assert stamps == [Stamp(1000 + index, 40.0 * index) for index in range(5)]
+
+
+def test_a_bar_code_survives_scaling_and_paint_leaves_it_alone() -> None:
+    stamped = draw(NOISE, Stamp(7, 1234.5))
+    small = cv2.resize(stamped, (480, 270), interpolation=cv2.INTER_AREA)
+    assert read(np.asarray(small, np.uint8)) == Stamp(7, 1234.5)
+    assert (stamped[strip_height(360) :] == NOISE[strip_height(360) :]).all()
+
+
+def test_what_is_no_bar_code_is_not_read_as_one() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        assert read(rng.integers(0, 255, (90, 160, 3)).astype(np.uint8)) is None
+    assert read(np.zeros((90, 160, 3), np.uint8)) is None
+    with pytest.raises(UsageError, match="128×16"):
+        draw(np.zeros((90, 100, 3), np.uint8), Stamp(0, 0))
+
+
+def test_the_meter_tells_age_and_losses() -> None:
+    meter = MeterSink(lambda: 10.0)
+    image = np.zeros((90, 160, 3), np.uint8)
+    for number in (4, 5, 8):
+        stamped = draw(image, Stamp(number, 9_960.0))
+        meter.write(Frame(stamped, Fraction(number), number))
+    meter.write(Frame(image, Fraction(9), 9))
+    assert (meter.n_frames, meter.missing, meter.unreadable) == (3, 2, 1)
+    assert meter.latency.quantile_ms(0.5) == pytest.approx(40, rel=0.03)
+    assert "2 frames dropped" in str(meter)
+
+
+def _run(steady: SteadyRate, seconds: float, cost_ms_full: float, start: float = 0.0) -> list[int]:
+    """Heights over time on a machine that needs `cost_ms_full` for a frame of full height."""
+    full, heights, now = 360, [], start
+    while now < start + seconds:
+        paint_ms = cost_ms_full * (steady.height / full) ** 2
+        fps = min(30.0, 1e3 / paint_ms)
+        heights.append(steady.update(now, fps=fps, paint_ms=paint_ms, source_fps=30))
+        now += 0.5
+    return heights
+
+
+def test_a_slow_machine_paints_smaller_and_stays_there() -> None:
+    heights = _run(SteadyRate(25, highest=360, lowest=120), 120, cost_ms_full=80)
+    assert heights[-1] < 360
+    assert 80 * (heights[-1] / 360) ** 2 <= 1e3 / 25 / 0.94
+    assert len(set(heights[-200:])) == 1, "it pumps"
+    assert min(_run(SteadyRate(25, highest=360, lowest=200), 60, cost_ms_full=900)) == 200
+
+
+def test_a_machine_that_recovers_paints_larger_again_and_pumps_less_and_less() -> None:
+    steady = SteadyRate(25, highest=360)
+    assert _run(steady, 30, cost_ms_full=80)[-1] < 360
+    assert _run(steady, 60, cost_ms_full=20, start=30)[-1] == 360
+    # a machine that lies about its room: every step up turns out too slow
+    steady, changes = SteadyRate(25, highest=360), []
+    height = steady.height
+    for tick in range(1200):
+        slow = steady.height > 300
+        now = tick / 2
+        steady.update(now, fps=15 if slow else 25, paint_ms=25 if not slow else 60, source_fps=30)
+        if steady.height != height:
+            changes.append(now)
+            height = steady.height
+    assert sum(change < 100 for change in changes) > sum(change > 500 for change in changes)
+    assert sum(change > 300 for change in changes) <= 6
+
+
+def test_a_slow_camera_is_not_the_net_s_fault() -> None:
+    steady = SteadyRate(25, highest=360)
+    for tick in range(40):
+        steady.update(tick / 2, fps=10, paint_ms=5, source_fps=10)
+    assert steady.height == 360

@@ -1,0 +1,84 @@
+"""A server in a thread, with models that answer at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtstyle.live.controls import Settings
+from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.session import LiveOptions
+from rtstyle.model import read_model
+from rtstyle.style import styles_of
+from tests.graphs import dimming, tinting
+from tests.serve.dim import DIM
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of two styles, bright and dark, and one for any painting."""
+    folder = tmp_path_factory.mktemp("models")
+    dimming(folder / "dimming.onnx", metadata={"rtstyle": json.dumps(DIM)})
+    tinting(folder / "tinting.onnx")
+    return folder
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs: where, and how many visits it has."""
+
+    url: str
+    server: Any
+
+    @property
+    def n_viewers(self) -> int:
+        return int(self.server.n_viewers)
+
+
+@pytest.fixture
+def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
+    """Start a server with the given `ServeOptions`; it is stopped after the test."""
+    from rtstyle.serve.options import ServeOptions
+    from rtstyle.serve.server import Server
+    from rtstyle.serve.studio import Studio
+
+    monkeypatch.setenv("RTSTYLE_MODELS", str(models))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="test-server")
+    thread.start()
+    servers: list[Server] = []
+
+    def call(work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(30)
+
+    with EnginePool("onnxruntime", threads=1) as pool:
+
+        def start(**options: Any) -> Running:
+            gallery = styles_of(read_model(models / "dimming.onnx"))
+
+            async def run() -> Running:
+                studio = Studio(
+                    ServeOptions(port=0, **options), LiveOptions(height=90), pool,
+                    Settings(style=gallery[0]), gallery,
+                )  # fmt: skip
+                server = Server(studio)
+                servers.append(server)
+                return Running(await server.start(), server)
+
+            running: Running = call(run())
+            return running
+
+        yield start
+        for server in servers:
+            call(server.stop())
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+    assert [t.name for t in threading.enumerate() if t.name.startswith("rtstyle")] == []
