@@ -85,12 +85,15 @@ def open_engine(
         if devices and candidate not in ON_CARDS:
             problems.append(f"{candidate}: it does not run on cards.")
             continue
+        builds = candidate in BUILDS_FIRST and not devices
+        if builds and builder is not None:
+            continue  # one that builds is enough; what paints meanwhile must not build itself
         try:
             engine = _open(candidate, wanted)
         except EngineError as error:
             problems.append(f"{candidate}: {error}")
             continue
-        if candidate in BUILDS_FIRST and builder is None and not devices:
+        if builds:
             builder = engine
             continue
         if builder is not None:
