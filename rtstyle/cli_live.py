@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtstyle.arguments import EngineName, Overwrite, Quiet, StyleName, Threads
+from rtstyle.arguments import EngineName, Overwrite, Precision, Quiet, StyleName, Threads
 from rtstyle.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def live(
     max_viewers: MaxViewers = 4,
     engine: EngineName = "auto",
     threads: Threads = None,
+    precision: Precision = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -127,6 +128,7 @@ def live(
         options=_live_options(height, fps_target, adaptive, max_latency, measure=measure),
         engine=engine,
         threads=threads,
+        precision=precision,
         seconds=duration,
         folder=folder,
         overwrite=overwrite,
@@ -165,6 +167,7 @@ def serve(
     max_viewers: MaxViewers = 4,
     engine: EngineName = "auto",
     threads: Threads = None,
+    precision: Precision = "auto",
     quiet: Quiet = False,
 ) -> None:
     """A page for any browser: choose a camera there and see it painted."""
@@ -183,6 +186,7 @@ def serve(
         )
     serving.serve(
         options, live_options, gallery, settings, engine=engine, threads=threads,
+        precision=precision,
         on_ready=lambda url: typer.echo(f"Open {url}  (Ctrl-C ends it)"),
     )  # fmt: skip
 

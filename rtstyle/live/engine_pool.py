@@ -38,8 +38,15 @@ class EnginePool:
     closes all.
     """
 
-    def __init__(self, name: str = "auto", *, threads: int | None = None, keep: int = 6) -> None:
-        self._name, self._threads, self._keep = name, threads, keep
+    def __init__(
+        self,
+        name: str = "auto",
+        *,
+        threads: int | None = None,
+        precision: str = "auto",
+        keep: int = 6,
+    ) -> None:
+        self._name, self._threads, self._precision, self._keep = name, threads, precision, keep
         self._lock = Lock()
         self._open: dict[tuple[Path, tuple[int, int]], _Shared] = {}  # least recently used first
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="rtstyle-engines")
@@ -49,7 +56,10 @@ class EnginePool:
         engine = self.lease_if_open(canvas)
         if engine is not None:
             return engine
-        opened = _Shared(open_engine(self._name, canvas.model, threads=self._threads), canvas)
+        fresh = open_engine(
+            self._name, canvas.model, threads=self._threads, precision=self._precision
+        )
+        opened = _Shared(fresh, canvas)
         try:
             _warm_up(opened, canvas)
         except BaseException:

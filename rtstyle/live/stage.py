@@ -41,6 +41,7 @@ class Plan:
     options: LiveOptions = field(default_factory=LiveOptions)
     engine: str = "auto"
     threads: int | None = None
+    precision: str = "auto"
     seconds: float | None = None
     folder: Path = Path()
     overwrite: bool = False
@@ -75,7 +76,7 @@ def paint_live(
     board = _Board(controls, on_note)
     with (
         open_live_source(plan.source, plan.capture) as source,
-        EnginePool(plan.engine, threads=plan.threads) as pool,
+        EnginePool(plan.engine, threads=plan.threads, precision=plan.precision) as pool,
         ExitStack() as stack,
     ):
         for note in source.notes:

@@ -22,6 +22,7 @@ def serve(
     *,
     engine: str = "auto",
     threads: int | None = None,
+    precision: str = "auto",
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until Ctrl-C, which is raised as `KeyboardInterrupt`. Raises `OutputError`.
@@ -31,7 +32,7 @@ def serve(
     """
 
     async def run() -> None:
-        with EnginePool(engine, threads=threads, keep=8) as pool:
+        with EnginePool(engine, threads=threads, precision=precision, keep=8) as pool:
             server = Server(Studio(options, live, pool, settings, gallery))
             on_ready(await server.start())
             try:
