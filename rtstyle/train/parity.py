@@ -20,7 +20,7 @@ from rtstyle.style_encoder import StyleEncoder, encode
 RUNTIMES = ("openvino", "onnxruntime")
 MAX_MEAN = 1.0  # grey levels
 MAX_P999 = 3.0  # grey levels, 99.9th percentile
-MAX_FLAT_COLOR = 8.0  # grey levels: that flat pictures are no garbage; see `Parity`
+MAX_FLAT_COLOR = 16.0  # grey levels: that flat pictures are no garbage; see `Parity`
 MAX_STATISTICS = 0.01  # relative, of what a style encoder tells
 _SIZES = ((64, 96), (160, 128), (32, 224))  # rounded up to the stride
 
