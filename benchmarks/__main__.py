@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from rtstyle.errors import RtstyleError
+from rtstyle.errors import RtstyleError, UsageError
 
 BENCHMARKS = {
     "end-to-end": "benchmarks.end_to_end",  # fps and memory of decode → paint → encode
@@ -13,6 +13,12 @@ BENCHMARKS = {
     "quality": "benchmarks.quality.command",  # how good the paintings are
     "fidelity": "benchmarks.fidelity",  # whether frames, times and sound survive
     "live": "benchmarks.live",  # frame rate, latency, memory and style switches of live painting
+    "compare": "benchmarks.compare",  # whether B is slower than A, by interleaved pairs
+    "history": "benchmarks.history",  # the tracked cases over time, on this machine
+    "results": "benchmarks.catalogue",  # the page of submitted machines
+    "peers": "benchmarks.peers",  # one net by every runtime, side by side
+    "roofline": "benchmarks.roofline",  # which share of this machine's peak a model reaches
+    "scaling": "benchmarks.scaling",  # speed and memory over pixels, batch, threads, length
 }
 
 
@@ -26,7 +32,7 @@ def main() -> int:
         return import_module(BENCHMARKS[name]).main(argv) or 0
     except RtstyleError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
 
 
 if __name__ == "__main__":

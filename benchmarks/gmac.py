@@ -29,21 +29,34 @@ def count_macs(model: Path | onnx.ModelProto, *, height: int, width: int, batch:
 
     Raises `ModelError` when the graph does not tell the size of every product.
     """
+    return sum(
+        _macs(node, *shapes)
+        for node, *shapes in products(model, height=height, width=width, batch=batch)
+    )
+
+
+def products(
+    model: Path | onnx.ModelProto, *, height: int, width: int, batch: int = 1
+) -> list[tuple[onnx.NodeProto, Shape, Shape, Shape]]:
+    """Every convolution and matrix product with the shapes of its input, weight and output.
+
+    Raises `ModelError` when the graph does not tell the size of every one.
+    """
     name = "The model" if isinstance(model, onnx.ModelProto) else model.name
     graph = _with_size(model, {"N": batch, "H": height, "W": width})
     shapes = _shapes(graph)
-    total = 0
+    found = []
     for node in graph.graph.node:
         if node.op_type not in COUNTED:
             continue
-        told = [shapes.get(tensor) for tensor in (*node.input[:2], node.output[0])]
-        if None in told:
+        x, weight, out = (shapes.get(tensor) for tensor in (*node.input[:2], node.output[0]))
+        if x is None or weight is None or out is None:
             raise ModelError(
                 f"{name} cannot be counted: the sizes at {node.op_type} {node.output[0]!r} do not "
                 f"follow from pictures of {width}×{height}."
             )
-        total += _macs(node, *(shape for shape in told if shape is not None))
-    return total
+        found.append((node, x, weight, out))
+    return found
 
 
 def _macs(node: onnx.NodeProto, x: Shape, weight: Shape, out: Shape) -> int:

@@ -29,6 +29,7 @@ from rtstyle.arguments import (
     pairs,
     seconds,
 )
+from rtstyle.cli_bench import bench
 from rtstyle.cli_live import devices, live, serve
 from rtstyle.cli_paint import paint
 from rtstyle.cli_train import train
@@ -217,9 +218,7 @@ def styles(
         table.add_row(f"[bold]{name}[/bold]", style.description, stem, style.model.architecture)
     Console().print(table)
     if painters := [model.path.stem for model in models if model.style_input == "statistics"]:
-        typer.echo(
-            f"With {' or '.join(painters)} any picture is a style too: --style my_painting.jpg"
-        )
+        typer.echo(f"Any picture is a style too, painted by {painters[0]}: --style my_painting.jpg")
     if preview:
         from rtstyle.gallery import write_gallery
 
@@ -250,6 +249,7 @@ def engines() -> None:
 app.command()(live)
 app.command()(serve)
 app.command()(devices)
+app.command()(bench)
 app.command()(train)
 app.command()(paint)
 

@@ -94,7 +94,7 @@ def test_a_picture_is_a_style_and_listed(tmp_path: Path) -> None:
     assert painted.shape == (37, 53, 3)
     assert (painted == (50, 50, 150)).all()  # blended once, by the model
     listed = run("styles", **environment)
-    assert "With any any picture is a style too: --style my_painting.jpg" in listed.stdout
+    assert "painted by any: --style my_painting.jpg" in listed.stdout
     assert "starry_night" in listed.stdout
 
 

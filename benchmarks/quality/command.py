@@ -188,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--entries", type=Path, action="append", metavar="FILE", help="a list of more nets")
     add("--group", action="append", help="only this group; may be repeated")
     add("--style", action="append", metavar="LABEL", help="only this entry; may be repeated")
-    add("--unseen-size", type=_count, default=384,
+    add("--unseen-size", type=_count, default=448,
         help="shorter side in pixels at which the paintings never seen are judged")  # fmt: skip
     add("--speed", action="store_true", help="measure frames a second too; on a quiet machine")
     add("--frontiers-only", action="store_true",

@@ -52,12 +52,14 @@ def shipped_entries() -> list[Entry]:
 
 
 def unseen_entries(names: list[str], paintings: Path, style_size: int) -> list[Entry]:
-    """Every shipped model for any painting on the paintings of that name, never trained on."""
+    """Every shipped model for any painting on the paintings of that name, never trained on, as far
+    as they are in the folder."""
     return [
         Entry(f"{model.path.stem}: {name}", UNSEEN, style, name, style_size)
         for model in find_models()
         if model.path.parent == shipped_folder() and model.style_input == "statistics"
         for name in names
+        if (paintings / name).is_file()
         for style in [painting_style(paintings / name, model=model)]
     ]
 

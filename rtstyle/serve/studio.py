@@ -85,7 +85,7 @@ def gallery_message(controls: Controls) -> dict[str, Any]:
         rows.append(
             {
                 "name": style.name,
-                "about": style.model.description if len(style.model.styles) == 1 else "",
+                "about": style.description,
                 "family": place,
                 "painting": style.name not in style.model.styles,
             }

@@ -1,0 +1,165 @@
+"""Whether B is slower than A: `python -m benchmarks compare A B`.
+
+A and B are git refs, or folders with a checkout each; `.` is the working tree. Both are loaded at
+once and measured in turn (A B, B A, …), each launch anew so that no lucky memory layout decides.
+Prints the ratio of speeds with its confidence interval; exits 1 when B is surely slower by more
+than the stated loss. `--self-check 10` tries the comparison itself: ten times this tree against
+itself, which must raise no alarm, and ten times against itself slowed down by a fifth on purpose,
+which must.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pairs import Comparison, compare, interleave
+from rtstyle.bench.case import parse_size
+from rtstyle.errors import EngineError, RtstyleError, UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+SLOWDOWN = 0.25  # more time a picture, which is a fifth of the speed lost
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What both sides paint, and how often."""
+
+    painting: dict[str, Any]
+    pairs: int
+    launches: int
+    loss: float  # that raises an alarm
+
+
+class Side:
+    """A process that paints with the code of one tree."""
+
+    def __init__(self, tree: Path, painting: dict[str, Any], *, slower: float = 0.0) -> None:
+        self._name = tree
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(ROOT / "benchmarks" / "probe.py"),
+             json.dumps(painting | {"slower": slower})],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONPATH": str(tree)}, cwd=tree,
+        )  # fmt: skip
+
+    def wait(self) -> None:
+        """Until it is ready. Raises `EngineError`."""
+        self._read("ready")
+
+    def measure(self) -> float:
+        """Seconds a picture, of one round. Raises `EngineError`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._read(""))
+
+    def _read(self, beginning: str) -> str:
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        line = self._process.stdout.readline().strip()
+        if not line or not line.startswith(beginning):
+            self._process.kill()
+            said = self._process.stderr.read().strip().splitlines()[-1:] or ["it said nothing"]
+            raise EngineError(f"The code of {self._name} cannot be measured: {said[0]}")
+        return line
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def compare_trees(a: Path, b: Path, plan: Plan, *, slower_b: float = 0.0) -> Comparison:
+    """Measure both trees in turn. `slower_b` slows B on purpose by that share of its time."""
+    times: list[tuple[float, float]] = []
+    for _ in range(plan.launches):
+        with Side(a, plan.painting) as one, Side(b, plan.painting, slower=slower_b) as other:
+            one.wait()
+            other.wait()
+            times += interleave(one.measure, other.measure, pairs=plan.pairs)
+    return compare(times)
+
+
+@contextmanager
+def tree_of(text: str) -> Iterator[Path]:
+    """The folder with the code that `text` names: a folder as it is, a git ref checked out beside
+    the working tree for as long as it is needed. Raises `UsageError`."""
+    if (Path(text) / "rtstyle").is_dir():
+        yield Path(text).resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="rtstyle-compare-") as name:
+        tree = Path(name)
+        told = ["git", "-C", str(ROOT), "archive", "--format=tar", f"{text}^{{commit}}"]
+        packed = subprocess.run(told, capture_output=True, check=False)
+        if packed.returncode:
+            raise UsageError(
+                f"{text!r} is neither a folder with rtstyle in it nor a git ref here; see git log."
+            )
+        subprocess.run(["tar", "-x", "-C", name], input=packed.stdout, check=True)
+        yield tree
+
+
+def self_check(times: int, plan: Plan) -> bool:
+    """Whether no identical build raised an alarm and every slowdown was caught."""
+    alarms = caught = 0
+    for number in range(times):
+        same = compare_trees(ROOT, ROOT, plan)
+        slow = compare_trees(ROOT, ROOT, plan, slower_b=SLOWDOWN)
+        alarms += same.is_loss(plan.loss)
+        caught += slow.is_loss(plan.loss)
+        print(f"{number + 1}: identical: {same}\n   slowed down: {slow}", flush=True)
+    print(f"identical builds: {alarms} of {times} raised an alarm; slowdowns caught: {caught}")
+    return alarms == 0 and caught == times
+
+
+def main(argv: list[str]) -> int:
+    """Compare, print, and tell by the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks compare", description=__doc__)
+    parser.add_argument("a", nargs="?", help="git ref or folder")
+    parser.add_argument("b", nargs="?", default=".", help="git ref or folder; here by default")
+    parser.add_argument("--loss", type=float, default=0.05, help="that is stated; 0.05 is 5%%")
+    parser.add_argument("--level", choices=["engine", "memory"], default="engine")
+    parser.add_argument("--style", default="starry_night")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--size", default="360p")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--pictures", type=int, default=8, help="a round")
+    parser.add_argument("--pairs", type=int, default=12, help="of rounds, each launch")
+    parser.add_argument("--launches", type=int, default=3)
+    parser.add_argument("--self-check", type=int, metavar="TIMES")
+    options = parser.parse_args(argv)
+    if not 0 < options.loss < 1 or options.pictures < 1 or options.pairs * options.launches < 2:
+        raise UsageError("A loss lies between 0 and 1, and at least 2 pairs of 1 picture are due.")
+    width, height = parse_size(options.size)
+    painting = {
+        "style": options.style, "engine": options.engine, "threads": options.threads,
+        "width": width, "height": height, "level": options.level, "pictures": options.pictures,
+    }  # fmt: skip
+    plan = Plan(painting, options.pairs, options.launches, options.loss)
+    if options.self_check:
+        return 0 if self_check(options.self_check, plan) else 1
+    if options.a is None:
+        raise UsageError("Two trees are compared: python -m benchmarks compare main .")
+    with ExitStack() as stack:
+        a, b = (stack.enter_context(tree_of(text)) for text in (options.a, options.b))
+        try:
+            found = compare_trees(a, b, plan)
+        except KeyboardInterrupt:
+            raise RtstyleError("Interrupted; nothing is known yet.") from None
+    print(found)
+    if found.is_loss(options.loss):
+        print(f"That is a loss of more than {options.loss:.0%}.")
+        return 1
+    return 0

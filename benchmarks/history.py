@@ -1,0 +1,92 @@
+"""The tracked cases, and how they went over time: `python -m benchmarks history`.
+
+Measures the cases of `benchmarks/tracked.json` and appends them to the history of this machine,
+`benchmarks/history/KEY.jsonl`, one run a line. Then prints every case beside the run before. Runs
+of different days differ by what else a machine did; whether a change costs speed, `compare` tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+
+from rtstyle.bench import Case, Document, Measured, Missing, run_cases
+from rtstyle.bench.document import parse_document
+from rtstyle.bench.machine import this_machine
+from rtstyle.errors import MediaError, OutputError, RtstyleError
+
+HERE = Path(__file__).parent
+TRACKED = HERE / "tracked.json"
+FOLDER = HERE / "history"
+
+
+def tracked_cases(path: Path = TRACKED) -> list[Case]:
+    """The cases that are measured again and again. Raises `MediaError`."""
+    try:
+        return [Case(**told) for told in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise MediaError(f"{path} is no list of cases ({error}).") from error
+
+
+def append(document: Document, folder: Path = FOLDER, *, commit: str = "") -> Path:
+    """Add a run to the history of its machine; gives the file. Raises `OutputError`."""
+    path = folder / f"{document.machine.key}.jsonl"
+    line = json.dumps({"commit": commit, **json.loads(document.to_json())}, ensure_ascii=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def read_history(path: Path) -> list[Document]:
+    """Every run in a history file, oldest first. Raises `MediaError`."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [parse_document(line, path) for line in lines]
+
+
+def report(now: Document, before: Document | None) -> str:
+    """Every case now, beside the run before."""
+    old = before.catalogue() if before else {}
+    lines = []
+    for profile, speeds in now.catalogue().items():
+        for size, fps in speeds.items():
+            then = old.get(profile, {}).get(size)
+            beside = f", {fps / then:.3f} of {then:.2f} before" if then else ", the first time"
+            lines.append(f"{profile} {size}: {fps:.2f} fps{beside}")
+    lines += [f"not measured: {row.what}: {row.reason}" for row in now.missing]
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    """Measure, append, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks history", description=__doc__)
+    parser.add_argument("--cases", type=Path, default=TRACKED)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    options = parser.parse_args(argv)
+    run = run_cases(tracked_cases(options.cases), on_outcome=_tell)
+    now = Document.of(this_machine(), run.outcomes)
+    before = read_history(options.folder / f"{now.machine.key}.jsonl")
+    if not now.measured:
+        raise RtstyleError(f"Nothing could be measured: {now.missing[0].reason}")
+    path = append(now, options.folder, commit=_commit())
+    print(report(now, before[-1] if before else None))
+    print(f"{path} has {len(before) + 1} runs.")
+    return 130 if run.interrupted else 0
+
+
+def _tell(outcome: Measured | Missing) -> None:
+    print(outcome.case if isinstance(outcome, Measured) else outcome.what, flush=True)
+
+
+def _commit() -> str:
+    """The commit measured, with + when the tree differs from it; empty outside of git."""
+    told = ["git", "-C", str(HERE), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(told, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

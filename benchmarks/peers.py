@@ -1,0 +1,322 @@
+"""One net by every runtime, in one run: `python -m benchmarks peers`.
+
+The net is that of pytorch/examples, Johnson's at width 32 with random weights, on which speed does
+not depend. Every runtime gets the same pictures of the same clip, uint8 in and uint8 out, in turn:
+A B C, A B C, …, so that a machine whose speed drifts moves all of them. Beside them, on the same
+clip: rtstyle from file to file with that net, and what FFmpeg's decode → scale → encode alone
+costs, which is the floor of the video path. A runtime that is not here is skipped with its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.pairs import compare
+from rtstyle import __version__
+from rtstyle.bench.case import parse_size
+from rtstyle.bench.document import write_text
+from rtstyle.bench.machine import this_machine
+from rtstyle.bench.sources import make_clip
+from rtstyle.engines import open_engine
+from rtstyle.errors import EngineError, RtstyleError
+from rtstyle.frame import Image
+from rtstyle.media import WriteOptions, open_source
+from rtstyle.model import ModelSpec, read_model
+from rtstyle.render import render
+from rtstyle.style import styles_of
+
+Painter = Callable[[Image], Image]
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """The net as torch has it, as a model file, and bare: float (1, 3, H, W), one size."""
+
+    torch_net: Any
+    spec: ModelSpec
+    bare: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One peer. `ratio` is its speed over the first one's, with a 99% interval; `off_by` the mean
+    grey levels between what both paint, None where nothing is painted."""
+
+    name: str
+    version: str
+    fps: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    off_by: float | None
+
+
+@contextmanager
+def torch_eager(net: Net, threads: int | None) -> Iterator[Painter]:
+    """torch as pytorch/examples runs it."""
+    yield _torch_painter(net.torch_net, threads)
+
+
+@contextmanager
+def torch_compiled(net: Net, threads: int | None) -> Iterator[Painter]:
+    """`torch.compile` with its default settings."""
+    import torch
+
+    yield _torch_painter(torch.compile(net.torch_net), threads)
+
+
+@contextmanager
+def onnxruntime(net: Net, threads: int | None) -> Iterator[Painter]:
+    """ONNX Runtime, as rtstyle drives it."""
+    with _engine_painter("onnxruntime", net, threads) as paint:
+        yield paint
+
+
+@contextmanager
+def openvino(net: Net, threads: int | None) -> Iterator[Painter]:
+    """OpenVINO, as rtstyle drives it."""
+    with _engine_painter("openvino", net, threads) as paint:
+        yield paint
+
+
+@contextmanager
+def opencv_dnn(net: Net, threads: int | None) -> Iterator[Painter]:
+    """OpenCV's own runtime on the bare net: it has no uint8 graphs."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    if threads:
+        cv2.setNumThreads(threads)
+    try:
+        loaded = cv2.dnn.readNetFromONNX(str(net.bare))
+
+        def paint(image: Image) -> Image:
+            loaded.setInput(cv2.dnn.blobFromImage(image, 1 / 255))
+            return _to_picture(np.asarray(loaded.forward()))
+
+        yield paint
+    finally:
+        cv2.setNumThreads(before)
+
+
+PEERS = {
+    "torch eager": (torch_eager, "torch"),
+    "torch.compile": (torch_compiled, "torch"),
+    "ONNX Runtime": (onnxruntime, "onnxruntime"),
+    "OpenVINO": (openvino, "openvino"),
+    "OpenCV DNN": (opencv_dnn, "opencv-python-headless"),
+}
+
+
+def measure_peers(
+    net: Net, clip: Path, folder: Path, *, names: list[str], rounds: int, pictures: int,
+    threads: int | None, skip: Callable[[str], None],
+) -> list[Row]:  # fmt: skip
+    """All peers that work here, in turn. `skip` hears of the others."""
+    with open_source(clip) as source:
+        images = [frame.image for frame, _ in zip(source.frames(), range(pictures), strict=False)]
+    works: dict[str, Callable[[], float]] = {}
+    painted: dict[str, Image] = {}
+    with ExitStack() as stack:
+        for name in names:
+            try:
+                paint = stack.enter_context(PEERS[name][0](net, threads))
+                painted[name] = paint(images[0])  # compiles
+            except Exception as error:  # each runtime raises its own; one less is no failure
+                skip(f"{name}: {_sentence(error)}")
+                continue
+            works[name] = lambda paint=paint: _seconds_each(paint, images)  # type: ignore[misc]
+        works["rtstyle, file to file"] = lambda: rtstyle_seconds(net, clip, folder, threads)
+        works["FFmpeg decode → scale → encode"] = lambda: floor_seconds(clip, folder)
+        times: dict[str, list[float]] = {name: [] for name in works}
+        for _ in range(rounds):
+            for name in list(works):
+                try:
+                    times[name].append(works[name]())
+                except (RtstyleError, OSError, RuntimeError) as error:
+                    skip(f"{name}: {_sentence(error)}")
+                    del works[name], times[name]
+    return _rows(times, painted)
+
+
+def _rows(times: dict[str, list[float]], painted: dict[str, Image]) -> list[Row]:
+    first = next(iter(times))
+    rows = []
+    for name, seconds in times.items():
+        found = compare(list(zip(times[first], seconds, strict=True)))
+        off = None
+        if name in painted and first in painted:
+            off = float(np.abs(painted[name].astype(np.int16) - painted[first]).mean())
+        package = PEERS[name][1] if name in PEERS else "rtstyle" if "rtstyle" in name else "av"
+        rows.append(
+            Row(
+                name,
+                _version(package),
+                fps=round(1 / median(seconds), 3),
+                ratio=round(found.ratio, 3),
+                ratio_low=round(found.low, 3),
+                ratio_high=round(found.high, 3),
+                off_by=None if off is None else round(off, 3),
+            )
+        )
+    return rows
+
+
+def floor_seconds(clip: Path, folder: Path) -> float:
+    """Seconds a frame of decoding, scaling and encoding with nothing between, by PyAV's FFmpeg with
+    the encoder settings that rtstyle has by default."""
+    import av
+
+    start, count = perf_counter(), 0
+    with av.open(str(clip)) as source, av.open(str(folder / "floor.mp4"), "w") as out:
+        video = source.streams.video[0]
+        video.thread_type = "AUTO"
+        stream = out.add_stream("libx264", rate=video.average_rate)
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        stream.options = {"crf": "18"}
+        for frame in source.decode(video):
+            # To RGB and back, as whatever paints must.
+            scaled = frame.reformat(format="rgb24").reformat(format="yuv420p")
+            scaled.pts, scaled.time_base = frame.pts, frame.time_base
+            out.mux(stream.encode(scaled))
+            count += 1
+        out.mux(stream.encode(None))
+    return (perf_counter() - start) / count
+
+
+def rtstyle_seconds(net: Net, clip: Path, folder: Path, threads: int | None) -> float:
+    """Seconds a frame of the whole of rtstyle, opening and loading included."""
+    report = render(
+        clip, folder / "painted.mp4", style=styles_of(net.spec)[0], threads=threads,
+        writing=WriteOptions(overwrite=True),
+    )  # fmt: skip
+    return 1 / report.fps
+
+
+def make_net(folder: Path, width: int, height: int, *, channels: int = 32) -> Net:
+    """The net in all its forms, in `folder`; for pictures of one size."""
+    import onnx
+    import torch
+
+    from rtstyle.nets import build_net
+    from rtstyle.train.onnx_export import Card, write_model
+
+    torch.manual_seed(0)
+    net = build_net("johnson", width=channels).eval()
+    card = Card(("Peer",), "Random weights, for speed.", "CC0-1.0", {})
+    path, bare = folder / "peer.onnx", folder / "bare.onnx"
+    write_model(net, path, card, architecture="johnson")
+    example = torch.rand(1, 3, height, width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own, about itself
+        program = torch.onnx.export(net, (example,), dynamo=True, verbose=False)
+    assert program is not None
+    onnx.save_model(program.model_proto, bare)
+    return Net(net, read_model(path), bare)
+
+
+@contextmanager
+def _engine_painter(name: str, net: Net, threads: int | None) -> Iterator[Painter]:
+    with open_engine(name, net.spec, threads=threads) as engine:
+        yield lambda image: engine.submit(image[None]).result()[0]
+
+
+def _torch_painter(net: Any, threads: int | None) -> Painter:
+    torch = import_module("torch")
+    if threads:
+        torch.set_num_threads(threads)
+
+    def paint(image: Image) -> Image:
+        with torch.inference_mode():
+            x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+            return _to_picture(net(x).numpy())
+
+    return paint
+
+
+def _to_picture(x: Any) -> Image:
+    """(1, 3, H, W) float → (H, W, 3) uint8."""
+    return np.asarray((x[0].transpose(1, 2, 0) * 255).clip(0, 255).round(), np.uint8)
+
+
+def _seconds_each(paint: Painter, images: list[Image]) -> float:
+    start = perf_counter()
+    for image in images:
+        paint(image)
+    return (perf_counter() - start) / len(images)
+
+
+def _version(package: str) -> str:
+    """Empty where the package goes by another name, as OpenCV's may."""
+    if package == "rtstyle":
+        return __version__
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _sentence(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def main(argv: list[str]) -> int:
+    """Measure, print, write peers.json."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks peers", description=__doc__)
+    parser.add_argument("--size", default="360p")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pictures", type=int, default=3, help="a round and runtime")
+    parser.add_argument("--frames", type=int, default=24, help="of the clip")
+    parser.add_argument("--channels", type=int, default=32, help="of the net's first layer")
+    parser.add_argument("--peer", action="append", choices=list(PEERS))
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/peers.json"))
+    options = parser.parse_args(argv)
+    width, height = (-(-side // 4) * 4 for side in parse_size(options.size))
+    skipped: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clip = folder / "clip.mp4"
+        make_clip(clip, width, height, frames=options.frames)
+        try:
+            net = make_net(folder, width, height, channels=options.channels)
+        except ImportError as error:
+            raise EngineError(
+                f"The peers run a net that torch makes ({error}): pip install 'rtstyle[train]'."
+            ) from None
+        rows = measure_peers(
+            net, clip, folder, names=options.peer or list(PEERS), rounds=max(2, options.rounds),
+            pictures=options.pictures, threads=options.threads, skip=skipped.append,
+        )  # fmt: skip
+    print("| peer | version | fps | of the first | 99% interval | off by |")
+    print("|---|---|--:|--:|---|--:|")
+    for row in rows:
+        off = "–" if row.off_by is None else f"{row.off_by:.2f}"
+        print(
+            f"| {row.name} | {row.version} | {row.fps:.2f} | {row.ratio:.2f} | "
+            f"{row.ratio_low:.2f} to {row.ratio_high:.2f} | {off} |"
+        )
+    for reason in skipped:
+        print(f"skipped: {reason}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "machine": asdict(this_machine()), "size": f"{width}x{height}",
+        "rows": [asdict(row) for row in rows], "skipped": skipped,
+    }  # fmt: skip
+    write_text(options.out, json.dumps(document, indent=1, ensure_ascii=False), overwrite=True)
+    print(f"{options.out}; {this_machine()}")
+    return 0

@@ -1,0 +1,62 @@
+"""A process that paints when told to: one side of `python -m benchmarks compare`.
+
+It is run by its path, with the tree to be measured first on the import path, and uses nothing of
+rtstyle but what has been there from the beginning. For every line on its input it measures once and
+prints the seconds that one picture took; the first line printed says that it is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from time import perf_counter
+from typing import Any
+
+
+def main(told: dict[str, Any]) -> None:
+    """Serve rounds until the input ends. `told` has style, engine, threads, width, height,
+    level ("engine" or "memory"), pictures a round and `slower`, an artificial loss."""
+    from rtstyle.engines import open_engine
+    from rtstyle.image import Look, prepare
+    from rtstyle.media.synthetic import SyntheticSource
+    from rtstyle.style_text import find_style
+
+    style = find_style(told["style"])
+    source = SyntheticSource(told["width"], told["height"], n_frames=4)
+    pictures = [frame.image for frame in source.frames()]
+    with open_engine(told["engine"], style.model, threads=told["threads"]) as engine:
+        batches = [prepare(picture, model=style.model, look=Look()) for picture in pictures]
+
+        def paint_alone(count: int) -> None:
+            for number in range(count):
+                start = perf_counter()
+                engine.submit(batches[number % len(batches)], style.vector).result()
+                _lose(told["slower"], since=start)
+
+        def paint_through(count: int) -> None:
+            from rtstyle.media.null import NullSink
+            from rtstyle.pipeline import Pipeline
+
+            start = perf_counter()
+            with SyntheticSource(told["width"], told["height"], n_frames=count) as frames:
+                Pipeline(frames, engine, NullSink(), style=style).run()
+            _lose(told["slower"], since=start)
+
+        paint = paint_alone if told["level"] == "engine" else paint_through
+        paint(told["pictures"])
+        print("ready", flush=True)
+        for _ in sys.stdin:
+            start = perf_counter()
+            paint(told["pictures"])
+            print((perf_counter() - start) / told["pictures"], flush=True)
+
+
+def _lose(share: float, *, since: float) -> None:
+    """Waste `share` of the time that has passed `since`, as slower code would."""
+    end = perf_counter() + share * (perf_counter() - since)
+    while perf_counter() < end:
+        pass
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

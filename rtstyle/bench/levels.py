@@ -1,0 +1,192 @@
+"""Measuring a case at its level, in this process, with an engine that is open."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+
+from rtstyle.bench.case import Case
+from rtstyle.bench.sources import EndlessClip, EndlessPictures, make_clip, make_pictures
+from rtstyle.engines.base import Engine, Pending
+from rtstyle.errors import OutputError
+from rtstyle.image import Look, geometry, prepare
+from rtstyle.media import WriteOptions, open_sink
+from rtstyle.media.base import Sink, Source
+from rtstyle.media.live import open_live_source
+from rtstyle.media.null import NullSink
+from rtstyle.metrics import Latencies, Report
+from rtstyle.pipeline import Pipeline
+from rtstyle.style import Style
+
+LEAST = 3  # measured pictures or batches, however slow they are
+IN_FLIGHT = 3  # batches that an engine has at once, as in the pipeline
+CAMERA_RATE = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a level gives: frames a second, single durations, and the stages' busy times."""
+
+    fps: float
+    latency_of: str
+    latencies_ms: list[float]
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    dropped: int | None = None
+
+
+def measure_level(case: Case, engine: Engine, style: Style) -> Timing:
+    """Measure `case`. Raises what engine and media raise."""
+    geometry(case.height, case.width, model=engine.model, look=Look())  # raises before any work
+    return _LEVELS[case.level](case, engine, style)
+
+
+def engine_level(case: Case, engine: Engine, style: Style) -> Timing:
+    """Batches one after the other for the latency, then several in flight for the rate.
+
+    A result is an array in this process's memory, so a card's work is over when its time is taken;
+    upload and download are in it.
+    """
+    batches = [
+        np.repeat(prepare(image, model=engine.model, look=Look()), case.batch, axis=0)
+        for image in make_pictures(case.width, case.height)
+    ]
+
+    def submit(number: int) -> Pending:
+        return engine.submit(batches[number % len(batches)], style.vector)
+
+    begin = perf_counter()
+    submit(0).result()  # compiles for this size
+    while perf_counter() - begin < case.burn_in:
+        submit(0).result()
+
+    latencies: list[float] = []
+    begin = perf_counter()
+    while perf_counter() - begin < case.seconds / 2 or len(latencies) < LEAST:
+        start = perf_counter()
+        submit(len(latencies)).result()
+        latencies.append((perf_counter() - start) * 1e3)
+
+    waiting = deque(submit(number) for number in range(IN_FLIGHT))
+    done, begin = 0, perf_counter()
+    while (elapsed := perf_counter() - begin) < case.seconds / 2 or done < LEAST:
+        waiting.popleft().result()
+        waiting.append(submit(done))
+        done += 1
+    for pending in waiting:
+        pending.result()
+    return Timing(done * case.batch / elapsed, "one batch, from submit to result", latencies)
+
+
+def memory_level(case: Case, engine: Engine, style: Style) -> Timing:
+    """The pipeline from pictures in memory to a sink that keeps nothing."""
+    with EndlessPictures(case.width, case.height) as source, NullSink() as sink:
+        return run_pipeline(case, source, engine, sink, style)
+
+
+def file_level(case: Case, engine: Engine, style: Style) -> Timing:
+    """The pipeline from a video file to another, with the encoder's default settings."""
+    try:
+        with TemporaryDirectory(prefix="rtstyle-bench-") as name:
+            clip, out = Path(name) / "clip.mp4", Path(name) / "out.mp4"
+            make_clip(clip, case.width, case.height)
+            source = EndlessClip(clip)
+            with source, open_sink(out, source, WriteOptions()) as sink:
+                return run_pipeline(case, source, engine, sink, style)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"No clip can be written to measure with: {error.strerror}.") from error
+
+
+def live_level(case: Case, engine: Engine, style: Style) -> Timing:
+    """A synthetic camera at its own pace; latencies are the pictures' ages when they are shown."""
+    camera = f"lavfi:testsrc2=size={case.width}x{case.height}:rate={CAMERA_RATE}"
+    engine.submit(
+        prepare(make_pictures(case.width, case.height, 1)[0], model=engine.model, look=Look()),
+        style.vector,
+    ).result()
+    with open_live_source(camera) as source, NullSink() as sink:
+        return run_pipeline(case, source, engine, sink, style, clock=source.clock)
+
+
+def run_pipeline(
+    case: Case,
+    source: Source,
+    engine: Engine,
+    sink: Sink,
+    style: Style,
+    *,
+    clock: Callable[[], float] | None = None,
+) -> Timing:
+    """Paint until the case's time is over. With `clock` the source is live."""
+    live = clock is not None
+    pipeline = Pipeline(
+        source, engine, sink, style=style, newest_wins=live, capacity=1 if live else 2
+    )
+    pipeline.clock = clock
+    watch = _Stopwatch(pipeline, case)
+    report = pipeline.run(watch)
+    return Timing(
+        fps=watch.fps,
+        latency_of="a picture's age when it is shown" if live else "between two frames delivered",
+        latencies_ms=watch.ages_ms if live else watch.gaps_ms,
+        stages_ms={
+            name: round(times.mean_ms, 3)
+            for name, times in report.stages.items()
+            if times.count and not (live and name == "decode")  # waiting for a camera is no work
+        },
+        dropped=report.dropped if live else None,
+    )
+
+
+class _Stopwatch:
+    """Sees every frame delivered; begins anew after the burn-in and stops the pipeline in time."""
+
+    def __init__(self, pipeline: Pipeline, case: Case) -> None:
+        self.gaps_ms: list[float] = []
+        self.ages_ms: list[float] = []
+        self._pipeline, self._case = pipeline, case
+        self._made = perf_counter()
+        self._began = self._last = 0.0
+        self._over = False
+
+    @property
+    def fps(self) -> float:
+        """Frames delivered a second between the burn-in and the stop."""
+        return len(self.gaps_ms) / (self._last - self._began)
+
+    def __call__(self, report: Report) -> None:
+        now = perf_counter()
+        if self._over:  # frames that were read before the stop, with nothing read beside them
+            return
+        if not self._began:
+            if now - self._made >= self._case.burn_in:
+                self._began = self._last = now
+                report.stages.update({name: Latencies() for name in report.stages})
+            return
+        self.gaps_ms.append((now - self._last) * 1e3)
+        self.ages_ms.append(report.latency.latest_ms)
+        self._last = now
+        wanted = self._case.frames
+        enough = (
+            len(self.gaps_ms) >= max(wanted, LEAST)
+            if wanted
+            else now - self._began >= self._case.seconds and len(self.gaps_ms) >= LEAST
+        )
+        if enough:
+            self._over = True
+            self._pipeline.stop()
+
+
+_LEVELS: dict[str, Callable[[Case, Engine, Style], Timing]] = {
+    "engine": engine_level,
+    "memory": memory_level,
+    "file": file_level,
+    "live": live_level,
+}

@@ -1,0 +1,95 @@
+"""What measuring a case gave: figures, each with the reason where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from rtstyle.bench.case import Case
+
+_BINS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Durations in milliseconds, and how many there were."""
+
+    p50: float
+    p95: float
+    p99: float
+    mean: float
+    worst: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """`counts[i]` durations lie between `edges_ms[i]` and `edges_ms[i + 1]`."""
+
+    edges_ms: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The figures of one case. One that is None has its reason in `unmeasured`, by its name.
+
+    `latency_ms` are quantiles of what `latency_of` says. `stages_ms` are busy times a frame;
+    `bottleneck` names the part of the pipeline that decides the rate, busy for `bottleneck_share`
+    of the time. `parity_mean` and `parity_worst` are grey levels between what is painted here and
+    by the reference engine. Memory in MB (10⁶ bytes).
+    """
+
+    case: Case
+    engine: str
+    engine_version: str
+    device: str
+    model: str
+    model_sha256: str
+    fps: float
+    latency_of: str
+    latency_ms: Quantiles
+    histogram: Histogram
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    bottleneck: str | None = None
+    bottleneck_share: float | None = None
+    dropped: int | None = None
+    peak_rss_mb: float | None = None
+    gpu_memory_mb: float | None = None
+    watts: float | None = None
+    parity_mean: float | None = None
+    parity_worst: int | None = None
+    parity_reference: str | None = None
+    unmeasured: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def profile(self) -> str:
+        """All that decides the speed but the size, with the engine that "auto" stood for."""
+        return replace(self.case, engine=self.engine).profile
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What was to be measured and was not, and why. `opening`: nothing by that engine can be."""
+
+    what: str
+    reason: str
+    opening: bool = False
+
+
+def quantiles(durations_ms: Sequence[float]) -> Quantiles:
+    """The quantiles of at least one duration."""
+    p50, p95, p99 = np.percentile(durations_ms, (50, 95, 99)).round(3).tolist()
+    return Quantiles(
+        p50, p95, p99, round(float(np.mean(durations_ms)), 3), round(max(durations_ms), 3),
+        len(durations_ms),
+    )  # fmt: skip
+
+
+def histogram(durations_ms: Sequence[float]) -> Histogram:
+    """At least one duration in bins of equal width, the rare slowest 1% in the last one."""
+    durations = np.asarray(durations_ms)
+    counts, edges = np.histogram(durations.clip(max=np.percentile(durations, 99)), _BINS)
+    return Histogram(tuple(edges.round(3).tolist()), tuple(counts.tolist()))

@@ -1,0 +1,128 @@
+"""Runs cases one after the other, each in a process of its own, and loses none of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rtstyle.bench.case import Case
+from rtstyle.bench.result import Histogram, Measured, Missing, Quantiles
+from rtstyle.errors import OutputError
+
+LIMIT_S = 600.0
+Outcome = Measured | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of every case, in their order, and whether Ctrl-C ended it."""
+
+    outcomes: list[Outcome]
+    interrupted: bool
+
+
+def run_cases(
+    cases: Sequence[Case],
+    *,
+    limit_s: float = LIMIT_S,
+    measure: Callable[[Case, float], Outcome] | None = None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> Run:
+    """Measure every case; `on_outcome` hears of each as soon as it is known.
+
+    A case that fails, crashes or takes longer than `limit_s` is `Missing`; so are those of an
+    engine that could not be opened once, and after Ctrl-C all that are left. `measure` measures
+    one case, in a process of its own by default. Raises `OutputError` when none can be started.
+    """
+    measure = measure or measure_in_process
+    refused: dict[tuple[object, ...], str] = {}
+    outcomes: list[Outcome] = []
+    interrupted = False
+    try:
+        for case in cases:
+            key = (case.style, case.engine, case.precision, case.threads)
+            if key in refused:
+                outcome: Outcome = Missing(str(case), refused[key])
+            else:
+                outcome = measure(case, limit_s)
+            if isinstance(outcome, Missing) and outcome.opening:
+                refused[key] = outcome.reason
+            outcomes.append(outcome)
+            on_outcome(outcome)
+    except KeyboardInterrupt:
+        interrupted = True
+        left = cases[len(outcomes) :]
+        outcomes += [Missing(str(case), "interrupted before it was measured") for case in left]
+    return Run(outcomes, interrupted)
+
+
+def measure_in_process(case: Case, limit_s: float = LIMIT_S) -> Outcome:
+    """Measure `case` in a new process. Raises `OutputError` when none can be started."""
+    try:
+        with TemporaryDirectory(prefix="rtstyle-bench-") as folder:
+            result = Path(folder) / "result.json"
+            ended = _run_worker(case, result, limit_s)
+            told = json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
+    except OSError as error:
+        raise OutputError(
+            f"A case cannot be measured: {error.strerror or error}; free some disk."
+        ) from error
+    except ValueError:  # a disk that filled up while the result was written
+        return Missing(str(case), "its result could not be written whole; is the disk full?")
+    if told is None:
+        return Missing(str(case), ended)
+    if "problem" in told:
+        return Missing(str(case), told["problem"], opening=told.get("opening", False))
+    return parse_measured(told["measured"])
+
+
+def parse_measured(told: dict[str, object]) -> Measured:
+    """`Measured` from its JSON object. Raises `TypeError` when fields are missing or unknown."""
+    fields: dict[str, object] = dict(told)
+    fields["case"] = Case(**_dict(told["case"]))
+    fields["latency_ms"] = Quantiles(**_dict(told["latency_ms"]))
+    bins = _dict(told["histogram"])
+    fields["histogram"] = Histogram(tuple(bins["edges_ms"]), tuple(bins["counts"]))
+    return Measured(**fields)  # type: ignore[arg-type]
+
+
+def _dict(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"an object was expected, not {value!r:.40}")
+    return value
+
+
+def _run_worker(case: Case, result: Path, limit_s: float) -> str:
+    """Run the worker to its end; says how it ended, for when it left no result."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "rtstyle.bench.worker", json.dumps(asdict(case)), str(result)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+    )
+    try:
+        _, said = worker.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.communicate()
+        return f"it was not done after {limit_s:g} seconds"
+    except BaseException:
+        worker.kill()
+        worker.communicate()
+        raise
+    if worker.returncode < 0:
+        name = signal.Signals(-worker.returncode).name
+        memory = ", as when memory runs out" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{memory}"
+    last = said.strip().splitlines()[-1:] or ["it said nothing"]
+    return f"its process ended with status {worker.returncode}: {last[0]}"

@@ -1,0 +1,154 @@
+"""The same results as table, JSON, Markdown and page."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from rtstyle.bench import page
+from rtstyle.bench.case import Wanted, plan_cases
+from rtstyle.bench.document import Document, parse_document, read_document, write_text
+from rtstyle.bench.machine import this_machine
+from rtstyle.bench.result import Missing, histogram, quantiles
+from rtstyle.bench.table import markdown, print_table
+from rtstyle.errors import MediaError, OutputError, OutputExistsError, RtstyleError, UsageError
+from tests.bench.rows import case, document, measured
+
+DOCUMENT = document(
+    measured("engine", fps=50.0), measured("engine", fps=12.5, width=1280, height=720),
+    measured("file"), missing=(Missing("tensorrt", "there is no <card>"),),
+)  # fmt: skip
+
+
+def test_json_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    write_text(path, DOCUMENT.to_json(), overwrite=False)
+    assert read_document(path) == DOCUMENT
+    told = json.loads(path.read_text())
+    assert told["schema"] == 1
+    assert told["results"]["engine / waves / openvino"] == {"640x360": 50.0, "1280x720": 12.5}
+    assert told["latencies_ms"]["file / waves / openvino"]["640x360"]["p95"] == 26.0
+    assert told["missing"] == [{"what": "tensorrt", "reason": "there is no <card>"}]
+    assert {"cpu", "cores", "gpu", "vram_gb", "driver", "system", "key"} <= set(told["machine"])
+    with pytest.raises(OutputExistsError):
+        write_text(path, "", overwrite=False)
+
+
+def test_auto_is_told_by_the_engine_it_stood_for() -> None:
+    assert list(document(measured("engine", engine="auto")).catalogue()) == [
+        "engine / waves / openvino"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "{}", "null", '{"schema": 2}', '{"schema": 1}', "[" * 100_000,
+        DOCUMENT.to_json().replace('"p95"', '"p94"'),
+        DOCUMENT.to_json().replace('"fps": 12.5', '"fps": 0.0'),
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_what_is_no_result_is_refused(text: str) -> None:
+    with pytest.raises(MediaError, match=r"some\.json"):
+        parse_document(text, Path("some.json"))
+
+
+def test_a_missing_figure_is_no_zero() -> None:
+    out = StringIO()
+    print_table(DOCUMENT, Console(file=out, width=80))
+    shown = out.getvalue()
+    assert "Not measured: tensorrt: there is no <card>" in shown
+    assert "No watts in 3 of 3 cases: there is no card." in shown.replace("\n", " ")
+    assert "watts" not in shown.splitlines()[0], "a column of nothing"
+    row = next(line for line in markdown(DOCUMENT).splitlines() if "1280×720" in line)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[4] == "12.5"
+    assert cells[9:11] == ["–", "–"]
+    assert "0.0" not in cells
+
+
+def test_the_page_needs_nothing_else() -> None:
+    pytest.importorskip("matplotlib")
+    html = page.html_page(DOCUMENT)
+    plots = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert len(plots) == 3
+    for plot in plots:
+        ElementTree.fromstring(plot)
+    assert "Test &lt;CPU&gt;" in html
+    assert "there is no &lt;card&gt;" in html
+    assert not re.search(r"<script|<link|src=|@import", html)
+    assert len(html) < 1_000_000
+    assert html == page.html_page(DOCUMENT), "the same results give the same page"
+    assert "<svg" not in page.html_page(document(missing=DOCUMENT.missing))
+
+
+def test_without_a_plotting_library_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(page, "import_module", absent)
+    with pytest.raises(RtstyleError, match=r"pip install 'rtstyle\[bench\]'"):
+        page.html_page(DOCUMENT)
+
+
+def test_an_output_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OutputError, match="does not exist"):
+        write_text(tmp_path / "no" / "x.json", "", overwrite=False)
+    (tmp_path / "x.json").write_text("old")
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OutputError, match="No space left"):
+            write_text(tmp_path / "x.json", "new", overwrite=True)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x.json", "old")]
+
+
+def test_this_machine_is_told() -> None:
+    machine = this_machine()
+    assert machine.cores >= 1
+    assert machine.key == this_machine().key
+    assert re.fullmatch(r"[a-z0-9-]+", machine.key)
+    for fact in ("gpu", "vram_gb", "driver", "memory_gb"):
+        assert (getattr(machine, fact) is None) == (fact in machine.untold)
+    assert Document.of(machine, [measured(), Missing("a", "b")]).missing == (Missing("a", "b"),)
+
+
+def test_the_plan_is_every_combination() -> None:
+    sizes = ["720p", "360p", "640x360"]  # two of them are one
+    engines = ["openvino", "torch"]
+    cases = plan_cases(Wanted(styles=["waves"], engines=engines, sizes=sizes, batches=[1, 4]))
+    assert len(set(cases)) == len(cases) == 2 * (2 * 2 + 2 * 2 + 1)
+    assert [c.width for c in cases] == sorted(c.width for c in cases)
+    assert {c.level for c in cases if c.batch > 1} == {"engine"}
+    assert {c.size for c in cases if c.level == "live"} == {"640x360"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"level": "gpu"}, {"width": 0}, {"batch": 2}, {"seconds": 0.0}, {"seconds": float("nan")},
+        {"level": "engine", "batch": 0},
+    ],
+)  # fmt: skip
+def test_a_case_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        case(**{"level": "memory"} | wrong)  # type: ignore[arg-type]
+
+
+def test_quantiles_are_those_of_all_durations() -> None:
+    found = quantiles([float(n) for n in range(1, 102)])
+    assert (found.p50, found.p95, found.p99, found.worst, found.count) == (51, 96, 100, 101, 101)
+    assert histogram([5.0]).counts[15] == 1

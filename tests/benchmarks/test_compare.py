@@ -1,0 +1,130 @@
+"""Comparing two builds: with timings that are made up, and with real processes."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import compare as command
+from benchmarks.pairs import compare, interleave
+from rtstyle.errors import EngineError, UsageError
+from rtstyle.model import ModelSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+LOSS = 0.05
+
+
+class Clock:
+    """A machine that drifts by half, with noise of 3% and bursts of a neighbour."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._time = 0
+
+    def side(self, seconds: float) -> Callable[[], float]:
+        def measure() -> float:
+            self._time += 1
+            drift = 1 + 0.5 * np.sin(self._time / 9)
+            burst = 3.0 if self._rng.random() < 0.05 else 1.0
+            return float(seconds * drift * burst * self._rng.lognormal(0, 0.03))
+
+        return measure
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_fifth_slower_is_caught_and_the_same_is_not(seed: int) -> None:
+    clock = Clock(seed)
+    same = compare(interleave(clock.side(0.02), clock.side(0.02), pairs=36))
+    assert not same.is_loss(LOSS)
+    assert same.low < 1 < same.high
+    slow = compare(interleave(clock.side(0.02), clock.side(0.025), pairs=36))
+    assert slow.is_loss(LOSS)
+    assert slow.ratio == pytest.approx(0.8, abs=0.04)
+    faster = compare(interleave(clock.side(0.025), clock.side(0.02), pairs=36))
+    assert not faster.is_loss(LOSS)
+
+
+def test_pairs_are_interleaved_and_take_turns_in_going_first() -> None:
+    order = ""
+
+    def side(name: str, seconds: float) -> Callable[[], float]:
+        def measure() -> float:
+            nonlocal order
+            order += name
+            return seconds
+
+        return measure
+
+    times = interleave(side("A", 1.0), side("B", 2.0), pairs=4)
+    assert order == "ABBAABBA"
+    assert times == [(1.0, 2.0)] * 4
+    found = compare(times)
+    assert (found.ratio, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert "B runs at 0.500 of A's speed" in str(found)
+
+
+@pytest.mark.parametrize("level", ["engine", "memory"])
+def test_two_processes_are_measured_in_turn(
+    level: str, tiny_model: ModelSpec, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """B takes ten times as long on purpose, which no noise hides."""
+    painting = {
+        "style": str(tiny_model.path), "engine": "onnxruntime", "threads": 1, "width": 64,
+        "height": 48, "level": level, "pictures": 2,
+    }  # fmt: skip
+    plan = command.Plan(painting, pairs=4, launches=1, loss=LOSS)
+    found = command.compare_trees(ROOT, ROOT, plan, slower_b=9.0)
+    assert found.is_loss(LOSS)
+    assert found.pairs == 4
+
+
+def test_a_git_ref_is_checked_out_beside_the_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "rtstyle" / "__init__.py"
+    module.parent.mkdir()
+    module.write_text("committed")
+    who = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    module.write_text("changed since")
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    with command.tree_of("HEAD") as tree, command.tree_of(str(tmp_path)) as working:
+        assert (tree / "rtstyle" / "__init__.py").read_text() == "committed"
+        assert working == tmp_path
+    assert not tree.exists()
+    assert module.read_text() == "changed since"
+
+
+def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="neither a folder with rtstyle in it nor a git ref"):
+        command.main(["no-such-ref-anywhere", "."])
+    with pytest.raises(UsageError, match="Two trees"):
+        command.main([])
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        command.main(["--loss", "5", "a", "b"])
+    with (
+        command.Side(ROOT, {"style": "nothing.onnx", "engine": "auto"}) as side,
+        pytest.raises(EngineError, match="cannot be measured"),
+    ):
+        side.wait()
+
+
+def test_the_exit_status_tells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(0)
+
+    def trees(a: Path, b: Path, plan: command.Plan, *, slower_b: float = 0.0) -> object:
+        slower = 0.2 if "slow" in b.name else slower_b
+        return compare(interleave(clock.side(1.0), clock.side(1 + slower), pairs=36))
+
+    monkeypatch.setattr(command, "compare_trees", trees)
+    assert command.main([str(ROOT), str(ROOT)]) == 0
+    assert command.main(["--self-check", "10"]) == 0
+    said = capsys.readouterr().out
+    assert "identical builds: 0 of 10 raised an alarm; slowdowns caught: 10" in said
