@@ -23,7 +23,7 @@ def test_every_step_runs_without_a_card(tmp_path: Path, capsys: pytest.CaptureFi
     assert row["roofline_share"] is None, "no figure of a card that is not there"
     assert row["idle_ms"] is None
     assert any("tensorrt" in reason for reason in report["skipped"])
-    assert report["machine"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(report["machine"]["torch"])
     table = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert "| fast-cin | 64×96 | torch-cuda |" in table
     assert "Not measured:" in table

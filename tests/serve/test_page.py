@@ -157,7 +157,9 @@ def test_a_painting_that_all_watch(models: Path, tmp_path: Path) -> None:
             until(lambda: look(pages[0]).mean() < 40)
             until(lambda: pages[0].inner_text("#current") == "Dark")
         stdout, stderr = process.communicate("quit\n", timeout=30)
-    finally:
+    except BaseException:
         process.kill()
+        process.communicate()
+        raise
     assert process.returncode == 0, stderr
     assert "latency p50" in stdout
