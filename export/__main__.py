@@ -14,7 +14,7 @@ from rtstyle.errors import InputNotFoundError, ModelError, RtstyleError, UsageEr
 from rtstyle.model import read_model, shipped_folder
 from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint
 from rtstyle.train.onnx_export import Card, write_model
-from rtstyle.train.parity import measure_parity, require_parity
+from rtstyle.train.parity import max_flat_color, measure_parity, require_parity
 
 CHECKPOINT, CARD = "checkpoint.safetensors", "model.json"
 
@@ -100,7 +100,7 @@ def _parity(options: argparse.Namespace) -> None:
             f"{result.runtime}: mean {result.mean:.3f}, 99.9th percentile {result.p999:.1f}, "
             f"colour of flat pictures {result.flat_color:.3f}"
         )
-    require_parity(results)
+    require_parity(results, flat_color_limit=max_flat_color(model))
 
 
 def _variant(options: argparse.Namespace) -> None:

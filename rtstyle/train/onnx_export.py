@@ -23,7 +23,12 @@ from rtstyle.style_encoder import encoder_path
 from rtstyle.train.checkpoint import net_facts
 from rtstyle.train.fold_upsampling import fold_upsampling
 from rtstyle.train.half_weights import half_weights
-from rtstyle.train.parity import measure_parity, require_parity, require_same_statistics
+from rtstyle.train.parity import (
+    max_flat_color,
+    measure_parity,
+    require_parity,
+    require_same_statistics,
+)
 
 OPSET = 18  # the oldest with every operation needed, so that old runtimes read the file too
 
@@ -69,7 +74,8 @@ def write_model(net: nn.Module, path: Path, card: Card, *, architecture: str) ->
         for stored, last in ((half_weights(model), False), (model, True)):
             part.write_bytes(stored.SerializeToString())
             try:
-                require_parity(measure_parity(net, read_model(part)))
+                results = measure_parity(net, read_model(part))
+                require_parity(results, flat_color_limit=max_flat_color(spec))
                 break
             except ModelError:
                 if last:

@@ -103,7 +103,7 @@ def test_notices_another_net(tiny_model: ModelSpec) -> None:
         ((1, 3, 8), True),
         ((1.01, 0, 0), False),
         ((0, 3.01, 0), False),
-        ((0, 0, 16.01), False),
+        ((0, 0, 8.01), False),
         ((float("nan"), 0, 0), False),
     ],
 )
