@@ -61,6 +61,11 @@ class Channel(Generic[T]):
             return item
 
     @property
+    def waiting(self) -> int:
+        """How many items can be taken at once."""
+        return len(self._items)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more can be taken."""
         with self._changed:

@@ -22,6 +22,8 @@ from rtstyle.metrics import Report
 from rtstyle.model import ModelSpec
 from rtstyle.style import Style
 
+_KEEPS_UP = 0.9  # share of a frame's time within which an engine must paint to make up for a delay
+
 
 @dataclass(frozen=True, slots=True)
 class _Brush:
@@ -80,9 +82,12 @@ class Pipeline:
         self._brush = _Brush(engine, style)
         self._source, self._sink = source, sink
         self._newest_wins = newest_wins
-        self._read: Channel[Frame] = Channel(capacity, newest_wins=newest_wins)
+        waiting = capacity + 1 if newest_wins else capacity
+        self._read: Channel[Frame] = Channel(waiting, newest_wins=newest_wins)
         self._painted: Channel[_InFlight] = Channel(capacity)
-        self._too_late = 0
+        self._skipped = 0
+        self._interval_ms = 1e3 / float(source.info.rate)
+        self._usual_paint_ms = 0.0  # of the last ten frames or so
         self._engine_free = Semaphore(1)  # live: one frame at a time is in the engine
         self._stop = Event()
 
@@ -124,6 +129,7 @@ class Pipeline:
                 self._engine_free.release()
                 paint_ms = item.submit_ms + (perf_counter() - waited) * 1e3
                 report.stages["paint"].record(paint_ms)
+                self._usual_paint_ms += 0.1 * (paint_ms - self._usual_paint_ms)
                 with report.stages["finish"].measure():
                     image = finish(painted, item.frame.image, model=item.model, look=item.look)
                     if self.compose is not None:
@@ -192,11 +198,14 @@ class Pipeline:
             return
         self._engine_free.acquire()
         for frame in self._read:
-            if self._is_too_late(frame):
-                self._too_late += 1
+            if self._is_too_late(frame) or (self._read.waiting and not self._catches_up()):
+                self._skipped += 1
                 continue
             yield frame
             self._engine_free.acquire()
+
+    def _catches_up(self) -> bool:
+        return self._usual_paint_ms < _KEEPS_UP * self._interval_ms
 
     def _is_too_late(self, frame: Frame) -> bool:
         if self.clock is None or self.max_latency_ms is None:
@@ -206,4 +215,4 @@ class Pipeline:
         return paint_ms < self.max_latency_ms < age_ms + paint_ms
 
     def _n_dropped(self) -> int:
-        return self._read.dropped + self._too_late
+        return self._read.dropped + self._skipped

@@ -168,6 +168,49 @@ def test_live_the_newest_frame_wins_and_order_is_kept(tiny_model: ModelSpec) -> 
     assert report.dropped > 0
 
 
+@pytest.mark.parametrize(("rate", "painted"), [(30, [0, 1, 2, 3, 4]), (10**6, [0, 1, 3, 4])])
+def test_live_a_hiccup_is_made_up_for_where_the_engine_keeps_up(
+    tiny_model: ModelSpec, rate: int, painted: list[int]
+) -> None:
+    """Frames 2 and 3 come while frame 1 is in the engine, and frame 4 after it."""
+    both_wait, caught_up = threading.Event(), threading.Event()
+
+    class Source(SyntheticSource):
+        def frames(self) -> Iterator[Frame]:
+            for frame in super().frames():
+                if frame.index == 2:
+                    assert in_engine.wait(10)
+                if frame.index == 4:  # 3 was taken over when 4 is asked for
+                    both_wait.set()
+                    assert caught_up.wait(10)
+                yield frame
+
+    class Stuck(IdentityEngine):
+        def submit(
+            self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+        ) -> Pending:
+            if (frames == second).all():
+                in_engine.set()
+                assert both_wait.wait(10)
+            return super().submit(frames, style)
+
+    class Sink(KeepingSink):
+        def write(self, frame: Frame) -> None:
+            super().write(frame)
+            if frame.index == 3:
+                caught_up.set()
+
+    in_engine = threading.Event()
+    source = Source(64, 64, n_frames=5, rate=Fraction(rate))
+    second = list(SyntheticSource(64, 64, n_frames=2).frames())[1].image[None]
+    sink = Sink()
+    report = Pipeline(
+        source, Stuck(tiny_model), sink, style=_style(tiny_model), capacity=1, newest_wins=True
+    ).run()
+    assert [frame.index for frame in sink.frames] == painted
+    assert report.dropped == 5 - len(painted)
+
+
 def test_a_new_look_is_seen_by_the_next_frames(tiny_model: ModelSpec) -> None:
     class Inverting(IdentityEngine):
         def submit(
