@@ -53,6 +53,7 @@ from rtstyle.train.preview import square
 _LISTS = Path(__file__).parent.parent
 HELD_OUT = _LISTS / "heldout.txt"
 CLIPS = _LISTS / "clips.txt"
+FRONTIERS = Path(__file__).parent / "frontiers"
 UNSEEN_PAINTINGS = _LISTS / "unseen_paintings.txt"
 
 
@@ -75,7 +76,7 @@ def _run(options: argparse.Namespace) -> None:
     loss_net = load_perceptual_net(options.loss_net)
     entries = _entries(options)
     judges = _judges(entries, options, loss_net)
-    frontiers = Frontiers(options.cache)
+    frontiers = Frontiers(options.frontiers)
     _fill_frontiers(frontiers, list(judges.items()), photos, options)
     if options.frontiers_only:
         return
@@ -143,7 +144,7 @@ def _fill_frontiers(
         if not frontiers.path(judge, photo).exists()
     ]
     if wanted:
-        print(f"{len(wanted)} frontiers are not in {options.cache} yet.", flush=True)
+        print(f"{len(wanted)} frontiers are not in {options.frontiers} yet.", flush=True)
     make_frontiers(
         wanted,
         jobs=options.jobs,
@@ -197,8 +198,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", type=_count, default=1,
         help="frontiers made at once, each by a process of one thread")  # fmt: skip
     add("--out", type=Path, default=Path("benchmarks/out"), help="folder of the report")
-    add("--cache", type=Path, default=Path("benchmarks/out/frontier"),
-        help="folder that keeps frontiers and figures")  # fmt: skip
+    add("--cache", type=Path, default=Path("benchmarks/out/quality"),
+        help="folder that keeps the figures")  # fmt: skip
+    add("--frontiers", type=Path, default=FRONTIERS, metavar="DIR",
+        help="folder that keeps the frontiers; those of the shipped styles are part of the "
+        "repository")  # fmt: skip
     return parser
 
 

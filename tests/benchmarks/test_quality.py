@@ -58,6 +58,7 @@ def arguments(tmp_path: Path, tiny_model: ModelSpec, monkeypatch: pytest.MonkeyP
         "--loss-net", str(tmp_path / "net.safetensors"), "--photographs", "2",
         "--entries", str(tmp_path / "list.toml"), "--group", "nets", "--group", "stability",
         "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache"),
+        "--frontiers", str(tmp_path / "cache"),
     ]  # fmt: skip
 
 
