@@ -144,6 +144,27 @@ def _torch_tensorrt(options: argparse.Namespace) -> None:
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
+def _train(options: argparse.Namespace) -> None:
+    from export.trainings import (
+        CHECKPOINTS,
+        Material,
+        keep_weights,
+        run_trainings,
+        write_entries,
+    )
+
+    material = Material(
+        content=options.content, paintings=options.paintings, loss_net=options.loss_net,
+        work=options.work, device=options.device, threads=options.threads, minutes=options.minutes,
+    )  # fmt: skip
+    options.work.mkdir(parents=True, exist_ok=True)
+    for name, done in run_trainings(options.names, material, jobs=options.jobs).items():
+        print(f"{name}: {done} updates")
+        if options.keep:
+            keep_weights(options.work / name / CHECKPOINT, CHECKPOINTS / name)
+    print(f"For the quality report: --entries {write_entries(options.names, options.work)}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m export", description=__doc__)
     commands: Any = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -199,6 +220,21 @@ def _parser() -> argparse.ArgumentParser:
     program.add_argument("-o", "--output", type=Path, metavar="FILE")
     program.add_argument("--size", required=True, metavar="1280x720", help="or 2x1280x720 for two")
     program.set_defaults(run=_torch_tensorrt)
+
+    train = commands.add_parser("train", help="train nets of export/trainings.toml, or go on")
+    train.add_argument("names", nargs="+", metavar="NAME", help="a table of the book")
+    train.add_argument("--content", type=Path, required=True, help="folder of photographs")
+    train.add_argument("--paintings", type=Path, required=True, help="folder of paintings")
+    train.add_argument("--loss-net", type=Path, required=True, help="the compressed VGG-19")
+    train.add_argument("--work", type=Path, required=True, help="folder that keeps the trainings")
+    train.add_argument("--minutes", type=float, help="stop each after so long, to go on later")
+    train.add_argument("--jobs", type=int, default=1, help="how many at once")
+    train.add_argument("--threads", type=int, default=1, help="of the CPU, for each")
+    train.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    train.add_argument(
+        "--keep", action="store_true", help="put the weights into export/checkpoints"
+    )
+    train.set_defaults(run=_train)
 
     bring = commands.add_parser(
         "import", help="write another project's checkpoint or ONNX file as a model file"

@@ -77,7 +77,7 @@ def run_job(
         raise UsageError(f"The model's file must end in .onnx, not {job.output.name!r}.")
     if job.threads:
         torch.set_num_threads(job.threads)
-    files, paintings = _load_paintings(job.paintings, recipe.style_size)
+    files, paintings = load_paintings(job.paintings, recipe.style_size)
     names = job.names or tuple(file.stem for file in files)
     if len(names) != len(files):
         raise UsageError(f"{len(files)} paintings need as many names, not {len(names)}.")
@@ -149,7 +149,7 @@ def find_paintings(folder: Path) -> list[Path]:
     return files
 
 
-def _load_paintings(paths: Sequence[Path], short_side: int) -> tuple[list[Path], list[Image]]:
+def load_paintings(paths: Sequence[Path], short_side: int) -> tuple[list[Path], list[Image]]:
     """The pictures of the paintings; of several, those that cannot be used are left out."""
     files, paintings, problems = [], [], []
     for path in paths:

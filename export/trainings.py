@@ -1,0 +1,204 @@
+"""The trainings behind the zoo, one table a net in `trainings.toml`: read, run, kept.
+
+Made for machines that are lent for minutes: several run at once, each stops when its time is up
+with a checkpoint written, and the next call goes on from there. Needs torch and OpenCV alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
+from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
+from rtstyle.train.data import load_photos
+from rtstyle.train.device import choose_device
+from rtstyle.train.job import load_paintings
+from rtstyle.train.loop import train
+from rtstyle.train.perceptual import load_perceptual_net
+from rtstyle.train.recipe import Recipe
+from rtstyle.train.trainer import Trainer
+
+BOOK = Path(__file__).parent / "trainings.toml"
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+CHECKPOINT = "checkpoint.safetensors"
+_BY_NUMBER = ("fast", "johnson")  # that have a row of weights for every painting, if told so
+_RECIPE = {field.name for field in fields(Recipe)}
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One net of the book: names of its paintings, its recipe, the net that it starts from, and
+    what the quality report is told of it."""
+
+    name: str
+    paintings: tuple[str, ...]
+    recipe: Recipe
+    init: str | None = None
+    report: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """Folders of photographs and paintings, the perceptual network, and the folder that keeps what
+    is trained. `threads` of the CPU for each training, `minutes` for each, or None for no limit."""
+
+    content: Path
+    paintings: Path
+    loss_net: Path
+    work: Path
+    device: str = "auto"
+    threads: int = 1
+    minutes: float | None = None
+
+
+def read_book(path: Path = BOOK) -> dict[str, Training]:
+    """Every training by its name. Raises `UsageError` when the book is not right."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: _training(name, _whole(tables, name)) for name in tables}
+    except (OSError, tomllib.TOMLDecodeError, LookupError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is not right: {type(error).__name__}: {error}.") from error
+
+
+def _whole(tables: dict[str, dict[str, Any]], name: str, depth: int = 0) -> dict[str, Any]:
+    """The table with all that it takes from the one it is like."""
+    table = dict(tables[name])
+    like = table.pop("like", None)
+    if like is None:
+        return table
+    if depth > len(tables):
+        raise UsageError(f"The training {name} is like itself; name another one.")
+    return {k: v for k, v in _whole(tables, like, depth + 1).items() if k != "report"} | table
+
+
+def _training(name: str, table: dict[str, Any]) -> Training:
+    paintings = tuple(table.pop("paintings"))
+    init, report = table.pop("init", None), tuple(table.pop("report", ()))
+    if unknown := set(table) - _RECIPE:
+        raise UsageError(f"The training {name} has the unknown {', '.join(sorted(unknown))}.")
+    recipe = Recipe(**table)
+    numbered = recipe.architecture in _BY_NUMBER and len(paintings) > 1
+    if numbered or recipe.architecture.endswith("stylebank"):
+        recipe = replace(recipe, options=recipe.options | {"styles": len(paintings)})
+    return Training(name, paintings, recipe, init, report)
+
+
+def run_trainings(
+    names: Sequence[str], material: Material, *, jobs: int = 1, book: Path = BOOK
+) -> dict[str, int]:
+    """Train the nets of that name, `jobs` at once, each in a process of its own; one that is whole
+    already is left alone. Returns how many updates each has had.
+
+    Raises `UsageError` for a name that is not in the book, and `TrainingError` when one failed,
+    after the others have ended.
+    """
+    trainings = read_book(book)
+    if unknown := [name for name in names if name not in trainings]:
+        raise UsageError(
+            f"The book has no training {', '.join(unknown)}; it has {', '.join(trainings)}."
+        )
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    waiting, failed = list(names), list[str]()
+    running: dict[str, Any] = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            name = waiting.pop(0)
+            running[name] = context.Process(target=_run, args=(trainings[name], material))
+            running[name].start()
+        for name, process in list(running.items()):
+            process.join(timeout=0.2)
+            if process.exitcode is not None:
+                del running[name]
+                if process.exitcode:
+                    failed.append(name)
+    if failed:
+        raise TrainingError(f"Not trained: {', '.join(failed)}; the reasons stand above.")
+    return {name: read_checkpoint(material.work / name / CHECKPOINT)[0]["done"] for name in names}
+
+
+class _TimeIsUp(KeyboardInterrupt):
+    """Ends the loop as Ctrl-C does: with a checkpoint."""
+
+
+def _run(training: Training, material: Material) -> None:
+    try:
+        _train(training, material)
+    except RtstyleError as error:
+        sys.exit(f"{training.name}: {error}")
+
+
+def _train(training: Training, material: Material) -> None:
+    torch.set_num_threads(material.threads)
+    folder = material.work / training.name
+    recipe = training.recipe
+    files = [material.paintings / f"{name}.jpg" for name in training.paintings]
+    if missing := [file for file in files if not file.is_file()]:
+        raise InputNotFoundError(f"There is no painting {missing[0]}.")
+    trainer = Trainer(
+        recipe,
+        photos=load_photos(material.content, cache=material.work),
+        paintings=load_paintings(files, recipe.style_size)[1],
+        loss_net=load_perceptual_net(material.loss_net),
+        device=choose_device(material.device),
+        init=None if training.init is None else _start(training.init, material.work),
+        names=training.paintings,
+    )
+    if (folder / CHECKPOINT).exists():
+        trainer.resume(folder / CHECKPOINT)
+    before, began = trainer.done, time.monotonic()
+    end = None if material.minutes is None else began + 60 * material.minutes
+
+    def step(done: int, losses: dict[str, float]) -> None:
+        if done % 200 == 0:
+            each = (time.monotonic() - began) / (done - before)
+            told = ", ".join(f"{term} {value:.3f}" for term, value in losses.items())
+            print(f"{training.name} {done}/{recipe.updates}, {each:.3f} s each: {told}", flush=True)
+        if end is not None and time.monotonic() > end:
+            raise _TimeIsUp
+
+    try:
+        train(trainer, folder=folder, save_every=500, on_step=step)
+    except _TimeIsUp:
+        print(f"{training.name}: stopped after {trainer.done} updates, to go on", flush=True)
+
+
+def _start(name: str, work: Path) -> torch.nn.Module:
+    """The net to start from: what was trained here, or what is in the repository."""
+    for folder in (work / name, CHECKPOINTS / name):
+        if (folder / CHECKPOINT).exists():
+            return load_checkpoint_net(folder / CHECKPOINT)[0]
+    raise InputNotFoundError(f"There is nothing to start from called {name}; train it first.")
+
+
+def keep_weights(source: Path, folder: Path) -> None:
+    """Write the averaged net of the checkpoint `source`, without what going on needs, into
+    `folder`, under the names of the styles that its card tells, if there is one."""
+    net, recipe = load_checkpoint_net(source)
+    meta, _ = read_checkpoint(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(folder / CHECKPOINT, net, recipe, done=meta["done"], names=meta["styles"])
+
+
+def write_entries(names: Sequence[str], work: Path, book: Path = BOOK) -> Path:
+    """The list for `python -m benchmarks quality --entries` of those trainings that it is told of
+    and that have a checkpoint in `work`; returns the file."""
+    lines: list[str] = []
+    for name, training in read_book(book).items():
+        if name not in names or not (work / name / CHECKPOINT).exists():
+            continue
+        told = {"file": f"{name}/{CHECKPOINT}", "painting": f"{training.paintings[0]}.jpg"}
+        for entry in training.report:
+            rows = (f'{key} = "{value}"' for key, value in (dict(entry) | told).items())
+            lines += ["[[entry]]", *rows, ""]
+    path = work / "entries.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path

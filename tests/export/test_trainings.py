@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from export.__main__ import main
+from export.trainings import BOOK, Material, read_book, run_trainings
+from rtstyle.errors import TrainingError, UsageError
+from rtstyle.nets import build_net
+from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint
+from tests.train.materials import make_loss_net, make_painting, make_photos
+
+
+def test_the_book_is_right() -> None:
+    book = read_book()
+    for training in book.values():
+        build_net(training.recipe.architecture, **training.recipe.options)
+    assert len(book["gallery"].paintings) == book["gallery"].recipe.options["styles"] == 16
+    twin, steady = book["fast_3000_unsteady"], book["fast_3000"]
+    assert (twin.recipe.stability_weight, steady.recipe.stability_weight) == (0.0, 6.0)
+    assert twin.recipe.updates == steady.recipe.updates
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("[a]\nlike = 'a'\n", "like itself"),
+        ("[a]\npaintings = ['x']\nupdate = 3\n", "unknown update"),
+        ("[a]\nlike = 'b'\n", "'b'"),
+        ("[a]\nupdates = 3\n", "paintings"),
+        ("a = 1\n", "not right"),
+        ("[a\n", "not right"),
+    ],
+)
+def test_a_wrong_book_is_refused(text: str, wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "book.toml").write_text(text)
+    with pytest.raises(UsageError, match=wrong):
+        read_book(tmp_path / "book.toml")
+
+
+@pytest.fixture
+def material(tmp_path: Path) -> Material:
+    make_painting(tmp_path / "painting.jpg")
+    (tmp_path / "book.toml").write_text("""
+        [tiny]
+        paintings = ["painting"]
+        architecture = "johnson"
+        options = { width = 4, blocks = 1 }
+        updates = 3
+        batch = 2
+        crop = 32
+        finish = 0
+        style_size = 64
+        report = [{ group = "widths", label = "tiny" }]
+
+        [tinier]
+        like = "tiny"
+        init = "tiny"
+        updates = 1
+
+        [lost]
+        like = "tiny"
+        paintings = ["nothing"]
+        """)
+    return Material(
+        content=make_photos(tmp_path / "photos"), paintings=tmp_path,
+        loss_net=make_loss_net(tmp_path / "net.safetensors"), work=tmp_path / "work", device="cpu",
+    )  # fmt: skip
+
+
+def test_trainings_stop_in_time_go_on_and_start_from_each_other(
+    material: Material, tmp_path: Path
+) -> None:
+    book = tmp_path / "book.toml"
+    material.work.mkdir()
+    assert run_trainings(["tiny"], replace(material, minutes=0.0), book=book) == {"tiny": 1}
+    assert run_trainings(["tiny", "tinier"], material, book=book) == {"tiny": 3, "tinier": 1}
+    meta, _ = read_checkpoint(material.work / "tiny" / "checkpoint.safetensors")
+    assert meta["done"] == 3
+    net, recipe = load_checkpoint_net(material.work / "tinier" / "checkpoint.safetensors")
+    assert recipe.updates == 1
+    assert sum(p.numel() for p in net.parameters())
+    with pytest.raises(TrainingError, match="lost"):
+        run_trainings(["lost"], material, book=book)
+    with pytest.raises(UsageError, match="no training nobody"):
+        run_trainings(["nobody"], material, book=book)
+
+
+def test_the_command_says_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--content",
+        "x",
+        "--paintings",
+        "x",
+        "--loss-net",
+        "x",
+        "--work",
+        str(tmp_path / "w"),
+    ]
+    assert main(["train", "nobody", *arguments]) == 2
+    assert "gallery" in capsys.readouterr().err
+    assert BOOK.exists()
