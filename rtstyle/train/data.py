@@ -18,6 +18,7 @@ from rtstyle.media.kinds import PICTURE_SUFFIXES
 from rtstyle.media.picture import read_picture
 
 SHORT_SIDE = 352  # pixels kept of every photograph
+SMALLER, LARGER = (0.5, 1.0), (1.0, 3.0)  # scales of the crops
 MAX_LONG_SIDE = 3 * SHORT_SIDE  # a panorama would otherwise fill the cache
 
 
@@ -105,15 +106,17 @@ def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
 def random_crops(
     photos: Photos, *, size: int, batch: int, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """A batch of square crops at a random scale of 0.5–1, flipped half of the time.
+    """A batch of square crops, half at a scale of 0.5–1 and half at 1–3, flipped half of the time.
 
-    One crop in ten is made flat, dark and noisy, like a webcam in the evening: instance norm
+    Enlarged ones are smooth, as the frames of a video are, and teach to paint a sky: a net that has
+    met nothing but sharp pictures fills one with rows of dots. One crop in ten is made flat, dark and noisy, like a webcam in the evening: instance norm
     turns such frames into blobs unless it has met them. Returns (batch, size, size, 3) uint8.
     """
     out = np.empty((batch, size, size, 3), np.uint8)
     for n in range(batch):
         photo = photos[int(rng.integers(len(photos)))]
-        side = min(round(size / rng.uniform(0.5, 1.0)), *photo.shape[:2])
+        low, high = SMALLER if rng.random() < 0.5 else LARGER
+        side = min(round(size / rng.uniform(low, high)), *photo.shape[:2])
         y = int(rng.integers(photo.shape[0] - side + 1))
         x = int(rng.integers(photo.shape[1] - side + 1))
         crop = photo[y : y + side, x : x + side]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -31,6 +32,17 @@ def test_crops_have_the_size_asked_for_whatever_the_photograph(tmp_path: Path) -
     assert (
         len({crop.tobytes() for crop in crops}) == 20
     )  # there is room to choose in the large ones
+
+
+def test_half_of_the_crops_are_enlarged_and_so_as_smooth_as_a_video(tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "noise.png"), noise)
+    crops = random_crops(
+        load_photos(tmp_path / "photos"), size=64, batch=100, rng=np.random.default_rng(0)
+    ).astype(float)
+    steps = np.abs(np.diff(crops, axis=2)).mean((1, 2, 3)) / crops.std((1, 2, 3))
+    assert 30 < (steps < 0.8).sum() < 70  # of white noise it is 1.1
 
 
 def test_any_painting_gives_varied_styles_and_sometimes_the_photograph_itself(
