@@ -8,13 +8,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtstyle.errors import InputNotFoundError, ModelError, RtstyleError, UsageError
 from rtstyle.model import read_model, shipped_folder
 from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint
 from rtstyle.train.onnx_export import Card, write_model
-from rtstyle.train.parity import max_flat_color, measure_parity, require_parity
+from rtstyle.train.parity import measure_parity, require_parity
+
+if TYPE_CHECKING:
+    from export.difference import Difference
 
 CHECKPOINT, CARD = "checkpoint.safetensors", "model.json"
 
@@ -96,11 +99,8 @@ def _parity(options: argparse.Namespace) -> None:
     net, _ = load_checkpoint_net(checkpoint)
     results = measure_parity(net, model)
     for result in results:
-        print(
-            f"{result.runtime}: mean {result.mean:.3f}, 99.9th percentile {result.p999:.1f}, "
-            f"colour of flat pictures {result.flat_color:.3f}"
-        )
-    require_parity(results, flat_color_limit=max_flat_color(model))
+        print(f"{result.runtime}: mean {result.mean:.3f}, 99.9th percentile {result.p999:.1f}")
+    require_parity(results)
 
 
 def _variant(options: argparse.Namespace) -> None:
@@ -109,10 +109,34 @@ def _variant(options: argparse.Namespace) -> None:
     net = load_checkpoint_net(options.checkpoint)[0] if options.checkpoint else None
     output = options.output or options.model.parent / options.precision / options.model.name
     result = write_variant(options.model, output, options.precision, photos=options.photos, net=net)
-    left = f", left in float: {', '.join(result.left_float)}" if result.left_float else ""
-    print(
-        f"{output}: {output.stat().st_size / 1e6:.1f} MB, mean {result.mean:.3f}, 99.9th "
-        f"percentile {result.p999:.1f}, colour of flat pictures {result.flat_color:.3f}{left}"
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {_told(result)}")
+
+
+def _variants(options: argparse.Namespace) -> None:
+    from export.variants import write_variants, zoo_bytes
+
+    output = options.output or options.zoo
+    failed = []
+    for made in write_variants(
+        options.zoo, output, options.precision or ["fp16", "int8"], names=options.model or (),
+        photos=options.photos, checkpoints=options.checkpoints,
+    ):  # fmt: skip
+        if made.difference is None:
+            failed.append(made.path.parent.name + "/" + made.path.name)
+            print(f"{made.path}: not written. {made.problem}", flush=True)
+        else:
+            size = made.path.stat().st_size / 1e6
+            print(f"{made.path}: {size:.2f} MB, {_told(made.difference)}", flush=True)
+    print(f"All models and variants: {zoo_bytes(options.zoo, output) / 1e6:.1f} MB")
+    if failed:
+        raise ModelError(f"Outside the limits and not written: {', '.join(failed)}.")
+
+
+def _told(difference: Difference) -> str:
+    left = f", left in float: {', '.join(difference.left_float)}" if difference.left_float else ""
+    return (
+        f"mean {difference.mean:.3f}, 99.9th percentile {difference.p999:.1f}, colour of flat "
+        f"pictures {difference.flat_color:.3f}{left}"
     )
 
 
@@ -204,6 +228,26 @@ def _parser() -> argparse.ArgumentParser:
             "--checkpoint", type=Path, metavar="FILE", help="compare with this, not with MODEL"
         )
         variant.set_defaults(run=_variant, precision=precision)
+
+    variants = commands.add_parser("variants", help="write every variant of every model of a zoo")
+    variants.add_argument("zoo", type=Path, nargs="?", default=shipped_folder(), metavar="DIR")
+    variants.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="DIR/fp16 and DIR/int8 are written; the zoo itself by default",
+    )  # fmt: skip
+    variants.add_argument("--precision", choices=("fp16", "int8"), action="append")
+    variants.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="only this one, such as gallery; or several",
+    )
+    variants.add_argument("--photos", type=Path, metavar="DIR", help="to calibrate and measure on")
+    variants.add_argument(
+        "--checkpoints", type=Path, default=Path("export/checkpoints"), metavar="DIR",
+        help="DIR/MODEL/checkpoint.safetensors is compared with, where it is there",
+    )  # fmt: skip
+    variants.set_defaults(run=_variants)
 
     plan = commands.add_parser("tensorrt", help="build a model file for one size of picture")
     plan.add_argument("model", type=Path, metavar="MODEL")

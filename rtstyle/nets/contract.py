@@ -21,7 +21,8 @@ class Contract(nn.Module):
         self, frame: Tensor, style: Tensor | None = None, strength: Tensor | None = None
     ) -> Tensor:
         told = [value for value in (style, strength) if value is not None]
-        y: Tensor = self.net(_to_float(frame), *told)
+        x = _to_float(frame)
+        y: Tensor = self.net(x + _dither(x), *told)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 
 
@@ -38,6 +39,20 @@ class StyleEncoder(nn.Module):
     def forward(self, painting: Tensor) -> Tensor:
         style: Tensor = self.net.encode(_to_float(painting))  # type: ignore[operator]
         return style.float()
+
+
+def _dither(picture: Tensor) -> Tensor:
+    """A grey level up or down, the same for every picture of a size: (H, W) float.
+
+    Every variance of an exactly flat picture is 0, and instance norm, layer after layer, would
+    blow up whatever a runtime's rounding left of it. The pattern is the R2 sequence (Roberts
+    2018), which never repeats.
+    """
+    height, width = picture.shape[2:]
+    y = torch.arange(height, dtype=torch.float32, device=picture.device)[:, None]
+    x = torch.arange(width, dtype=torch.float32, device=picture.device)
+    t = 0.5698403 * y + 0.7548777 * x
+    return (t - t.floor() - 0.5) * (2 / 255)
 
 
 def _to_float(frame: Tensor) -> Tensor:

@@ -109,8 +109,9 @@ def random_crops(
     """A batch of square crops, half at a scale of 0.5–1 and half at 1–3, flipped half of the time.
 
     Enlarged ones are smooth, as the frames of a video are, and teach to paint a sky: a net that has
-    met nothing but sharp pictures fills one with rows of dots. One crop in ten is made flat, dark and noisy, like a webcam in the evening: instance norm
-    turns such frames into blobs unless it has met them. Returns (batch, size, size, 3) uint8.
+    met nothing but sharp pictures fills one with rows of dots. One crop in ten is made flat, dark
+    and noisy, like a webcam in the evening: instance norm turns such frames into blobs unless it
+    has met them. Returns (batch, size, size, 3) uint8.
     """
     out = np.empty((batch, size, size, 3), np.uint8)
     for n in range(batch):

@@ -24,7 +24,6 @@ from rtstyle.train.checkpoint import net_facts
 from rtstyle.train.fold_upsampling import fold_upsampling
 from rtstyle.train.half_weights import half_weights
 from rtstyle.train.parity import (
-    max_flat_color,
     measure_parity,
     require_parity,
     require_same_statistics,
@@ -75,7 +74,7 @@ def write_model(net: nn.Module, path: Path, card: Card, *, architecture: str) ->
             part.write_bytes(stored.SerializeToString())
             try:
                 results = measure_parity(net, read_model(part))
-                require_parity(results, flat_color_limit=max_flat_color(spec))
+                require_parity(results)
                 break
             except ModelError:
                 if last:
