@@ -5,7 +5,7 @@ once and measured in turn (A B, B A, …), each launch anew so that no lucky mem
 Prints the ratio of speeds with its confidence interval; exits 1 when B is surely slower by more
 than the stated loss. `--self-check 10` tries the comparison itself: ten times this tree against
 itself, which must raise no alarm, and ten times against itself slowed down by a fifth on purpose,
-which must.
+which must; see `benchmarks/self_check.py`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from benchmarks.pairs import Comparison, compare, interleave
+from benchmarks.self_check import Tried, judge, try_all
+from benchmarks.studies import command_line, keep, show
 from rtstyle.bench.case import parse_size
 from rtstyle.errors import EngineError, RtstyleError, UsageError
 
@@ -111,17 +114,28 @@ def tree_of(text: str) -> Iterator[Path]:
         yield tree
 
 
-def self_check(times: int, plan: Plan) -> bool:
-    """Whether no identical build raised an alarm and every slowdown was caught."""
-    alarms = caught = 0
-    for number in range(times):
-        same = compare_trees(ROOT, ROOT, plan)
-        slow = compare_trees(ROOT, ROOT, plan, slower_b=SLOWDOWN)
-        alarms += same.is_loss(plan.loss)
-        caught += slow.is_loss(plan.loss)
-        print(f"{number + 1}: identical: {same}\n   slowed down: {slow}", flush=True)
-    print(f"identical builds: {alarms} of {times} raised an alarm; slowdowns caught: {caught}")
-    return alarms == 0 and caught == times
+def self_check(
+    times: int, plan: Plan, *, command: str, quick: bool, minutes: float, out: Path | None
+) -> int:
+    """Try the comparison itself, print, keep the study; the exit status. After Ctrl-C what was
+    tried is kept, and does not pass."""
+    began, tried, interrupted = perf_counter(), Tried(), False
+
+    def compare_once(slowed: bool) -> Comparison:
+        return compare_trees(ROOT, ROOT, plan, slower_b=SLOWDOWN if slowed else 0.0)
+
+    try:
+        try_all(tried, compare_once, times=times, quick=quick, minutes=minutes)
+    except KeyboardInterrupt:
+        tried.missing.append("what came after Ctrl-C")
+        interrupted = True
+    study = judge(
+        tried, command=command, times=times, loss=plan.loss, quick=quick,
+        seconds=perf_counter() - began,
+    )  # fmt: skip
+    show(study)
+    print(keep(study, out))
+    return 130 if interrupted else 0 if study.passed else 1
 
 
 def main(argv: list[str]) -> int:
@@ -135,10 +149,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--size", default="360p")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--pictures", type=int, default=8, help="a round")
+    parser.add_argument("--pictures", type=int, default=4, help="a round")
     parser.add_argument("--pairs", type=int, default=12, help="of rounds, each launch")
     parser.add_argument("--launches", type=int, default=3)
-    parser.add_argument("--self-check", type=int, metavar="TIMES")
+    parser.add_argument("--self-check", type=int, metavar="TIMES", help="10 take 7 minutes")
+    parser.add_argument("--no-quick", action="store_true", help="self-check without bench --quick")
+    parser.add_argument("--minutes", type=float, default=9.5, help="that a self-check may take")
+    parser.add_argument("--out", type=Path, help="where the study of a self-check goes")
     options = parser.parse_args(argv)
     if not 0 < options.loss < 1 or options.pictures < 1 or options.pairs * options.launches < 2:
         raise UsageError("A loss lies between 0 and 1, and at least 2 pairs of 1 picture are due.")
@@ -148,8 +165,13 @@ def main(argv: list[str]) -> int:
         "width": width, "height": height, "level": options.level, "pictures": options.pictures,
     }  # fmt: skip
     plan = Plan(painting, options.pairs, options.launches, options.loss)
-    if options.self_check:
-        return 0 if self_check(options.self_check, plan) else 1
+    if options.self_check is not None:
+        if options.self_check < 1 or not options.minutes > 0:
+            raise UsageError("A self-check is done at least once, in more than 0 minutes.")
+        return self_check(
+            options.self_check, plan, command=command_line("compare", argv),
+            quick=not options.no_quick, minutes=options.minutes, out=options.out,
+        )  # fmt: skip
     if options.a is None:
         raise UsageError("Two trees are compared: python -m benchmarks compare main .")
     with ExitStack() as stack:

@@ -13,8 +13,9 @@ import subprocess
 from pathlib import Path
 
 from rtstyle.bench import Case, Document, Measured, Missing, run_cases
-from rtstyle.bench.document import parse_document
+from rtstyle.bench.document import parse_document, write_text
 from rtstyle.bench.machine import this_machine
+from rtstyle.bench.strict import build
 from rtstyle.errors import MediaError, OutputError, RtstyleError
 
 HERE = Path(__file__).parent
@@ -25,7 +26,8 @@ FOLDER = HERE / "history"
 def tracked_cases(path: Path = TRACKED) -> list[Case]:
     """The cases that are measured again and again. Raises `MediaError`."""
     try:
-        return [Case(**told) for told in json.loads(path.read_text(encoding="utf-8"))]
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return [build(Case, one, f"case {number}") for number, one in enumerate(told, start=1)]
     except (OSError, ValueError, TypeError) as error:
         raise MediaError(f"{path} is no list of cases ({error}).") from error
 
@@ -36,10 +38,12 @@ def append(document: Document, folder: Path = FOLDER, *, commit: str = "") -> Pa
     line = json.dumps({"commit": commit, **json.loads(document.to_json())}, ensure_ascii=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    write_text(
+        path, f"{before}{line}\n", overwrite=True
+    )  # in one step: no half line on a full disk
     return path
 
 

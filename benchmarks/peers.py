@@ -5,12 +5,13 @@ not depend. Every runtime gets the same pictures of the same clip, uint8 in and 
 A B C, A B C, …, so that a machine whose speed drifts moves all of them. Beside them, on the same
 clip: rtstyle from file to file with that net, and what FFmpeg's decode → scale → encode alone
 costs, which is the floor of the video path. A runtime that is not here is skipped with its reason.
+No round begins after `--minutes`; Ctrl-C keeps the rounds that are whole. It goes to
+`benchmarks/results/studies/peers.json`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,13 +26,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pairs import compare
+from benchmarks.studies import Study, Table, command_line, keep, show
 from rtstyle import __version__
 from rtstyle.bench.case import parse_size
-from rtstyle.bench.document import write_text
-from rtstyle.bench.machine import this_machine
 from rtstyle.bench.sources import make_clip
 from rtstyle.engines import open_engine
-from rtstyle.errors import EngineError, RtstyleError
+from rtstyle.errors import EngineError, RtstyleError, UsageError
 from rtstyle.frame import Image
 from rtstyle.media import WriteOptions, open_source
 from rtstyle.model import ModelSpec, read_model
@@ -39,6 +39,7 @@ from rtstyle.render import render
 from rtstyle.style import styles_of
 
 Painter = Callable[[Image], Image]
+_FEWEST = 2  # rounds that an interval is made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,11 @@ PEERS = {
 
 def measure_peers(
     net: Net, clip: Path, folder: Path, *, names: list[str], rounds: int, pictures: int,
-    threads: int | None, skip: Callable[[str], None],
+    threads: int | None, skip: Callable[[str], None], minutes: float = 1e9,
 ) -> list[Row]:  # fmt: skip
-    """All peers that work here, in turn. `skip` hears of the others."""
+    """All peers that work here, in turn; `skip` hears of the others. No third round or later one
+    begins after `minutes`. Raises `RtstyleError` when there are not two rounds."""
+    deadline = perf_counter() + 60 * minutes
     with open_source(clip) as source:
         images = [frame.image for frame, _ in zip(source.frames(), range(pictures), strict=False)]
     works: dict[str, Callable[[], float]] = {}
@@ -142,14 +145,31 @@ def measure_peers(
         works["rtstyle, file to file"] = lambda: rtstyle_seconds(net, clip, folder, threads)
         works["FFmpeg decode → scale → encode"] = lambda: floor_seconds(clip, folder)
         times: dict[str, list[float]] = {name: [] for name in works}
-        for _ in range(rounds):
-            for name in list(works):
-                try:
-                    times[name].append(works[name]())
-                except (RtstyleError, OSError, RuntimeError) as error:
-                    skip(f"{name}: {_sentence(error)}")
-                    del works[name], times[name]
-    return _rows(times, painted)
+        try:
+            for number in range(rounds):
+                if number >= _FEWEST and perf_counter() > deadline:
+                    skip(f"{rounds - number} of {rounds} rounds: {minutes:g} minutes were over")
+                    break
+                _one_round(works, times, skip)
+                print(f"round {number + 1} of {rounds}", flush=True)
+        except KeyboardInterrupt:
+            skip("what came after Ctrl-C")
+    whole = min(map(len, times.values()), default=0)
+    if whole < _FEWEST:
+        raise RtstyleError(f"Nothing is known before {_FEWEST} rounds of every peer are done.")
+    return _rows({name: seconds[:whole] for name, seconds in times.items()}, painted)
+
+
+def _one_round(
+    works: dict[str, Callable[[], float]], times: dict[str, list[float]],
+    skip: Callable[[str], None],
+) -> None:  # fmt: skip
+    for name in list(works):
+        try:
+            times[name].append(works[name]())
+        except (RtstyleError, OSError, RuntimeError) as error:
+            skip(f"{name}: {_sentence(error)}")
+            del works[name], times[name]
 
 
 def _rows(times: dict[str, list[float]], painted: dict[str, Image]) -> list[Row]:
@@ -275,17 +295,21 @@ def _sentence(error: BaseException) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Measure, print, write peers.json."""
+    """Measure, print, keep."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks peers", description=__doc__)
     parser.add_argument("--size", default="360p")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--minutes", type=float, default=8.0, help="no round begins later")
     parser.add_argument("--pictures", type=int, default=3, help="a round and runtime")
     parser.add_argument("--frames", type=int, default=24, help="of the clip")
     parser.add_argument("--channels", type=int, default=32, help="of the net's first layer")
     parser.add_argument("--peer", action="append", choices=list(PEERS))
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/peers.json"))
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args(argv)
+    if min(options.rounds, options.pictures, options.frames, options.channels) < 1:
+        raise UsageError("Rounds, pictures, frames and channels are at least 1.")
+    began = perf_counter()
     width, height = (-(-side // 4) * 4 for side in parse_size(options.size))
     skipped: list[str] = []
     with tempfile.TemporaryDirectory() as name:
@@ -299,24 +323,32 @@ def main(argv: list[str]) -> int:
                 f"The peers run a net that torch makes ({error}): pip install 'rtstyle[train]'."
             ) from None
         rows = measure_peers(
-            net, clip, folder, names=options.peer or list(PEERS), rounds=max(2, options.rounds),
-            pictures=options.pictures, threads=options.threads, skip=skipped.append,
+            net, clip, folder, names=options.peer or list(PEERS),
+            rounds=max(_FEWEST, options.rounds), pictures=options.pictures,
+            threads=options.threads, skip=skipped.append, minutes=options.minutes,
         )  # fmt: skip
-    print("| peer | version | fps | of the first | 99% interval | off by |")
-    print("|---|---|--:|--:|---|--:|")
-    for row in rows:
-        off = "–" if row.off_by is None else f"{row.off_by:.2f}"
-        print(
-            f"| {row.name} | {row.version} | {row.fps:.2f} | {row.ratio:.2f} | "
-            f"{row.ratio_low:.2f} to {row.ratio_high:.2f} | {off} |"
-        )
-    for reason in skipped:
-        print(f"skipped: {reason}")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    document = {
-        "machine": asdict(this_machine()), "size": f"{width}x{height}",
-        "rows": [asdict(row) for row in rows], "skipped": skipped,
-    }  # fmt: skip
-    write_text(options.out, json.dumps(document, indent=1, ensure_ascii=False), overwrite=True)
-    print(f"{options.out}; {this_machine()}")
-    return 0
+    study = Study(
+        name="peers", command=command_line("peers", argv),
+        tables=(_table(rows, f"{width}×{height}"),), missing=tuple(skipped),
+        seconds=round(perf_counter() - began, 1),
+        figures={"size": f"{width}x{height}", "rows": [asdict(row) for row in rows]},
+    )  # fmt: skip
+    show(study)
+    print(keep(study, options.out))
+    return 130 if "what came after Ctrl-C" in skipped else 0
+
+
+def _table(rows: list[Row], size: str) -> Table:
+    return Table(
+        title=f"Johnson's net at {size}; speed beside the first one's, with the 99% interval, and "
+        "grey levels between what both paint",
+        columns=("peer", "version", "fps", "of the first", "interval", "off by"),
+        rows=tuple(
+            (
+                row.name, row.version or "–", f"{row.fps:.2f}", f"{row.ratio:.2f}",
+                f"{row.ratio_low:.2f} to {row.ratio_high:.2f}",
+                "–" if row.off_by is None else f"{row.off_by:.2f}",
+            )
+            for row in rows
+        ),
+    )  # fmt: skip

@@ -4,13 +4,13 @@ The work of a frame is counted from the ONNX graph: two operations a multiplicat
 convolution and matrix product, and the bytes that these read and write, which is what must move
 even when all else is fused into them. The peak is measured here: matrix products, and a copy of
 more than any cache holds. The roofline is the slower of the two. An engine that computes 3×3
-convolutions by Winograd's method does fewer operations than are counted, and may exceed it.
+convolutions by Winograd's method does fewer operations than are counted, and may exceed it. It goes
+to `benchmarks/results/studies/roofline.json`; Ctrl-C keeps what was measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gmac import count_macs, products
-from rtstyle.bench import Case, Measured, run_cases
+from benchmarks.studies import Study, Table, command_line, keep, show
+from rtstyle.bench import Case, Measured, Missing, run_cases
 from rtstyle.bench.case import parse_size
-from rtstyle.bench.document import write_text
-from rtstyle.bench.machine import this_machine
 from rtstyle.errors import RtstyleError, UsageError
 from rtstyle.model import ModelSpec
 from rtstyle.style_text import find_style
@@ -117,53 +116,89 @@ def _best(call: Callable[[], object], seconds: float) -> float:
     return min(times)
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One engine at one size."""
+
+    style: str
+    engine: str
+    size: str
+    work: Work
+    fps: float
+    roofline_fps: float
+    bound: str
+
+    @property
+    def share(self) -> float:
+        """Of what the machine allows."""
+        return self.fps / self.roofline_fps
+
+
 def main(argv: list[str]) -> int:
-    """Measure peak and engine, print, write roofline.json."""
+    """Measure peak and engines, print, keep."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks roofline", description=__doc__)
     parser.add_argument("--style", action="append")
     parser.add_argument("--engine", action="append")
     parser.add_argument("--size", action="append")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/roofline.json"))
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args(argv)
-    peak = measure_peak(threads=options.threads)
-    print(f"peak: {peak.gflop_s:.0f} GFLOP/s, {peak.gbyte_s:.1f} GB/s")
-    rows: list[dict[str, Any]] = []
+    began = perf_counter()
+    works: list[Work] = []
+    cases: list[Case] = []
     for name in options.style or ["starry_night"]:
         model = find_style(name).model
         if model.path.suffix != ".onnx":
             raise UsageError(f"Work is counted in .onnx graphs, not in {model.path.name}.")
-        for size in options.size or ["360p", "720p"]:
+        for size in options.size or ["360p", "720p", "1080p"]:
             width, height = parse_size(size)
-            work = count_work(model, height=height, width=width)
-            cases = [
-                Case(
-                    level="engine", style=name, engine=engine, width=width, height=height,
-                    seconds=options.seconds, threads=options.threads,
-                )
-                for engine in options.engine or ["openvino", "onnxruntime"]
-            ]  # fmt: skip
-            for outcome in run_cases(cases).outcomes:
-                if not isinstance(outcome, Measured):
-                    print(f"not measured: {outcome.what}: {outcome.reason}")
-                    continue
-                row = {
-                    "style": name, "engine": outcome.engine, "size": outcome.case.size,
-                    "gflop": round(work.gflop, 3), "gbyte": round(work.gbyte, 4),
-                    "fps": outcome.fps, "roofline_fps": round(peak.fps(work), 2),
-                    "share": round(outcome.fps / peak.fps(work), 4), "bound": peak.bound(work),
-                }  # fmt: skip
-                rows.append(row)
-                print(
-                    f"{name} {row['size']} {row['engine']}: {work.gflop:.2f} GFLOP and "
-                    f"{work.gbyte * 1e3:.0f} MB a frame, {outcome.fps:.1f} fps of "
-                    f"{row['roofline_fps']} that the {row['bound']} allows: {row['share']:.0%}",
-                    flush=True,
-                )
+            for engine in options.engine or ["openvino", "onnxruntime"]:
+                works.append(count_work(model, height=height, width=width))
+                cases.append(
+                    Case(
+                        level="engine", style=name, engine=engine, width=width, height=height,
+                        seconds=options.seconds, threads=options.threads,
+                    )
+                )  # fmt: skip
+    peak = measure_peak(threads=options.threads)
+    print(f"peak: {peak.gflop_s:.0f} GFLOP/s, {peak.gbyte_s:.1f} GB/s", flush=True)
+    run = run_cases(cases)
+    rows = [
+        Row(
+            outcome.case.style, outcome.engine, outcome.case.size, work, outcome.fps,
+            round(peak.fps(work), 2), peak.bound(work),
+        )
+        for work, outcome in zip(works, run.outcomes, strict=True)
+        if isinstance(outcome, Measured)
+    ]  # fmt: skip
+    missing = [f"{row.what}: {row.reason}" for row in run.outcomes if isinstance(row, Missing)]
     if not rows:
-        raise RtstyleError("Nothing could be measured.")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    document = {"machine": asdict(this_machine()), "peak": asdict(peak), "rows": rows}
-    write_text(options.out, json.dumps(document, indent=1, ensure_ascii=False), overwrite=True)
-    return 0
+        raise RtstyleError(f"Nothing could be measured: {missing[0]}")
+    study = _study(command_line("roofline", argv), peak, rows, missing, perf_counter() - began)
+    show(study)
+    print(keep(study, options.out))
+    return 130 if run.interrupted else 0
+
+
+def _study(command: str, peak: Peak, rows: list[Row], missing: list[str], seconds: float) -> Study:
+    table = Table(
+        title=f"Of {peak.gflop_s:.0f} GFLOP/s and {peak.gbyte_s:.1f} GB/s, this machine's peak",
+        columns=(
+            "style", "engine", "size", "GFLOP a frame", "MB a frame", "fps", "peak allows",
+            "share", "bound by",
+        ),
+        rows=tuple(
+            (
+                row.style, row.engine, row.size.replace("x", "×"), f"{row.work.gflop:.2f}",
+                f"{row.work.gbyte * 1e3:.0f}", f"{row.fps:.2f}", f"{row.roofline_fps:.1f}",
+                f"{row.share:.0%}", row.bound,
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
+    figures = [asdict(row) | {"share": round(row.share, 4)} for row in rows]
+    return Study(
+        name="roofline", command=command, tables=(table,), missing=tuple(missing),
+        seconds=round(seconds, 1), figures={"peak": asdict(peak), "rows": figures},
+    )  # fmt: skip

@@ -1,41 +1,43 @@
 """How speed and memory grow: `python -m benchmarks scaling [pixels|batch|threads|length …]`.
 
 Over pixels (0.1 to 8 megapixels), batch, threads and the length of the clip. Each is fitted by a
-power law, whose exponent is printed with its standard error: 1 is linear, 0 constant.
+power law, whose exponent is printed with its standard error: 1 is linear, 0 constant. It goes to
+`benchmarks/results/studies/scaling.json`; Ctrl-C keeps what was measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from scipy import stats
 
+from benchmarks.studies import Study, Table, command_line, keep, show
 from rtstyle.bench import Case, Measured, run_cases
-from rtstyle.bench.document import write_text
-from rtstyle.bench.machine import this_machine
-from rtstyle.errors import RtstyleError
+from rtstyle.errors import RtstyleError, UsageError
 
 MEGAPIXELS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 BATCHES = (1, 2, 4, 8)
 LENGTHS = (60, 240, 960)  # frames
+WAYS = {"pixels": "pixels", "batch": "pictures", "threads": "threads", "length": "frames"}
 
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """y ~ x ** `exponent`, give or take `error`."""
+    """y ~ x ** `exponent`, give or take `error`, which two points do not tell."""
 
     exponent: float
-    error: float
+    error: float | None
 
     def __str__(self) -> str:
-        return f"exponent {self.exponent:.2f} ± {self.error:.2f}"
+        error = "from two points" if self.error is None else f"± {self.error:.2f}"
+        return f"exponent {self.exponent:.2f} {error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,11 @@ class Point:
 
 
 def fit(xs: Sequence[float], ys: Sequence[float]) -> Law | None:
-    """The power law through the points, None for fewer than 3: two always lie on one."""
-    if len(xs) < 3:
+    """The power law through the points; None for fewer than 2."""
+    if len(xs) < 2:
         return None
     found = stats.linregress(np.log(xs), np.log(ys))
-    return Law(float(found.slope), float(found.stderr))
+    return Law(float(found.slope), float(found.stderr) if len(xs) > 2 else None)
 
 
 def plan(over: str, style: str, engine: str, seconds: float) -> list[tuple[float, Case]]:
@@ -87,39 +89,63 @@ def laws(points: Sequence[Point]) -> dict[str, Law | None]:
 
 
 def main(argv: list[str]) -> int:
-    """Measure, print, write scaling.json."""
+    """Measure, print, keep."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks scaling", description=__doc__)
-    ways = ["pixels", "batch", "threads", "length"]
-    parser.add_argument("over", nargs="*", metavar="|".join(ways))
+    parser.add_argument("over", nargs="*", metavar="|".join(WAYS))
     parser.add_argument("--style", default="starry_night")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/scaling.json"))
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args(argv)
-    if wrong := set(options.over) - set(ways):
-        parser.error(f"{', '.join(wrong)}: expected some of {', '.join(ways)}")
-    document: dict[str, object] = {"machine": asdict(this_machine())}
-    for over in options.over or ways:
+    if wrong := set(options.over) - set(WAYS):
+        raise UsageError(f"Speed is measured over {', '.join(WAYS)}, not over {min(wrong)}.")
+    began, tables, verdicts, missing = perf_counter(), [], [], []
+    figures: dict[str, object] = {}
+    interrupted = False
+    for over in options.over or WAYS:
+        if interrupted:
+            missing.append(f"all over {over}: interrupted before it was measured")
+            continue
         xs, cases = zip(*plan(over, options.style, options.engine, options.seconds), strict=True)
         run = run_cases(cases)
+        interrupted = run.interrupted
         points = []
         for x, outcome in zip(xs, run.outcomes, strict=True):
-            if not isinstance(outcome, Measured):
-                print(f"not measured: {outcome.what}: {outcome.reason}")
-                continue
-            points.append(Point(x, 1e3 / outcome.fps, outcome.peak_rss_mb))
-            memory = outcome.peak_rss_mb
-            told = "memory unknown" if memory is None else f"{memory:.0f} MB"
-            print(f"{over} {x:g}: {outcome.fps:.2f} fps, {told}", flush=True)
+            if isinstance(outcome, Measured):
+                points.append(Point(x, 1e3 / outcome.fps, outcome.peak_rss_mb))
+                print(f"{over} {x:g}: {outcome.fps:.2f} fps", flush=True)
+            else:
+                missing.append(f"{outcome.what}: {outcome.reason}")
         found = laws(points)
-        for what, law in found.items():
-            print(f"{what} over {over}: {law or 'fewer than 3 points, no exponent'}")
-        document[over] = {
+        tables.append(_table(over, points))
+        verdicts += [
+            f"{what} over {over}: {law or 'fewer than 2 points, no exponent'}".capitalize()
+            for what, law in found.items()
+        ]
+        figures[over] = {
             "points": [asdict(point) for point in points],
             "laws": {what: law and asdict(law) for what, law in found.items()},
         }
-        if run.interrupted:
-            raise RtstyleError("Interrupted.")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(options.out, json.dumps(document, indent=1, ensure_ascii=False), overwrite=True)
-    return 0
+    if not any(table.rows for table in tables):
+        raise RtstyleError(f"Nothing could be measured: {missing[0]}")
+    study = Study(
+        name="scaling", command=command_line("scaling", argv), tables=tuple(tables),
+        verdicts=tuple(verdicts), missing=tuple(missing),
+        seconds=round(perf_counter() - began, 1), figures=figures,
+    )  # fmt: skip
+    show(study)
+    print(keep(study, options.out))
+    return 130 if interrupted else 0
+
+
+def _table(over: str, points: Sequence[Point]) -> Table:
+    return Table(
+        title=f"Over {over}", columns=(WAYS[over], "fps", "ms a picture", "peak RSS MB"),
+        rows=tuple(
+            (
+                f"{p.x:,.0f}", f"{1e3 / p.picture_ms:.2f}", f"{p.picture_ms:.1f}",
+                "–" if p.peak_rss_mb is None else f"{p.peak_rss_mb:.0f}",
+            )
+            for p in points
+        ),
+    )  # fmt: skip

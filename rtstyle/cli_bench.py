@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,7 @@ _INTERRUPTED = 130
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Two sizes by one engine, in under a minute.")
+        bool, typer.Option("--quick", help="Two sizes by one engine; over within a minute.")
     ] = False,
     styles: Annotated[
         Some, typer.Option("--style", "-s", metavar="NAME|MODEL.onnx", help="May be repeated.")
@@ -66,10 +67,11 @@ def bench(
     """
     from rich.console import Console
 
-    from rtstyle.bench.case import LEVELS, SIZES, Wanted, plan_cases
+    from rtstyle.bench.case import QUICK, QUICK_S, SIZES, Wanted, plan_cases
     from rtstyle.bench.document import Document, write_text
     from rtstyle.bench.machine import this_machine
-    from rtstyle.bench.page import check_plotting, html_page
+    from rtstyle.bench.page import html_page
+    from rtstyle.bench.plots import check_plotting
     from rtstyle.bench.result import Missing
     from rtstyle.bench.runner import run_cases
     from rtstyle.bench.table import markdown, print_table
@@ -81,13 +83,15 @@ def bench(
             check_output(path, overwrite=overwrite)
     if html_file is not None:
         check_plotting()
-    working, absent_engines = (["auto"], []) if quick or engines else _engines()
-    wanted = Wanted(
-        styles=styles or ["starry_night"],
-        engines=engines or working,
-        sizes=sizes or (["360p", "720p"] if quick else list(SIZES)),
-        levels=levels or list(LEVELS), batches=batches or [1], precision=precision,
-        threads=threads, seconds=seconds or (1.5 if quick else 5.0), burn_in=0.5 if quick else 1.0,
+    if not limit > 0:
+        raise UsageError(f"A case is given up after more than 0 seconds, not {limit}.")
+    working, absent_engines = ([], []) if quick or engines else _engines()
+    usual = QUICK if quick else Wanted(styles=QUICK.styles, engines=working, sizes=tuple(SIZES))
+    wanted = replace(
+        usual, styles=styles or usual.styles, engines=engines or usual.engines,
+        sizes=sizes or usual.sizes, levels=levels or usual.levels, batches=batches or [1],
+        precision=precision, threads=threads,
+        seconds=usual.seconds if seconds is None else seconds,
     )  # fmt: skip
     cases = plan_cases(wanted)
     if not cases:
@@ -109,20 +113,23 @@ def bench(
                 with suppress(OutputError):  # told at the end, which measuring need not wait for
                     write_text(json_file, document().to_json(), overwrite=True)
 
-        run = run_cases(cases, limit_s=limit, on_outcome=known)
+        run = run_cases(cases, limit_s=limit, total_s=QUICK_S if quick else None, on_outcome=known)
     so_far[:] = run.outcomes
     done = document()
     if not quiet:
         print_table(done, Console())
     reports = [(json_file, Document.to_json), (markdown_file, markdown), (html_file, html_page)]
-    try:
-        for path, text in reports:
+    problems = []
+    for path, text in reports:
+        try:
             if path is not None:
                 write_text(path, text(done), overwrite=overwrite or path == json_file)
-    except OutputError:
+        except OutputError as error:
+            problems.append(error)  # the others may lie on another disk
+    if problems:
         if quiet:  # shown after all, or it would be lost
             print_table(done, Console())
-        raise
+        raise problems[0]
     if run.interrupted:
         raise typer.Exit(_INTERRUPTED)
     if not done.measured:
@@ -131,8 +138,9 @@ def bench(
 
 def _engines() -> tuple[list[str], list[tuple[str, str]]]:
     """The names of all engines that can be tried, and those that cannot with the reason."""
+    from rtstyle.bench.result import one_line
     from rtstyle.engines import available_engines
 
     told = available_engines()
     working = [info.name for info in told if not info.problem and info.name != "identity"]
-    return working, [(info.name, info.problem) for info in told if info.problem]
+    return working, [(info.name, one_line(info.problem)) for info in told if info.problem]

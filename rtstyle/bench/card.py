@@ -23,7 +23,7 @@ class CardMeter:
     """Samples a card from a thread of its own while it is entered.
 
     `memory_mb` is the most that was in use above what was in use before, by whatever ran
-    meanwhile; `watts` the mean draw. Either is None, with its reason in `problems`.
+    meanwhile; `watts` the mean draw since `begin`. Either is None, with its reason in `problems`.
     """
 
     device: int = 0
@@ -32,6 +32,11 @@ class CardMeter:
     problems: dict[str, str] = field(default_factory=dict)
     _end: Event = field(default_factory=Event)
     _thread: Thread | None = None
+    _draws: list[float] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """What is measured begins; what was drawn to open and to warm up does not count."""
+        self._draws.clear()
 
     def __enter__(self) -> Self:
         self._thread = Thread(target=self._sample, name="rtstyle-card-meter", daemon=True)
@@ -52,16 +57,15 @@ class CardMeter:
         try:
             with _nvml(self.device) as (nvml, card):
                 before = most = nvml.nvmlDeviceGetMemoryInfo(card).used
-                draws: list[float] = []
                 while not self._end.wait(_EVERY_S):
                     most = max(most, nvml.nvmlDeviceGetMemoryInfo(card).used)
                     try:
-                        draws.append(nvml.nvmlDeviceGetPowerUsage(card) / 1e3)
+                        self._draws.append(nvml.nvmlDeviceGetPowerUsage(card) / 1e3)
                     except nvml.NVMLError as error:
                         self.problems["watts"] = f"NVML: {error}"
                 self.memory_mb = round((most - before) / 1e6, 1)
-                if draws:
-                    self.watts = round(fmean(draws), 1)
+                if self._draws:
+                    self.watts = round(fmean(self._draws), 1)
                 elif "watts" not in self.problems:
                     self.problems["watts"] = "it was over before a first sample"
         except NoCardError as error:

@@ -17,7 +17,7 @@ SIZES = {
     "2160p": (3840, 2160),
 }
 LEVELS = {
-    "engine": "batches in memory to painted batches in memory",
+    "engine": "the engine alone: on a card, batches that stay there",
     "memory": "the whole pipeline, from pictures in memory to nowhere",
     "file": "decode, paint and encode, from an H.264 file to another",
     "live": "a camera of 30 pictures a second, the newest picture wins",
@@ -47,6 +47,8 @@ class Case:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise UsageError(f"There is no level {self.level!r}; use {', '.join(LEVELS)}.")
+        if not self.style.isprintable() or len(self.style) > 4000:
+            raise UsageError("A style is measured by a name that prints.")
         if not 0 < self.seconds < 1e5:
             raise UsageError(f"A case is measured for more than 0 seconds, not {self.seconds}.")
         if min(self.width, self.height, self.batch) < 1:
@@ -97,6 +99,12 @@ class Wanted:
     threads: int | None = None
     seconds: float = 5.0
     burn_in: float = 1.0
+
+
+QUICK = Wanted(
+    styles=("starry_night",), engines=("auto",), sizes=("360p", "720p"), seconds=2.0, burn_in=0.5
+)
+QUICK_S = 54.0  # that a quick run may take
 
 
 def plan_cases(wanted: Wanted) -> list[Case]:

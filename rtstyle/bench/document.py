@@ -12,11 +12,13 @@ from typing import Any
 from rtstyle import __version__
 from rtstyle.bench.machine import Machine
 from rtstyle.bench.result import Measured, Missing
-from rtstyle.bench.runner import Outcome, parse_measured
-from rtstyle.errors import MediaError, OutputError
+from rtstyle.bench.runner import Outcome
+from rtstyle.bench.strict import build, items, text
+from rtstyle.errors import MediaError, OutputError, RtstyleError
 from rtstyle.media.partial import PartialFile
 
 SCHEMA = 1
+_MOST_BYTES = 8_000_000  # a run of every engine at every size has some hundred thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Document:
 def read_document(path: Path) -> Document:
     """The document in the file at `path`. Raises `MediaError` when it is none of `SCHEMA`."""
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise MediaError(
+                f"{path} has more than {_MOST_BYTES // 10**6} MB; no result of `rtstyle bench` has."
+            )
         return parse_document(path.read_text(encoding="utf-8"), path)
     except OSError as error:
         raise MediaError(f"{path} cannot be read: {error.strerror}.") from error
@@ -76,40 +82,48 @@ def read_document(path: Path) -> Document:
         raise MediaError(f"{path} is no text and no result of `rtstyle bench`.") from None
 
 
-def parse_document(text: str, path: Path) -> Document:
-    """The document in `text`, which stands in `path`. Raises `MediaError`."""
+def parse_document(content: str, path: Path) -> Document:
+    """The document in `content`, which stands in `path`; whoever wrote it, all in it has the type
+    and the bounds that it should have. Raises `MediaError`."""
     try:
-        told = json.loads(text)
+        told = json.loads(content)
         version = told["schema"]
         if version != SCHEMA:
             raise MediaError(
-                f"{path} has results of schema {version}; this rtstyle reads schema {SCHEMA}. "
-                "Upgrade rtstyle, or measure again."
+                f"{path} has results of schema {version!r:.20}; this rtstyle reads schema {SCHEMA}."
+                " Upgrade rtstyle, or measure again."
             )
-        machine = dict(told["machine"])
-        machine.pop("key", None)
-        document = Document(
-            Machine(**machine),
-            tuple(parse_measured(row) for row in told["cases"]),
-            tuple(Missing(row["what"], row["reason"]) for row in told["missing"]),
-            told["app"]["version"],
-            told["made"],
+        machine = {name: fact for name, fact in told["machine"].items() if name != "key"}
+        made = text(told["made"], "made")
+        datetime.fromisoformat(made)
+        return Document(
+            build(Machine, machine, "machine"),
+            tuple(
+                build(Measured, row, f"cases[{place}]")
+                for place, row in enumerate(items(told["cases"], "cases"))
+            ),
+            tuple(
+                build(Missing, row, f"missing[{place}]")
+                for place, row in enumerate(items(told["missing"], "missing"))
+            ),
+            text(told["app"]["version"], "app.version"),
+            made,
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        if isinstance(error, MediaError):
-            raise
-        raise MediaError(f"{path} is no result of `rtstyle bench` ({error!r:.80}).") from None
-    slow = [str(row.case) for row in document.measured if not row.fps > 0]
-    if slow:
-        raise MediaError(f"{path} tells a speed of 0 or less for {slow[0]}; that is no figure.")
-    return document
+    except KeyError as error:
+        raise MediaError(f"{path} is no result of `rtstyle bench`: it has no {error}.") from None
+    except MediaError:
+        raise
+    except RtstyleError as error:  # a case that cannot be
+        raise MediaError(f"{path} is no result of `rtstyle bench`: {error}") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise MediaError(f"{path} is no result of `rtstyle bench`: {error!s:.200}.") from None
 
 
-def write_text(path: Path, text: str, *, overwrite: bool) -> None:
+def write_text(path: Path, content: str, *, overwrite: bool) -> None:
     """Write a report under its name in one step. Raises `OutputError`, `OutputExistsError`."""
     file = PartialFile(path, overwrite=overwrite)
     try:
-        file.temporary.write_text(text, encoding="utf-8")
+        file.temporary.write_text(content, encoding="utf-8")
         file.commit()
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -13,8 +13,9 @@ import numpy as np
 
 from rtstyle.bench.case import Case
 from rtstyle.bench.sources import EndlessClip, EndlessPictures, make_clip, make_pictures
-from rtstyle.engines.base import Engine, Pending
-from rtstyle.errors import OutputError
+from rtstyle.engines.base import Batch, Engine, Pending
+from rtstyle.engines.resident import Resident, bring_to_card
+from rtstyle.errors import EngineError, OutputError
 from rtstyle.image import Look, geometry, prepare
 from rtstyle.media import WriteOptions, open_sink
 from rtstyle.media.base import Sink, Source
@@ -25,6 +26,8 @@ from rtstyle.pipeline import Pipeline
 from rtstyle.style import Style
 
 LEAST = 3  # measured pictures or batches, however slow they are
+_MOST_ENQUEUED = 512  # batches that a card's queue holds without making the one who fills it wait
+_SAME = 2.0  # grey levels: kernels may be chosen anew, pictures may not differ
 IN_FLIGHT = 3  # batches that an engine has at once, as in the pipeline
 CAMERA_RATE = 30
 
@@ -40,31 +43,68 @@ class Timing:
     dropped: int | None = None
 
 
-def measure_level(case: Case, engine: Engine, style: Style) -> Timing:
-    """Measure `case`. Raises what engine and media raise."""
+def measure_level(
+    case: Case, engine: Engine, style: Style, on_begin: Callable[[], None] = lambda: None
+) -> Timing:
+    """Measure `case`; `on_begin` hears when the burn-in is over. Raises what engine and media
+    raise."""
     geometry(case.height, case.width, model=engine.model, look=Look())  # raises before any work
-    return _LEVELS[case.level](case, engine, style)
+    return _LEVELS[case.level](case, engine, style, on_begin)
 
 
-def engine_level(case: Case, engine: Engine, style: Style) -> Timing:
-    """Batches one after the other for the latency, then several in flight for the rate.
-
-    A result is an array in this process's memory, so a card's work is over when its time is taken;
-    upload and download are in it.
-    """
+def engine_level(
+    case: Case, engine: Engine, style: Style, on_begin: Callable[[], None] = lambda: None
+) -> Timing:
+    """The engine alone. On a card the pictures stay there, see `resident`; on a processor they are
+    arrays of this process that the engine reads where they lie, and gives new ones."""
     batches = [
         np.repeat(prepare(image, model=engine.model, look=Look()), case.batch, axis=0)
         for image in make_pictures(case.width, case.height)
     ]
+    painted = engine.submit(batches[0], style.vector).result()  # compiles for this size
+    resident = bring_to_card(engine, batches[0], style.vector)
+    if resident is None:
+        return _submitting(case, engine, style, batches, on_begin)
+    with resident:
+        return _staying(case, resident, painted, on_begin)
+
+
+def _staying(
+    case: Case, resident: Resident, painted: Batch, on_begin: Callable[[], None]
+) -> Timing:
+    """Batches that stay on the card. Raises `EngineError` when what it paints there is not what
+    it paints otherwise: its speed would mean nothing."""
+    count, begin = 1, perf_counter()
+    while perf_counter() - begin < case.burn_in:
+        count = max(1, int(100 / max(sum(resident.time_ms(count)) / count, 1e-3)))  # about 0.1 s
+    latencies: list[float] = []
+    on_begin()
+    while sum(latencies) < case.seconds * 1e3 or len(latencies) < LEAST:
+        latencies += resident.time_ms(min(count, _MOST_ENQUEUED))
+    off = np.abs(resident.result().astype(np.int16) - painted).mean()
+    if off > _SAME:
+        raise EngineError(
+            f"What stays on the card is painted differently, by {off:.1f} grey levels in the mean; "
+            "its speed means nothing."
+        )
+    fps = len(latencies) * case.batch / (sum(latencies) / 1e3)
+    return Timing(fps, f"one batch that stays on the card, {resident.clock}", latencies)
+
+
+def _submitting(
+    case: Case, engine: Engine, style: Style, batches: list[Batch], on_begin: Callable[[], None]
+) -> Timing:
+    """Batches one after the other for the latency, then several in flight for the rate. A result is
+    an array in this process's memory, so the work is over when its time is taken."""
 
     def submit(number: int) -> Pending:
         return engine.submit(batches[number % len(batches)], style.vector)
 
     begin = perf_counter()
-    submit(0).result()  # compiles for this size
     while perf_counter() - begin < case.burn_in:
         submit(0).result()
 
+    on_begin()
     latencies: list[float] = []
     begin = perf_counter()
     while perf_counter() - begin < case.seconds / 2 or len(latencies) < LEAST:
@@ -83,13 +123,17 @@ def engine_level(case: Case, engine: Engine, style: Style) -> Timing:
     return Timing(done * case.batch / elapsed, "one batch, from submit to result", latencies)
 
 
-def memory_level(case: Case, engine: Engine, style: Style) -> Timing:
+def memory_level(
+    case: Case, engine: Engine, style: Style, on_begin: Callable[[], None] = lambda: None
+) -> Timing:
     """The pipeline from pictures in memory to a sink that keeps nothing."""
     with EndlessPictures(case.width, case.height) as source, NullSink() as sink:
-        return run_pipeline(case, source, engine, sink, style)
+        return run_pipeline(case, source, engine, sink, style, on_begin=on_begin)
 
 
-def file_level(case: Case, engine: Engine, style: Style) -> Timing:
+def file_level(
+    case: Case, engine: Engine, style: Style, on_begin: Callable[[], None] = lambda: None
+) -> Timing:
     """The pipeline from a video file to another, with the encoder's default settings."""
     try:
         with TemporaryDirectory(prefix="rtstyle-bench-") as name:
@@ -97,14 +141,16 @@ def file_level(case: Case, engine: Engine, style: Style) -> Timing:
             make_clip(clip, case.width, case.height)
             source = EndlessClip(clip)
             with source, open_sink(out, source, WriteOptions()) as sink:
-                return run_pipeline(case, source, engine, sink, style)
+                return run_pipeline(case, source, engine, sink, style, on_begin=on_begin)
     except OutputError:
         raise
     except OSError as error:
         raise OutputError(f"No clip can be written to measure with: {error.strerror}.") from error
 
 
-def live_level(case: Case, engine: Engine, style: Style) -> Timing:
+def live_level(
+    case: Case, engine: Engine, style: Style, on_begin: Callable[[], None] = lambda: None
+) -> Timing:
     """A synthetic camera at its own pace; latencies are the pictures' ages when they are shown."""
     camera = f"lavfi:testsrc2=size={case.width}x{case.height}:rate={CAMERA_RATE}"
     engine.submit(
@@ -112,7 +158,9 @@ def live_level(case: Case, engine: Engine, style: Style) -> Timing:
         style.vector,
     ).result()
     with open_live_source(camera) as source, NullSink() as sink:
-        return run_pipeline(case, source, engine, sink, style, clock=source.clock)
+        return run_pipeline(
+            case, source, engine, sink, style, clock=source.clock, on_begin=on_begin
+        )
 
 
 def run_pipeline(
@@ -123,6 +171,7 @@ def run_pipeline(
     style: Style,
     *,
     clock: Callable[[], float] | None = None,
+    on_begin: Callable[[], None] = lambda: None,
 ) -> Timing:
     """Paint until the case's time is over. With `clock` the source is live."""
     live = clock is not None
@@ -130,7 +179,7 @@ def run_pipeline(
         source, engine, sink, style=style, newest_wins=live, capacity=1 if live else 2
     )
     pipeline.clock = clock
-    watch = _Stopwatch(pipeline, case)
+    watch = _Stopwatch(pipeline, case, on_begin)
     report = pipeline.run(watch)
     return Timing(
         fps=watch.fps,
@@ -148,10 +197,10 @@ def run_pipeline(
 class _Stopwatch:
     """Sees every frame delivered; begins anew after the burn-in and stops the pipeline in time."""
 
-    def __init__(self, pipeline: Pipeline, case: Case) -> None:
+    def __init__(self, pipeline: Pipeline, case: Case, on_begin: Callable[[], None]) -> None:
         self.gaps_ms: list[float] = []
         self.ages_ms: list[float] = []
-        self._pipeline, self._case = pipeline, case
+        self._pipeline, self._case, self._on_begin = pipeline, case, on_begin
         self._made = perf_counter()
         self._began = self._last = 0.0
         self._over = False
@@ -169,6 +218,7 @@ class _Stopwatch:
             if now - self._made >= self._case.burn_in:
                 self._began = self._last = now
                 report.stages.update({name: Latencies() for name in report.stages})
+                self._on_begin()
             return
         self.gaps_ms.append((now - self._last) * 1e3)
         self.ages_ms.append(report.latency.latest_ms)
@@ -184,7 +234,7 @@ class _Stopwatch:
             self._pipeline.stop()
 
 
-_LEVELS: dict[str, Callable[[Case, Engine, Style], Timing]] = {
+_LEVELS: dict[str, Callable[[Case, Engine, Style, Callable[[], None]], Timing]] = {
     "engine": engine_level,
     "memory": memory_level,
     "file": file_level,

@@ -53,7 +53,7 @@ def this_machine() -> Machine:
         untold["memory_gb"] = "the system does not tell it"
     return Machine(
         cpu=_cpu(), cores=_cores(), memory_gb=memory,
-        system=f"{platform.system()} {platform.release()}", python=platform.python_version(),
+        system=_system(), python=platform.python_version(),
         untold=untold, **facts,
     )  # fmt: skip
 
@@ -71,6 +71,12 @@ def _cpu() -> str:
         if name := done.stdout.strip():
             return name
     return platform.processor() or platform.machine() or "unknown"
+
+
+def _system() -> str:
+    """Its name and version, without what whoever built it added."""
+    version = re.match(r"[\d.]*\d", platform.release())
+    return f"{platform.system()} {version[0]}" if version else platform.system()
 
 
 def _cores() -> int:

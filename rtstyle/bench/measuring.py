@@ -11,7 +11,7 @@ from rtstyle.bench.card import CardMeter
 from rtstyle.bench.case import Case
 from rtstyle.bench.levels import measure_level
 from rtstyle.bench.parity import Parity, measure_parity
-from rtstyle.bench.result import Measured, histogram, quantiles
+from rtstyle.bench.result import Measured, histogram, one_line, quantiles
 from rtstyle.engines import automatic, open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, RtstyleError, UsageError
@@ -27,7 +27,7 @@ def measure(case: Case) -> Measured:
     """Measure `case`. Raises `OpeningError`, and what engines, media and styles raise."""
     style = find_style(case.style)
     with CardMeter() as meter, _opened(case, style) as engine:
-        timing = measure_level(case, engine, style)
+        timing = measure_level(case, engine, style, meter.begin)
         peak = peak_rss_mb()  # before the reference engine takes its own
     unmeasured = dict(meter.problems)
     if peak is None:
@@ -61,7 +61,7 @@ def measure(case: Case) -> Measured:
         parity_mean=told.mean if told else None,
         parity_worst=told.worst if told else None,
         parity_reference=told.reference if told else None,
-        unmeasured=unmeasured,
+        unmeasured={figure: one_line(reason) for figure, reason in unmeasured.items()},
     )
 
 

@@ -1,173 +1,171 @@
-"""The results as one HTML page that needs no other file: figures as SVG, no script.
-
-matplotlib draws the plots: its SVG weighs some tens of kilobytes a page, where a library that
-plots in the browser would bring megabytes of its own.
-"""
+"""The results as one HTML page that needs no other file: tables, plots as SVG, no script."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Sequence
 from html import escape
-from importlib import import_module
-from io import StringIO
-from typing import TYPE_CHECKING, Any
 
-from rtstyle.bench.bottleneck import PARTS
+from rtstyle.bench.case import LEVELS
 from rtstyle.bench.document import Document
+from rtstyle.bench.plots import check_plotting, latency_plot, speed_plot, stage_plot
 from rtstyle.bench.result import Measured
-from rtstyle.bench.table import HEADINGS, cells, notes
-from rtstyle.errors import RtstyleError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from rtstyle.bench.table import HEADINGS, TEXTS, cells, notes, number
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
-  color: #222; background: #fff }
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --bold: #2a6f97 }
+@media (prefers-color-scheme: dark) { :root { --bold: #7cc4ea } }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem;
+  padding: 1.5rem 1rem 4rem }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem }
+h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem }
+.facts { opacity: .75; margin: 0 0 1rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-td, th { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right;
+th { font-weight: 600; font-size: .85rem; vertical-align: bottom }
+td, th { padding: .28rem .65rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap }
-td:nth-child(-n+4), th:nth-child(-n+4), td:last-child, th:last-child { text-align: left }
-.wide { overflow-x: auto }
-svg { max-width: 100%; height: auto }
+td.text, th.text { text-align: left }
+tbody tr:nth-child(even) { background: var(--soft) }
+tr.first td { border-top: 2px solid var(--line) }
+b { color: var(--bold) }
+small { display: block; opacity: .75; font-size: .75rem; line-height: 1.1 }
+@media (max-width: 40rem) { td.text small { display: none } td, th { padding: .28rem .4rem } }
+.wide { overflow-x: auto; -webkit-overflow-scrolling: touch }
+.plots { display: grid; gap: 1.2rem; align-items: start;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)) }
+svg { width: 100%; max-width: 30rem; height: auto }
+ul { padding-left: 1.2rem } li { margin: .15rem 0; overflow-wrap: anywhere }
+summary { cursor: pointer; font-weight: 600 }
 """
 _MOST_PLOTS = 12  # histograms; more would be a wall
-_COLOURS = {
-    "decode": "#4477aa", "prepare": "#66ccee", "paint": "#228833", "finish": "#ccbb44",
-    "encode": "#ee6677",
-}  # fmt: skip
-
-
-def check_plotting() -> None:
-    """Raises `RtstyleError` when there is nothing to plot with; asked before hours of measuring."""
-    try:
-        import_module("matplotlib")
-    except ImportError:
-        raise RtstyleError(
-            "The HTML page needs matplotlib, which is not installed: pip install 'rtstyle[bench]'. "
-            "--json and --markdown need nothing."
-        ) from None
 
 
 def html_page(document: Document) -> str:
     """The page. Raises `RtstyleError` without matplotlib."""
     check_plotting()
-    heads = "".join(f"<th>{escape(heading)}</th>" for heading in HEADINGS)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells(row)) + "</tr>\n"
-        for row in document.measured
-    )
-    missing = "".join(
-        f"<li>{escape(row.what)}: {escape(row.reason)}</li>\n" for row in document.missing
-    )
+    rows = document.measured
+    missing = [f"{row.what}: {row.reason}" for row in document.missing]
+    facts = f"rtstyle {document.app_version}, {document.made.replace('T', ' ')[:16]} UTC"
     parts = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>rtstyle bench: {escape(str(document.machine))}</title>",
         f"<style>{_STYLE}</style></head><body>",
         "<h1>What this machine gives</h1>",
-        *(f"<p>{escape(line)}</p>" for line in notes(document)),
-        f'<div class="wide"><table><tr>{heads}</tr>\n{rows}</table></div>',
-        *_plots(document),
-        f"<h2>Not measured</h2><ul>{missing}</ul>" if missing else "",
+        f'<p class="facts">{escape(str(document.machine))}<br>{escape(facts)}</p>',
+        *(_glance(rows) + _plots(rows) + _table(rows) if rows else ["Nothing was measured."]),
+        f"<h2>Not measured</h2>{_list(missing)}" if missing else "",
+        f"<h2>What the figures mean</h2>{_list(_meanings(document))}" if rows else "",
         "</body></html>\n",
-    ]
+    ]  # fmt: skip
     return "\n".join(parts)
 
 
-def _plots(document: Document) -> list[str]:
-    if not document.measured:
-        return []
-    staged = [row for row in document.measured if row.stages_ms]
-    parts = ["<h2>Frames a second by resolution</h2>", _speeds(document)]
-    if staged:
-        parts += ["<h2>Where a frame's time goes</h2>", _waterfall(staged)]
-    shown = document.measured[:_MOST_PLOTS]
-    left = len(document.measured) - len(shown)
-    parts += ["<h2>Latencies</h2>", _histograms(shown)]
+def _glance(rows: Sequence[Measured]) -> list[str]:
+    """The fastest engine of each level and size, with how far off it paints."""
+    sizes = sorted({(row.case.width, row.case.height) for row in rows}, key=lambda s: s[0] * s[1])
+    levels = [level for level in LEVELS if any(row.case.level == level for row in rows)]
+    head = "".join(f"<th>{height}p<small>{width}×{height}</small></th>" for width, height in sizes)
+    body = ""
+    for level in levels:
+        body += f'<tr><td class="text">{level}<small>{escape(LEVELS[level])}</small></td>'
+        for size in sizes:
+            found = [
+                row
+                for row in rows
+                if row.case.level == level and (row.case.width, row.case.height) == size
+            ]
+            best = max(found, key=lambda row: row.fps, default=None)
+            body += (
+                f"<td><b>{number(best.fps)}</b><small>{escape(best.engine)}</small>"
+                f"<small>off by {number(best.parity_mean, 2)}</small></td>"
+                if best
+                else "<td>–</td>"
+            )
+        body += "</tr>\n"
+    return [
+        "<h2>The best frames a second</h2>",
+        f'<div class="wide"><table><thead><tr><th class="text">level</th>{head}</tr></thead>',
+        f"<tbody>{body}</tbody></table></div>",
+        "<p>“Off by” is the mean difference from the reference engine in grey levels, of 255.</p>",
+    ]
+
+
+def _plots(rows: Sequence[Measured]) -> list[str]:
+    by_level: dict[str, list[Measured]] = {}
+    by_size: dict[str, list[Measured]] = {}
+    for row in rows:
+        by_level.setdefault(row.case.level, []).append(row)
+        if row.stages_ms:
+            by_size.setdefault(row.case.size.replace("x", "×"), []).append(row)
+    parts = []
+    if grown := {level: rows for level, rows in by_level.items() if _differ_in_size(rows)}:
+        parts += [
+            "<h2>Frames a second by resolution</h2>",
+            _grid(speed_plot(level, found) for level, found in grown.items()),
+        ]
+    if by_size:
+        parts += [
+            "<h2>Where a frame's time goes</h2>",
+            "<p>Stages as a frame passes them; those of different threads work at the same time. "
+            "The upright mark is the time between two frames at the rate reached: the part that "
+            "fills it is the bottleneck.</p>",
+            _grid(stage_plot(size, found) for size, found in by_size.items()),
+        ]
+    shown = _telling(rows)
+    left = len(rows) - len(shown)
+    parts += ["<h2>Latencies</h2>", _grid(map(latency_plot, shown))]
     if left:
-        parts.append(f"<p>{left} more cases are in the table.</p>")
+        parts.append(f"<p>The fastest engine's; {left} more cases are in the table.</p>")
     return parts
 
 
-def _speeds(document: Document) -> str:
-    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-
-    figure, (axes,) = _figure(1, height=4.2)
-    for profile, speeds in document.catalogue().items():
-        points = sorted(
-            (w * h / 1e6, fps)
-            for (w, h), fps in ((map(int, size.split("x")), fps) for size, fps in speeds.items())
-        )
-        axes.plot(*zip(*points, strict=True), marker="o", label=profile)
-    axes.set(xscale="log", yscale="log", xlabel="pixels", ylabel="frames a second")
-    sizes = sorted({(row.case.width, row.case.height) for row in document.measured})
-    axes.xaxis.set_major_locator(FixedLocator([w * h / 1e6 for w, h in sizes]))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{w}×{h}" for w, h in sizes]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
-    axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend(fontsize="small")
-    return _svg(figure)
+def _differ_in_size(rows: Sequence[Measured]) -> bool:
+    return len({row.case.size for row in rows}) > 1
 
 
-def _waterfall(rows: list[Measured]) -> str:
-    """One bar a case: the stages one after the other as a frame passes them, and the frame's own
-    time at the rate reached as a mark."""
-    figure, (axes,) = _figure(1, height=1.2 + 0.45 * len(rows))
-    for place, row in enumerate(rows):
-        begin = 0.0
-        for stage in (stage for stages in PARTS.values() for stage in stages):
-            took = row.stages_ms.get(stage, 0.0)
-            axes.barh(place, took, left=begin, color=_COLOURS[stage], label="" if place else stage)
-            begin += took
-        axes.plot([1e3 / row.fps], [place], marker="|", markersize=16, color="black")
-    axes.set_yticks(range(len(rows)), [_name(row) for row in rows], fontsize="small")
-    axes.invert_yaxis()
-    axes.set_xlabel(
-        "milliseconds; the black mark is the time between two frames at the fps reached"
-    )
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, fontsize="small", ncols=5, loc="outside upper center")
-    return _svg(figure)
+def _telling(rows: Sequence[Measured]) -> list[Measured]:
+    """Of every level and size the fastest, as many as are shown."""
+    best: dict[tuple[str, str], Measured] = {}
+    for row in rows:
+        place = (row.case.level, row.case.size)
+        if place not in best or row.fps > best[place].fps:
+            best[place] = row
+    return list(best.values())[:_MOST_PLOTS]
 
 
-def _histograms(rows: tuple[Measured, ...]) -> str:
-    figure, all_axes = _figure(len(rows), columns=3, height=1.9 * -(-len(rows) // 3))
-    for axes, row in zip(all_axes, rows, strict=True):
-        axes.stairs(row.histogram.counts, row.histogram.edges_ms, fill=True, color="#4477aa")
-        axes.axvline(row.latency_ms.p50, color="#222222", linewidth=1)
-        axes.axvline(row.latency_ms.p95, color="#ee6677", linewidth=1)
-        axes.set_title(_name(row), fontsize="x-small")
-        axes.tick_params(labelsize="x-small")
-        axes.set_xlabel("ms; black p50, red p95", fontsize="x-small")
-    return _svg(figure)
+def _table(rows: Sequence[Measured]) -> list[str]:
+    """Every figure; columns in which nothing is told, or the one style of all, are left out."""
+    texts = [cells(row) for row in rows]
+    shown = [
+        place
+        for place, heading in enumerate(HEADINGS)
+        if (values := {row[place] for row in texts}) != {"–"}
+        and not (heading == "style" and len(values) == 1)
+    ]
+    kind = ['class="text"' if HEADINGS[place] in TEXTS else "" for place in range(len(HEADINGS))]
+    head = "".join(f"<th {kind[place]}>{escape(HEADINGS[place])}</th>" for place in shown)
+    body, size = "", ""
+    for row, text in zip(rows, texts, strict=True):
+        first = ' class="first"' if row.case.size != size else ""
+        size = row.case.size
+        body += f"<tr{first}>"
+        body += "".join(f"<td {kind[place]}>{escape(text[place])}</td>" for place in shown)
+        body += "</tr>\n"
+    return [
+        "<h2>Every figure</h2>",
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>',
+        "</table></div>",
+    ]
 
 
-def _name(row: Measured) -> str:
-    return f"{row.case.level} {row.case.style} {row.engine} {row.case.size}"
+def _meanings(document: Document) -> list[str]:
+    levels = dict.fromkeys(row.case.level for row in document.measured)
+    return [f"Level {level}: {LEVELS[level]}." for level in levels] + notes(document)[1:]
 
 
-def _figure(count: int, *, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    rows = -(-count // columns)
-    figure = Figure(figsize=(10, height), layout="constrained")
-    grid: Any = figure.subplots(rows, columns, squeeze=False)
-    flat: list[Axes] = list(grid.flat)
-    for unused in flat[count:]:
-        unused.set_axis_off()
-    return figure, flat[:count]
+def _grid(plots: Iterable[str]) -> str:
+    return '<div class="plots">' + "\n".join(f"<div>{plot}</div>" for plot in plots) + "</div>"
 
 
-def _svg(figure: Figure) -> str:
-    """The figure as an SVG element, with text as text and without what only a file needs."""
-    import matplotlib as mpl
-
-    out = StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rtstyle"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)
+def _list(sentences: Iterable[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(told)}</li>\n" for told in sentences) + "</ul>"

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rtstyle.bench.case import Case
+from rtstyle.metrics import STAGES
 
 _BINS = 30
+_MOST_WORDS = 1000  # characters of a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,10 @@ class Quantiles:
     worst: float
     count: int
 
+    def __post_init__(self) -> None:
+        if not self.p50 <= self.p95 <= self.p99 <= self.worst or self.count < 1:
+            raise ValueError(f"quantiles of at least 1 duration rise, unlike {self}")
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
@@ -30,6 +36,13 @@ class Histogram:
 
     edges_ms: tuple[float, ...]
     counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.counts or len(self.edges_ms) != len(self.counts) + 1:
+            raise ValueError(
+                f"{len(self.counts)} bins have {len(self.counts) + 1} edges, "
+                f"not {len(self.edges_ms)}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,12 @@ class Measured:
     parity_reference: str | None = None
     unmeasured: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.fps > 0:
+            raise ValueError(f"{self.fps} frames a second are no figure")
+        if unknown := set(self.stages_ms) - set(STAGES):
+            raise ValueError(f"there is no stage {min(unknown)!r:.40}")
+
     @property
     def profile(self) -> str:
         """All that decides the speed but the size, with the engine that "auto" stood for."""
@@ -77,6 +96,12 @@ class Missing:
     what: str
     reason: str
     opening: bool = False
+
+
+def one_line(reason: str) -> str:
+    """What a library said as one line that prints and is not endless."""
+    line = " ".join(reason.split())
+    return "".join(c if c.isprintable() else "?" for c in line)[:_MOST_WORDS]
 
 
 def quantiles(durations_ms: Sequence[float]) -> Quantiles:

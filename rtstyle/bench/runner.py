@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from time import perf_counter
 
 from rtstyle.bench.case import Case
-from rtstyle.bench.result import Histogram, Measured, Missing, Quantiles
+from rtstyle.bench.result import Measured, Missing, one_line
+from rtstyle.bench.strict import build
 from rtstyle.errors import OutputError
 
 LIMIT_S = 600.0
+_LEAST_S = 1.0  # no case is done sooner
 Outcome = Measured | Missing
 
 
@@ -32,26 +34,32 @@ def run_cases(
     cases: Sequence[Case],
     *,
     limit_s: float = LIMIT_S,
+    total_s: float | None = None,
     measure: Callable[[Case, float], Outcome] | None = None,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Run:
     """Measure every case; `on_outcome` hears of each as soon as it is known.
 
     A case that fails, crashes or takes longer than `limit_s` is `Missing`; so are those of an
-    engine that could not be opened once, and after Ctrl-C all that are left. `measure` measures
-    one case, in a process of its own by default. Raises `OutputError` when none can be started.
+    engine that could not be opened once, and all that are left after Ctrl-C or after `total_s`
+    seconds. `measure` measures one case, in a process of its own by default. Raises `OutputError`
+    when none can be started.
     """
     measure = measure or measure_in_process
+    begin = perf_counter()
     refused: dict[tuple[object, ...], str] = {}
     outcomes: list[Outcome] = []
     interrupted = False
     try:
         for case in cases:
             key = (case.style, case.engine, case.precision, case.threads)
+            left_s = total_s - (perf_counter() - begin) if total_s is not None else limit_s
             if key in refused:
                 outcome: Outcome = Missing(str(case), refused[key])
+            elif left_s < _LEAST_S:
+                outcome = Missing(str(case), f"the {total_s:g} seconds of this run were over")
             else:
-                outcome = measure(case, limit_s)
+                outcome = measure(case, min(limit_s, left_s))
             if isinstance(outcome, Missing) and outcome.opening:
                 refused[key] = outcome.reason
             outcomes.append(outcome)
@@ -77,26 +85,10 @@ def measure_in_process(case: Case, limit_s: float = LIMIT_S) -> Outcome:
     except ValueError:  # a disk that filled up while the result was written
         return Missing(str(case), "its result could not be written whole; is the disk full?")
     if told is None:
-        return Missing(str(case), ended)
+        return Missing(str(case), one_line(ended))
     if "problem" in told:
-        return Missing(str(case), told["problem"], opening=told.get("opening", False))
-    return parse_measured(told["measured"])
-
-
-def parse_measured(told: dict[str, object]) -> Measured:
-    """`Measured` from its JSON object. Raises `TypeError` when fields are missing or unknown."""
-    fields: dict[str, object] = dict(told)
-    fields["case"] = Case(**_dict(told["case"]))
-    fields["latency_ms"] = Quantiles(**_dict(told["latency_ms"]))
-    bins = _dict(told["histogram"])
-    fields["histogram"] = Histogram(tuple(bins["edges_ms"]), tuple(bins["counts"]))
-    return Measured(**fields)  # type: ignore[arg-type]
-
-
-def _dict(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"an object was expected, not {value!r:.40}")
-    return value
+        return Missing(str(case), one_line(told["problem"]), opening=told.get("opening", False))
+    return build(Measured, told["measured"])
 
 
 def _run_worker(case: Case, result: Path, limit_s: float) -> str:
@@ -115,7 +107,7 @@ def _run_worker(case: Case, result: Path, limit_s: float) -> str:
     except subprocess.TimeoutExpired:
         worker.kill()
         worker.communicate()
-        return f"it was not done after {limit_s:g} seconds"
+        return f"it was not done after {limit_s:.3g} seconds"
     except BaseException:
         worker.kill()
         worker.communicate()

@@ -16,7 +16,7 @@ HEADINGS = (
     "level", "style", "engine", "size", "fps", "p50 ms", "p95 ms", "p99 ms", "RSS MB", "GPU MB",
     "watts", "off by", "bottleneck",
 )  # fmt: skip
-_TEXTS = {"level", "style", "engine", "size", "bottleneck"}  # read from the left
+TEXTS = {"level", "style", "engine", "size", "bottleneck"}  # read from the left
 
 
 def cells(row: Measured) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def print_table(document: Document, console: Console) -> None:
     ]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for place in shown:
-        side: Literal["left", "right"] = "left" if HEADINGS[place] in _TEXTS else "right"
+        side: Literal["left", "right"] = "left" if HEADINGS[place] in TEXTS else "right"
         table.add_column(HEADINGS[place], justify=side, no_wrap=HEADINGS[place] != "bottleneck")
     for row in rows:
         table.add_row(*(escape(row[place]) for place in shown))
@@ -96,7 +96,7 @@ def markdown(document: Document) -> str:
     """The same as Markdown."""
     lines = [
         "# What this machine gives", "", _line(HEADINGS),
-        _line("---" if heading in _TEXTS else "--:" for heading in HEADINGS),
+        _line("---" if heading in TEXTS else "--:" for heading in HEADINGS),
         *(_line(cells(row)) for row in document.measured), "",
         *(f"- {line}" for line in notes(document)),
     ]  # fmt: skip

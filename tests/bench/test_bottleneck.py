@@ -2,79 +2,40 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from typing import Any
+import json
+from pathlib import Path
 
 import pytest
 
+from benchmarks import rigged
 from rtstyle.bench.bottleneck import find_bottleneck
-from rtstyle.bench.levels import run_pipeline
-from rtstyle.bench.sources import EndlessPictures
-from rtstyle.engines.identity_engine import IdentityEngine
-from rtstyle.frame import Frame
-from rtstyle.media.null import NullSink
 from rtstyle.model import ModelSpec
 from rtstyle.style import styles_of
-from tests.bench.rows import case
-
-SLOW_S = 0.03  # beside well under a millisecond of everything else on 64×48 pixels
 
 
-class SlowSource(EndlessPictures):
-    def frames(self) -> Iterator[Frame]:
-        for frame in super().frames():
-            time.sleep(SLOW_S)
-            yield frame
-
-
-class SlowEngine(IdentityEngine):
-    """Slow where a processor is: in `submit`."""
-
-    def submit(self, *arguments: Any) -> Any:
-        time.sleep(SLOW_S)
-        return super().submit(*arguments)
-
-
-class SlowCard(IdentityEngine):
-    """Slow where a card is: in `result`, in another thread."""
-
-    def submit(self, *arguments: Any) -> Any:
-        done = super().submit(*arguments)
-
-        class Later:
-            def result(self) -> Any:
-                time.sleep(SLOW_S)
-                return done.result()
-
-        return Later()
-
-
-class SlowSink(NullSink):
-    def write(self, frame: Frame) -> None:
-        time.sleep(SLOW_S)
-        super().write(frame)
-
-
-@pytest.mark.parametrize(
-    ("source", "engine", "sink", "named"),
-    [
-        (SlowSource, IdentityEngine, NullSink, "source (decode)"),
-        (EndlessPictures, SlowEngine, NullSink, "engine (paint)"),
-        (EndlessPictures, SlowCard, NullSink, "engine (paint)"),
-        (EndlessPictures, IdentityEngine, SlowSink, "sink (encode)"),
-    ],
-)
-def test_the_slow_part_is_named(
-    source: Any, engine: Any, sink: Any, named: str, tiny_model: ModelSpec
-) -> None:
+@pytest.mark.parametrize("rig", rigged.SLEEPING, ids=lambda rig: rig.name)
+def test_the_slow_part_is_named(rig: rigged.Rig, tiny_model: ModelSpec) -> None:
     (style,) = styles_of(tiny_model)
-    timing = run_pipeline(
-        case(seconds=0.4, burn_in=0.1), source(64, 48), engine(tiny_model), sink(), style
-    )
-    assert str(find_bottleneck(timing.stages_ms, fps=timing.fps)) == named
-    assert timing.fps <= 1 / SLOW_S
-    assert len(timing.latencies_ms) >= 3
+    named, told, fps = rigged.name_bottleneck(rig, style, seconds=0.4)
+    assert named == rig.part
+    assert told.startswith(f"{rig.part} (")
+    assert fps <= 1 / rigged.SLOW_S
+
+
+def test_the_command_keeps_what_was_named(
+    tmp_path: Path, tiny_model: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "rigged.json"
+    arguments = ["--style", str(tiny_model.path), "--seconds", "0.2", "--out", str(out)]
+    monkeypatch.setattr(rigged, "SLEEPING", rigged.SLEEPING[:1])
+    assert rigged.main([*arguments, "--sleeping-only"]) == 0
+    told = json.loads(out.read_text())
+    assert told["passed"] is True
+    assert told["figures"]["rigs"][0]["named"] == "source"
+    wrong = rigged.Rig("wrongly told", "sink", 64, 48, rigged.SLEEPING[0].make)
+    monkeypatch.setattr(rigged, "SLEEPING", (wrong,))
+    assert rigged.main([*arguments, "--sleeping-only"]) == 1
+    assert json.loads(out.read_text())["passed"] is False
 
 
 def test_no_part_is_named_when_all_of_them_rest() -> None:

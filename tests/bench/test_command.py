@@ -40,6 +40,8 @@ def test_all_reports_of_one_run(tmp_path: Path, tiny_model: ModelSpec) -> None:
         (["--size", "big"], 2, "A size is 360p"),
         (["--style", "no such style"], 2, "There is no style"),
         (["--level", "gpu"], 2, "There is no level"),
+        (["--seconds", "0"], 2, "more than 0 seconds"),
+        (["--limit", "nan"], 2, "given up after more than 0 seconds"),
         (["--level", "memory", "--batch", "2"], 2, "Nothing is left to measure"),
         (["--json", "no/folder/x.json"], 1, "does not exist"),
         (["--engine", "tensorrt", "--size", "64x48", "--level", "engine"], 1, "Nothing could be"),

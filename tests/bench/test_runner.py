@@ -111,6 +111,21 @@ def test_an_engine_that_fails_to_open_is_tried_once() -> None:
     assert run.outcomes[2] == Missing(str(cases[2]), "no torch")
 
 
+def test_a_run_that_may_take_so_long_takes_no_longer() -> None:
+    limits: list[float] = []
+
+    def measure(asked: Case, limit_s: float) -> Measured:
+        limits.append(limit_s)
+        time.sleep(0.3)
+        return measured()
+
+    run = run_cases([case(width=w) for w in (64, 128, 256)], total_s=1.2, measure=measure)
+    assert [type(outcome) for outcome in run.outcomes] == [Measured, Missing, Missing]
+    assert "the 1.2 seconds of this run were over" in str(run.outcomes[2])
+    assert len(limits) == 1
+    assert limits[0] <= 1.2
+
+
 def test_ctrl_c_keeps_what_was_measured() -> None:
     def measure(asked: Case, limit_s: float) -> Measured:
         if asked.width == 128:

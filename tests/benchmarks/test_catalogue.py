@@ -3,47 +3,151 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import catalogue, history
-from rtstyle.errors import MediaError
+from benchmarks.studies import Study, Table, keep, read_studies, show
+from rtstyle.bench.result import Measured, Missing
+from rtstyle.errors import MediaError, OutputError, UsageError
 from rtstyle.model import ModelSpec
 from tests.bench.rows import MACHINE, document, measured
 
-OTHER = replace(document(measured(fps=99.0)), machine=replace(MACHINE, cpu="Other", cores=64))
+
+def shown(level: str = "memory", *, fps: float = 99.0, **more: object) -> Measured:
+    """Figures of a shipped style."""
+    return measured(level, fps=fps, style="starry_night", **more)
 
 
-def test_submitted_machines_make_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+OTHER = replace(document(shown()), machine=replace(MACHINE, cpu="Other", cores=64))
+README = "# Title\n\n<!-- speed: none -->\nNot measured yet.\n<!-- speed ends -->\n\nThe end.\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A tree with pages."""
+    (tmp_path / "README.md").write_text(README)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    return tmp_path
+
+
+def results(root: Path, *arguments: object) -> int:
+    return catalogue.main([*map(str, arguments), "--root", str(root)])
+
+
+def test_submitted_machines_make_a_page(root: Path) -> None:
     files = []
-    for name, told in (("a", document(measured(), measured("engine"))), ("b", OTHER)):
-        files.append(tmp_path / f"{name}.json")
+    for name, told in (("a", document(shown(fps=40.0), shown("engine"))), ("b", OTHER)):
+        files.append(root / f"{name}.json")
         files[-1].write_text(told.to_json())
-    folder = tmp_path / "results"
-    folder.mkdir()
-    assert catalogue.main([*map(str, files), "--folder", str(folder)]) == 0
+    assert results(root, *files) == 0
+    folder = root / "benchmarks" / "results"
     assert len(list(folder.glob("*.json"))) == 2
     page = (folder / "README.md").read_text(encoding="utf-8")
     memory = page.partition("## memory")[2].partition("##")[0]
     assert [fps for fps in ("40.0", "99.0") if fps in memory] == ["40.0", "99.0"]
     assert "Other, 64 cores" in memory
     assert "Other, 64 cores" not in page.partition("## engine")[2].partition("##")[0]
-    assert catalogue.main(["--check", "--folder", str(folder)]) == 0
-    (folder / "README.md").write_text("by hand")
-    assert catalogue.main(["--check", "--folder", str(folder)]) == 1
+    assert results(root, "--check") == 0
+    for stale in (folder / "README.md", root / "docs" / "speed.md"):
+        kept = stale.read_text(encoding="utf-8")
+        stale.write_text("by hand")
+        assert results(root, "--check") == 1
+        assert stale.read_text() == "by hand"
+        stale.write_text(kept, encoding="utf-8")
+    assert results(root, "--check") == 0
 
 
-def test_a_submission_without_figures_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "empty.json"
+def test_the_readme_shows_one_machine(root: Path) -> None:
+    path = root / "mine.json"
+    rows = (shown("engine", fps=50.0), shown("file", fps=31.4), shown("file", width=1280))
+    path.write_text(document(*rows).to_json())
+    assert results(root, path, "--readme") == 0
+    text = (root / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("# Title\n\n<!-- speed: test-cpu-4-")
+    assert text.endswith("<!-- speed ends -->\n\nThe end.\n")
+    assert "| file | openvino | 31.4 | 99.0 | 26.0 | 0.01 |" in text
+    assert "| engine | openvino | 50.0 | – | 26.0 | 0.01 |" in text
+    assert "Not measured yet" not in text
+    assert results(root, "--check") == 0
+    (root / "README.md").write_text(text.replace("31.4", "61.4"))
+    assert results(root, "--check") == 1, "a figure that was changed by hand"
+    assert results(root) == 0
+    assert (root / "README.md").read_text(encoding="utf-8") == text
+    (root / "README.md").write_text(text.replace("speed: test", "speed: gone"))
+    with pytest.raises(MediaError, match="shows the machine gone-cpu"):
+        results(root)
+    (root / "README.md").write_text("no marks")
+    with pytest.raises(MediaError, match="no place for the table"):
+        results(root)
+
+
+def test_a_hostile_submission_stays_text_and_names_nobody(root: Path) -> None:
+    bad = "<img src=x onerror=alert(1)> [a](http://e.org) ![t](//e.org/t.png) | `x` www.e.org @me"
+    told = replace(
+        document(
+            replace(shown(), engine=bad, unmeasured={"watts": "no /home/peter/lib/x.so here"}),
+            missing=(Missing("C:\\Users\\peter\\a.onnx", "see /home/peter/.cache/x.log"),),
+        ),
+        machine=replace(MACHINE, cpu=bad),
+    )
+    path = root / "bad.json"
+    path.write_text(told.to_json())
+    assert results(root, path, "--readme") == 0
+    for page in ("README.md", "benchmarks/results/README.md"):
+        text = (root / page).read_text(encoding="utf-8")
+        assert not re.search(
+            r"(?<!\\)[<`!\[]img|(?<!\\)<img|(?<!\\)\[a|(?<!\\)`x|http:|www\.|@me", text
+        )
+    (kept,) = (root / "benchmarks" / "results").glob("*.json")
+    assert "peter" not in kept.read_text(encoding="utf-8")
+
+
+def test_a_submission_without_figures_or_of_own_styles_is_refused(root: Path) -> None:
+    path = root / "empty.json"
     path.write_text(document().to_json())
     with pytest.raises(MediaError, match="no figures"):
-        catalogue.submit(path, tmp_path)
+        results(root, path)
+    path.write_text(document(measured(style="/home/peter/mine.onnx")).to_json())
+    with pytest.raises(MediaError, match="compared by shipped styles"):
+        results(root, path)
+    with pytest.raises(UsageError, match="one FILE"):
+        results(root, "--readme")
+    assert not list((root / "benchmarks" / "results").iterdir())
 
 
-def test_the_page_in_the_tree_is_what_its_results_give() -> None:
+def test_the_pages_in_the_tree_are_what_their_results_give() -> None:
     assert catalogue.main(["--check"]) == 0
+
+
+def test_studies_are_kept_and_shown(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = Study(
+        name="rigged", command="python -m benchmarks rigged --seconds 9",
+        passed=True, seconds=61.0, verdicts=("1 of 1 was <right>.",),
+        missing=("b: there is no | b",), figures={"x": 1.5},
+        tables=(Table(title="T", columns=("name", "fps"), rows=(("a", "1.0"),)),),
+    )  # fmt: skip
+    folder = root / "benchmarks" / "results" / "studies"
+    keep(study, folder / "rigged.json")
+    kept = read_studies(folder)
+    assert kept["rigged"].study == study
+    assert results(root) == 0
+    page = (root / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert "| a | 1.0 |" in page
+    assert "python -m benchmarks rigged --seconds 9: 1.0 minutes on" in page
+    assert "What is claimed holds." in page
+    assert "1 of 1 was \\<right\\>." in page
+    assert "- b: there is no \\| b" in page
+    assert "Not measured yet: `python -m benchmarks peers`." in page
+    show(study)
+    assert "PASSED" in capsys.readouterr().out
+    (folder / "rigged.json").write_text('{"name": 5}')
+    with pytest.raises(MediaError, match="no study"):
+        results(root, "--check")
 
 
 def test_history_is_one_file_a_machine_and_one_line_a_run(tmp_path: Path) -> None:
@@ -58,6 +162,22 @@ def test_history_is_one_file_a_machine_and_one_line_a_run(tmp_path: Path) -> Non
     path.write_text("{}\n")
     with pytest.raises(MediaError, match="no result"):
         history.read_history(path)
+
+
+def test_a_full_disk_leaves_the_history_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = history.append(document(measured()), tmp_path)
+    before = path.read_text()
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OutputError, match="No space left"):
+            history.append(document(measured()), tmp_path)
+    assert [p.read_text() for p in tmp_path.iterdir()] == [before]
 
 
 def test_the_tracked_cases_are_cases(tmp_path: Path, tiny_model: ModelSpec) -> None:

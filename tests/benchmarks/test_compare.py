@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import compare as command
-from benchmarks.pairs import compare, interleave
+from benchmarks import self_check as self_checks
+from benchmarks.pairs import Comparison, compare, interleave
+from benchmarks.studies import Study, keep, read_studies
+from rtstyle.bench.case import Case
+from rtstyle.bench.result import Measured, Missing
 from rtstyle.errors import EngineError, UsageError
 from rtstyle.model import ModelSpec
+from tests.bench.rows import measured
 
 ROOT = Path(__file__).resolve().parents[2]
 LOSS = 0.05
@@ -125,6 +131,88 @@ def test_the_exit_status_tells(
 
     monkeypatch.setattr(command, "compare_trees", trees)
     assert command.main([str(ROOT), str(ROOT)]) == 0
-    assert command.main(["--self-check", "10"]) == 0
-    said = capsys.readouterr().out
-    assert "identical builds: 0 of 10 raised an alarm; slowdowns caught: 10" in said
+
+
+def self_check(tmp_path: Path, compare_once: self_checks.Compare, **more: object) -> Study:
+    """A self-check of ten with made-up timings, and cases that are measured by `measure`."""
+    tried = self_checks.Tried()
+    fps = iter([30.0, 30.5] * 100)
+
+    def measure(case: Case, limit_s: float) -> Measured:
+        return replace(measured(), case=case, fps=next(fps))
+
+    told = {"times": 10, "quick": True, "minutes": 1.0, "measure": measure} | more
+    self_checks.try_all(tried, compare_once, **told)  # type: ignore[arg-type]
+    return self_checks.judge(
+        tried, command="self-check", times=10, loss=LOSS, quick=bool(told["quick"]), seconds=1.0
+    )
+
+
+def comparing(same: float = 1.0, slowed: float = 1.25) -> self_checks.Compare:
+    clock = Clock(0)
+
+    def compare_once(slow: bool) -> Comparison:
+        other = clock.side(slowed if slow else same)
+        return compare(interleave(clock.side(1.0), other, pairs=36))
+
+    return compare_once
+
+
+def test_a_self_check_that_holds(tmp_path: Path) -> None:
+    study = self_check(tmp_path, comparing())
+    assert study.passed, study.verdicts
+    assert (study.figures["alarms"], study.figures["caught"]) == (0, 10)
+    assert study.verdicts[0] == "Identical builds: 0 of 10 raised an alarm (0 of 10 may)."
+    assert "the second runs at 1.0" in study.verdicts[2]
+    path = keep(study, tmp_path / "self-check.json")
+    assert read_studies(tmp_path)["self-check"].study.passed
+    assert path.name == "self-check.json"
+
+
+@pytest.mark.parametrize(
+    ("compare_once", "more", "said"),
+    [
+        (comparing(same=1.2), {}, "10 of 10 raised an alarm"),
+        (comparing(slowed=1.0), {}, "0 of 10 were caught"),
+        (comparing(), {"minutes": 0.0}, "10 of 10 comparisons of each kind"),
+        (comparing(), {"measure": lambda case, s: Missing(str(case), "no engine")}, "no engine"),
+    ],
+)
+def test_a_self_check_that_does_not(
+    compare_once: self_checks.Compare, more: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    study = self_check(tmp_path, compare_once, **more)
+    assert study.passed is False
+    assert said in " ".join(study.verdicts + study.missing)
+
+
+def test_two_quick_runs_that_differ_do_not_agree(tmp_path: Path) -> None:
+    fps = iter([30.0, 36.0, 36.0, 30.0] * 50)  # A B, B A, …
+
+    def measure(case: Case, limit_s: float) -> Measured:
+        return replace(measured(), case=case, fps=next(fps))
+
+    study = self_check(tmp_path, comparing(), measure=measure)
+    assert study.passed is False
+    assert "the second runs at 1.2" in study.verdicts[2]
+
+
+def test_ctrl_c_keeps_what_a_self_check_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    once, calls = comparing(), []
+
+    def trees(a: Path, b: Path, plan: command.Plan, *, slower_b: float = 0.0) -> Comparison:
+        calls.append(slower_b)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return once(slower_b > 0)
+
+    monkeypatch.setattr(command, "compare_trees", trees)
+    out = tmp_path / "self-check.json"
+    assert command.main(["--self-check", "10", "--no-quick", "--out", str(out)]) == 130
+    assert calls == [0.0, command.SLOWDOWN] * 2
+    kept = read_studies(tmp_path)["self-check"].study
+    assert kept.passed is False
+    assert "what came after Ctrl-C" in kept.missing
+    assert "FAILED" in capsys.readouterr().out

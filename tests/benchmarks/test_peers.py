@@ -25,7 +25,7 @@ def test_peers_run_side_by_side(
          "--frames", "6", "--threads", "1", "--out", str(out)]
     ) == 0  # fmt: skip
     document = json.loads(out.read_text())
-    rows = {row["name"]: row for row in document["rows"]}
+    rows = {row["name"]: row for row in document["figures"]["rows"]}
     assert list(rows) == [
         "torch eager", "ONNX Runtime", "rtstyle, file to file", "FFmpeg decode → scale → encode",
     ]  # fmt: skip
@@ -33,5 +33,5 @@ def test_peers_run_side_by_side(
     assert rows["torch eager"]["ratio"] == 1
     assert rows["ONNX Runtime"]["off_by"] < 1, "the same net paints the same"
     assert rows["rtstyle, file to file"]["off_by"] is None
-    assert document["skipped"] == ["OpenCV DNN: there is no such runtime"]
-    assert "skipped: OpenCV DNN" in capsys.readouterr().out
+    assert document["missing"] == ["OpenCV DNN: there is no such runtime"]
+    assert "not measured: OpenCV DNN" in capsys.readouterr().out

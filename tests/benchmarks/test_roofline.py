@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import roofline, scaling
 from benchmarks.gmac import count_macs
+from rtstyle.bench.case import Case
+from rtstyle.bench.result import Missing
+from rtstyle.bench.runner import Run
 from rtstyle.model import ModelSpec
+from tests.bench.rows import measured
 
 
 def test_work_is_counted_from_the_graph(tiny_model: ModelSpec) -> None:
@@ -50,7 +55,7 @@ def test_the_share_is_reported(
     out = tmp_path / "out" / "roofline.json"
     told = ["--style", str(tiny_model.path), "--engine", "onnxruntime", "--engine", "tensorrt"]
     assert roofline.main([*told, "--size", "64x48", "--seconds", "0.1", "--out", str(out)]) == 0
-    (row,) = json.loads(out.read_text())["rows"]
+    (row,) = json.loads(out.read_text())["figures"]["rows"]
     assert 0 < row["share"] < 0.5, "a peak that no machine has"
     assert "not measured: engine" in capsys.readouterr().out
 
@@ -61,7 +66,9 @@ def test_a_law_is_its_exponent() -> None:
     assert law is not None
     assert (law.exponent, law.error) == pytest.approx((1.5, 0.0), abs=1e-6)
     assert str(law) == "exponent 1.50 ± 0.00"
-    assert scaling.fit([1.0, 2.0], [1.0, 2.0]) is None
+    two = scaling.fit([1.0, 2.0], [1.0, 2.0])
+    assert str(two) == "exponent 1.00 from two points"
+    assert scaling.fit([1.0], [1.0]) is None
     points = [scaling.Point(x, 10 * x, None if x == 1 else 100.0) for x in xs]
     found = scaling.laws(points)
     memory, time = found["peak memory"], found["time a picture"]
@@ -89,7 +96,22 @@ def test_scaling_is_printed_and_kept(
     out = tmp_path / "scaling.json"
     told = ["--style", str(tiny_model.path), "--engine", "onnxruntime", "--seconds", "0.1"]
     assert scaling.main(["pixels", *told, "--out", str(out)]) == 0
-    document = json.loads(out.read_text())
-    assert len(document["pixels"]["points"]) == 3
-    assert document["pixels"]["laws"]["time a picture"]["exponent"] > 0
-    assert "time a picture over pixels: exponent" in capsys.readouterr().out
+    found = json.loads(out.read_text())["figures"]["pixels"]
+    assert len(found["points"]) == 3
+    assert found["laws"]["time a picture"]["exponent"] > 0
+    assert "Time a picture over pixels: exponent" in capsys.readouterr().out
+
+
+def test_ctrl_c_keeps_the_points_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(cases: list[Case]) -> Run:
+        left = [Missing(str(case), "interrupted before it was measured") for case in cases[2:]]
+        return Run([replace(measured(), case=case) for case in cases[:2]] + left, True)
+
+    monkeypatch.setattr(scaling, "run_cases", run)
+    out = tmp_path / "scaling.json"
+    assert scaling.main(["pixels", "length", "--out", str(out)]) == 130
+    told = json.loads(out.read_text())
+    assert len(told["figures"]["pixels"]["points"]) == 2
+    assert "all over length: interrupted before it was measured" in told["missing"]

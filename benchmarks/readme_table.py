@@ -1,0 +1,92 @@
+"""The README's table of what one machine gives, between marks that name the machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from benchmarks.markdown import plain, table_lines
+from rtstyle.bench import Document, Measured
+from rtstyle.bench.table import number
+from rtstyle.errors import MediaError
+
+_MARKS = re.compile(
+    r"<!-- speed: (?P<key>[a-z0-9-]+) -->\n(?P<table>.*?)<!-- speed ends -->\n", re.DOTALL
+)
+_NOBODY = "none"
+_BOUNDED = {
+    "engine": "the net's arithmetic",
+    "memory": "the engine and what prepares and finishes pictures beside it",
+    "file": "the same, with decoding and encoding on the same cores",
+    "live": "the camera's 30 a second, where the engine keeps up",
+}
+
+
+def machine_in(readme: str) -> str | None:
+    """The key of the machine that the README shows; None while it shows none.
+
+    Raises `MediaError` without the marks.
+    """
+    key = _found(readme)["key"]
+    return None if key == _NOBODY else key
+
+
+def with_table(readme: str, key: str | None, document: Document | None) -> str:
+    """The README with the table of `document`. Raises `MediaError` without the marks."""
+    found = _found(readme)
+    body = "\n".join(table(document) if document else ["Not measured yet."])
+    marked = f"<!-- speed: {key or _NOBODY} -->\n{body}\n<!-- speed ends -->\n"
+    return readme[: found.start()] + marked + readme[found.end() :]
+
+
+def table(document: Document) -> list[str]:
+    """Frames a second, a row for each level and engine, a column for each size; then the sentences
+    that belong to the figures."""
+    rows = document.measured
+    sizes = sorted({(row.case.width, row.case.height) for row in rows}, key=lambda s: s[0] * s[1])
+    groups: dict[tuple[str, str], list[Measured]] = {}
+    for row in rows:
+        engine = row.profile.split(" / ", 2)[2]
+        groups.setdefault((row.case.level, engine), []).append(row)
+    columns = ["level", "engine", *(f"{w}×{h}" for w, h in sizes), "p95 ms", "off by"]
+    cells = [_cells(level, engine, found, sizes) for (level, engine), found in groups.items()]
+    smallest = min(sizes, key=lambda size: size[0] * size[1])
+    styles = ", ".join(sorted({row.case.style for row in rows}))
+    bounds = "; ".join(
+        f"{level}: {_BOUNDED[level]}" for level in dict.fromkeys(row.case.level for row in rows)
+    )
+    missing = len(document.missing)
+    return [
+        f"Frames a second of the style {plain(styles)} on {plain(str(document.machine))}, "
+        f"rtstyle {plain(document.app_version)}, {plain(document.made[:10])}:",
+        "",
+        *table_lines(columns, cells),
+        "",
+        f"p95 is the latency at {smallest[0]}×{smallest[1]} that 95% stay below; “off by” the mean "
+        f"difference from the reference engine in grey levels. What bounds them: {bounds}."
+        + (f" {missing} cases could not be measured here; the result says why." if missing else ""),
+    ]
+
+
+def _cells(
+    level: str, engine: str, found: Sequence[Measured], sizes: Sequence[tuple[int, int]]
+) -> list[str]:
+    by_size = {(row.case.width, row.case.height): row for row in found}
+    first = by_size.get(sizes[0])
+    off = [row.parity_mean for row in found if row.parity_mean is not None]
+    return [
+        level,
+        engine,
+        *(number(by_size[size].fps if size in by_size else None) for size in sizes),
+        number(first.latency_ms.p95 if first else None),
+        number(max(off) if off else None, 2),
+    ]
+
+
+def _found(readme: str) -> re.Match[str]:
+    if not (found := _MARKS.search(readme)):
+        raise MediaError(
+            "The README has no place for the table: a line `<!-- speed: none -->` and a line "
+            "`<!-- speed ends -->`."
+        )
+    return found
