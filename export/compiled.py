@@ -86,7 +86,7 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     Precision is in the net itself: newer versions drop a wish for it without a word. Raises
     `EngineError` without torch-tensorrt or a card, or when it does not compile.
     """
-    from rtstyle.engines.torch_cuda_engine import half_net
+    from rtstyle.engines.torch_half_net import half_net
     from rtstyle.nets.contract import Contract
     from rtstyle.train.checkpoint import load_checkpoint_net
 

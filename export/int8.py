@@ -17,10 +17,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from export.feeds import Feed
 from export.half import fold_casts, replace_nodes
 from rtstyle.errors import ModelError
 
-Feed = dict[str, NDArray[Any]]  # inputs of the graph by name
 Range = tuple[float, float]
 _FATAL = 4
 
@@ -39,11 +39,10 @@ def to_int8(
     if not convs:
         raise ModelError("No convolution of the model has constant weights to quantise.")
     ranges = _ranges(model, convs, feeds)
-    expected = [_paint(model, feed) for feed in feeds]
+    expected = _paint(model, feeds)
 
     def cost(chosen: set[str]) -> float:
-        quantised = _quantise(model, ranges, chosen)
-        painted = (_paint(quantised, feed) for feed in feeds)
+        painted = _paint(_quantise(model, ranges, chosen), feeds)
         return max(
             float(np.abs(p.astype(np.int16) - e).mean())
             for p, e in zip(painted, expected, strict=True)
@@ -144,9 +143,9 @@ def _quantise(
     return quantised
 
 
-def _paint(model: onnx.ModelProto, feed: Feed) -> NDArray[np.uint8]:
-    painted: NDArray[np.uint8] = _session(model).run(None, feed)[0]
-    return painted
+def _paint(model: onnx.ModelProto, feeds: Sequence[Feed]) -> list[NDArray[np.uint8]]:
+    session = _session(model)
+    return [np.asarray(session.run(None, feed)[0], np.uint8) for feed in feeds]
 
 
 def _session(model: onnx.ModelProto) -> ort.InferenceSession:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtstyle.arguments import EngineName, Overwrite, Precision, Quiet, StyleName, Threads
+from rtstyle.arguments import (
+    Devices,
+    EngineName,
+    HwAccel,
+    Overwrite,
+    Precision,
+    Quiet,
+    StyleName,
+    Threads,
+    device_numbers,
+)
 from rtstyle.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,6 +114,8 @@ def live(
     engine: EngineName = "auto",
     threads: Threads = None,
     precision: Precision = "auto",
+    device_list: Devices = None,
+    hwaccel: HwAccel = "none",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -129,6 +141,8 @@ def live(
         engine=engine,
         threads=threads,
         precision=precision,
+        devices=device_numbers(device_list),
+        hwaccel=hwaccel,
         seconds=duration,
         folder=folder,
         overwrite=overwrite,
@@ -168,6 +182,7 @@ def serve(
     engine: EngineName = "auto",
     threads: Threads = None,
     precision: Precision = "auto",
+    device_list: Devices = None,
     quiet: Quiet = False,
 ) -> None:
     """A page for any browser: choose a camera there and see it painted."""
@@ -186,7 +201,7 @@ def serve(
         )
     serving.serve(
         options, live_options, gallery, settings, engine=engine, threads=threads,
-        precision=precision,
+        precision=precision, devices=device_numbers(device_list),
         on_ready=lambda url: typer.echo(f"Open {url}  (Ctrl-C ends it)"),
     )  # fmt: skip
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # (H, W, 3) RGB, full range, upright, C-contiguous
+
+# Of what is painted. More would need tens of gigabytes of activations in a full-resolution net.
+MAX_PIXELS = 36_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +42,32 @@ class StreamInfo:
     time_base: Fraction
     n_frames: int | None = None
     pixel_aspect: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True)
+class CardImage:
+    """A picture in a card's memory, as the card's decoder gives and its encoder takes it: NV12.
+
+    It stands in a `Frame` in an `Image`'s place between a source and a pipeline, and between a
+    pipeline and a sink that `takes_card_images`; nothing else sees one. `luma` (H, W) and `chroma`
+    (H/2, W/2, 2) are uint8 and offer `__dlpack__`; the work that makes them is done, or is on the
+    default stream. `weights` are those of red and blue in luma. `download` gives the same picture
+    as an `Image`, in the thread that reads the source.
+    """
+
+    luma: Any
+    chroma: Any
+    size: tuple[int, int]  # (H, W), both even
+    weights: tuple[float, float]
+    full_range: bool
+    card: int
+    download: Callable[[], Image]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, 3), as of an `Image`."""
+        return (*self.size, 3)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint8)

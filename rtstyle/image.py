@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtstyle.errors import MediaError, UsageError
-from rtstyle.frame import Image
+from rtstyle.frame import MAX_PIXELS as MAX_PIXELS
+from rtstyle.frame import CardImage, Image
 from rtstyle.model import ModelSpec
 
 Batch = NDArray[np.uint8]  # (1, H, W, 3) RGB
 
-# More would need tens of gigabytes of activations in a full-resolution net.
-MAX_PIXELS = 36_000_000
 # Nets pad by reflection at every scale inside, which needs something to reflect.
 MIN_SIDE = 32
 
@@ -52,6 +51,11 @@ class Look:
             raise UsageError(f"The height must be at least 1 pixel, not {self.height}.")
         if self.scale is not None and not (0 < self.scale < math.inf):
             raise UsageError(f"The scale must be a number above 0, not {self.scale}.")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether pictures are painted at their own size and in the painting's colours."""
+        return self.height is None and self.scale is None and not self.preserve_color
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
     The result shares memory with `image` when neither is needed. Raises `MediaError` when the
     picture is too large.
     """
+    if isinstance(image, CardImage):  # its engine does all this where the picture lies
+        return image
     sizes = geometry(*_size(image), model=model, look=look)
     scaled = _resize(image, sizes.painted)
     bottom = sizes.padded[0] - sizes.painted[0]
@@ -113,6 +119,8 @@ def finish(painted: Batch, original: Image, *, model: ModelSpec, look: Look) -> 
     `takes_strength` painted is mixed already; only strength 0, the picture itself, is left to do.
     The result may share memory with either argument.
     """
+    if isinstance(painted, CardImage):
+        return painted
     if look.strength == 0:
         return original
     sizes = geometry(*_size(original), model=model, look=look)

@@ -18,6 +18,7 @@ from rtstyle.engines.striped import StripedEngine
 from rtstyle.engines.upgrading import BuildingEngine, UpgradingEngine
 from rtstyle.errors import EngineError, UsageError
 from rtstyle.model import ModelSpec
+from rtstyle.onnx_safety import check_safe
 from rtstyle.precision import PRECISIONS, at_precision, best_precision
 
 ENGINES = {
@@ -163,6 +164,8 @@ def _open(name: str, wanted: _Wanted) -> Engine:
     if len(set(wanted.devices)) < len(wanted.devices):
         raise UsageError("A card is named twice in --devices.")
     model = wanted.model_for(name)
+    if model.path.suffix == ".onnx" and name != "identity":
+        check_safe(model.path)
     engine: Engine
     if not wanted.devices:
         engine = make(model, threads=wanted.threads)

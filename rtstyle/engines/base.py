@@ -20,7 +20,8 @@ class Pending(Protocol):
     def result(self) -> Batch:
         """Wait for the painted batch, of the shape submitted. The caller owns the array.
 
-        Raises `EngineError`.
+        Where the runtime can wait in slices it does, so that Ctrl-C gets through, and gives up one
+        that hangs. Raises `EngineError`.
         """
         ...
 

@@ -73,11 +73,49 @@ def to_inputs(
 
 
 def to_batch(model: ModelSpec, painted: NDArray[Any]) -> Batch:
-    """What `model` painted as (N, H, W, 3) uint8; without a copy when it is that already."""
+    """What `model` painted as (N, H, W, 3) uint8; without a copy when it is that already.
+
+    Raises `EngineError` when a float model gave NaN, which does not show in bytes any more.
+    """
     if model.layout == "nhwc":
         return painted
-    scaled = np.nan_to_num(painted.transpose(0, 2, 3, 1) * np.float32(255 / _peak(model)))
+    scaled = painted.transpose(0, 2, 3, 1) * np.float32(255 / _peak(model))
+    if np.isnan(scaled.min()):
+        raise EngineError(
+            f"{model.path.name} painted values that are no numbers; try another --engine, or "
+            "another model."
+        )
     return np.ascontiguousarray(scaled.clip(0, 255).round(), dtype=np.uint8)
+
+
+def cannot_load(engine: str, model: ModelSpec, why: str) -> EngineError:
+    """What to say when `engine` refuses the model file."""
+    return EngineError(
+        f"{engine} cannot load {model.path.name} ({why.rstrip('.')}); copy or download it afresh, "
+        "or try another --engine."
+    )
+
+
+def cannot_paint(engine: str, shape: tuple[int, ...], why: str) -> EngineError:
+    """What to say when `engine` failed on a batch of `shape` (N, H, W, 3)."""
+    lacks_memory = "memory" in why.lower() or "alloc" in why.lower()
+    return EngineError(
+        f"{engine} cannot paint {shape[2]}×{shape[1]}: {why.rstrip('.')}; "
+        + (
+            "there is too little memory, so paint smaller: --height"
+            if lacks_memory
+            else "try another --engine"
+        )
+        + "."
+    )
+
+
+def hanging(engine: str, seconds: float) -> EngineError:
+    """What to say of an engine that does not come back."""
+    return EngineError(
+        f"{engine} hangs: it has been busy with one picture for {seconds:.0f} seconds; try another "
+        "--engine."
+    )
 
 
 def find_peak(engine: Engine) -> float:

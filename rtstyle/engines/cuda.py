@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtstyle.engines.card_memory import HINT, OutOfCardMemoryError
 from rtstyle.errors import EngineError
 
+_TOO_LITTLE_MEMORY = 2  # cudaErrorMemoryAllocation
 _OLDEST_DRIVER = (12, 0)  # CUDA version that the driver supports
 
 
@@ -33,11 +35,13 @@ class Gpu:
 class Cuda:
     """The CUDA runtime with one card chosen for the calling thread.
 
-    Every method raises `EngineError` with CUDA's own words. Raises it too when there is no driver,
-    it is too old, or the card is not there.
+    Every method raises `EngineError` with the card and CUDA's own words, `OutOfCardMemoryError`
+    where they are of memory. Raises the former too when there is no driver, it is too old, or the
+    card is not there.
     """
 
     def __init__(self, device: int = 0) -> None:
+        self._where = ""
         try:
             self._rt: Any = import_module("cuda.bindings.runtime")
         except ImportError as error:
@@ -58,6 +62,7 @@ class Cuda:
         told = self.call("GetDeviceProperties", device)
         name = told.name.decode() if isinstance(told.name, bytes) else str(told.name)
         self.gpu = Gpu(device, name, (int(told.major), int(told.minor)), driver)
+        self._where = f" on {self.gpu}"
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call `cuda<name>`; gives what it returns beside the error code."""
@@ -65,10 +70,9 @@ class Cuda:
         if int(code) != 0:
             _, text = self._rt.cudaGetErrorString(code)
             words = text.decode() if isinstance(text, bytes) else str(text)
-            hint = (
-                "; paint smaller pictures (--height) or fewer at once" if "memory" in words else ""
-            )
-            raise EngineError(f"CUDA failed in {name}: {words}{hint}.")
+            if int(code) == _TOO_LITTLE_MEMORY:
+                raise OutOfCardMemoryError(f"CUDA failed in {name}{self._where}: {words}; {HINT}.")
+            raise EngineError(f"CUDA failed in {name}{self._where}: {words}.")
         return values[0] if values else None
 
     def use(self) -> None:
@@ -82,6 +86,14 @@ class Cuda:
     def event(self) -> Any:
         """An event that a waiting thread sleeps on, so that it leaves its core to others."""
         return self.call("EventCreateWithFlags", 1 | 2)  # blocking sync, no timing
+
+    def timed_event(self) -> Any:
+        """An event that tells its time; see `milliseconds`."""
+        return self.call("EventCreateWithFlags", 1)  # blocking sync
+
+    def milliseconds(self, begin: Any, end: Any) -> float:
+        """The card's own time between two timed events that are over."""
+        return float(self.call("EventElapsedTime", begin, end))
 
     def malloc(self, size: int) -> int:
         """`size` bytes on the card."""

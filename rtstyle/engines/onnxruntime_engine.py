@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 from typing import Self
 
 import onnxruntime as ort
 
 from rtstyle.engines.base import Batch, Pending, StyleVector
-from rtstyle.engines.batch import Done, to_batch, to_inputs
+from rtstyle.engines.batch import Done, cannot_load, cannot_paint, to_batch, to_inputs
 from rtstyle.errors import EngineError
 from rtstyle.model import ModelSpec
 
+_SOURCE_LINE = re.compile(r"\S+\.(cc|h|hpp|cpp):\d+ .*?\) ")  # file, line and C++ signature
 _FATAL = 4  # log severity: what goes wrong is raised, so nothing needs to be printed as well
 
 
@@ -39,9 +41,7 @@ class OnnxRuntimeEngine:
                 str(model.path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no base class but this
-            raise EngineError(
-                f"ONNX Runtime cannot load {model.path.name}: {reason(error)}"
-            ) from error
+            raise cannot_load("ONNX Runtime", model, reason(error)) from error
         self._run_options = ort.RunOptions()
         self._run_options.log_severity_level = _FATAL
         self.device = f"CPU, {threads} threads" if threads else "CPU"
@@ -59,9 +59,7 @@ class OnnxRuntimeEngine:
         try:
             (output,) = self._session.run(None, inputs, self._run_options)
         except Exception as error:  # as above
-            raise EngineError(
-                f"ONNX Runtime cannot paint {frames.shape[2]}×{frames.shape[1]}: {reason(error)}"
-            ) from error
+            raise cannot_paint("ONNX Runtime", frames.shape, reason(error)) from error
         if output.shape != inputs[self.model.frame_input].shape:
             raise EngineError(
                 f"{self.model.path.name} does not keep the size of a picture and cannot be used."
@@ -82,5 +80,5 @@ class OnnxRuntimeEngine:
 
 def reason(error: BaseException) -> str:
     """ONNX Runtime's own sentence, without its error codes."""
-    text = str(error).split("Status Message: ")[-1].split(" : ")[-1]
+    text = _SOURCE_LINE.sub("", str(error).split("Status Message: ")[-1].split(" : ")[-1])
     return text.splitlines()[0] if text else type(error).__name__

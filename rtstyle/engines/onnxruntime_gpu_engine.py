@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -16,10 +17,18 @@ from numpy.typing import NDArray
 from rtstyle.cache import cache_folder
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_batch, to_inputs
+from rtstyle.engines.card_memory import (
+    HINT,
+    BatchSplitter,
+    OutOfCardMemoryError,
+    tells_of_memory,
+)
 from rtstyle.engines.onnxruntime_engine import reason
+from rtstyle.engines.onnxruntime_resident import ResidentBinding
 from rtstyle.errors import EngineError
 from rtstyle.model import ModelSpec
 
+T = TypeVar("T")
 _FATAL = 4
 _SIZES = 4  # sizes kept ready
 _log = logging.getLogger("rtstyle")
@@ -30,7 +39,8 @@ class _Provider:
 
     Batches are painted one after the other by a thread of the engine's own, so `submit` returns at
     once. Raises `EngineError` when the provider is not in this build, or is listed but does not
-    load: nothing is ever painted by another one unsaid.
+    load: nothing is ever painted by another one unsaid. A batch that the card's memory does not
+    hold is painted in parts; see `BatchSplitter`.
     """
 
     name = ""
@@ -45,6 +55,7 @@ class _Provider:
         self.version()
         self.model, self._card = model, device
         self._sizes: dict[str, _Size] = {}
+        self._splitter = BatchSplitter(model, self._start, self._make_room)
         self._worker = ThreadPoolExecutor(1, "rtstyle-onnxruntime")
         self.device = f"{self.provider.removesuffix('ExecutionProvider')} {device}"
         self._session({})  # a provider that does not load says so now
@@ -69,22 +80,60 @@ class _Provider:
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
         """Start painting; see `Engine.submit`. The engine reads `frames` until the result."""
+        return self._splitter.submit(frames, style, strength)
+
+    def _start(self, frames: Batch, style: StyleVector | None, strength: float) -> Pending:
         inputs = to_inputs(self.model, frames, style, strength)
         return _Running(self.model, self._worker.submit(self._paint, inputs))
 
+    def _make_room(self) -> None:
+        with suppress(RuntimeError):  # closed meanwhile
+            self._worker.submit(self._sizes.clear).result()
+
     def _paint(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        return self._told(lambda: self._size(inputs).run(inputs))
+
+    def _size(self, inputs: dict[str, NDArray[Any]]) -> _Size:
         shapes = {name: array.shape for name, array in inputs.items()}
         key = repr(sorted(shapes.items()))
+        if key not in self._sizes:
+            if len(self._sizes) >= _SIZES:
+                del self._sizes[next(iter(self._sizes))]
+            self._sizes[key] = _Size(self._session(shapes), shapes, self.memory, self._card)
+        return self._sizes[key]
+
+    def resident(
+        self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
+    ) -> ResidentBinding | None:
+        """A batch that stays on the card; see `bring_to_card`."""
+        if not self.memory:
+            return None
+        inputs = to_inputs(self.model, frames, style, strength)
+
+        def bring() -> _Size:
+            size = self._size(inputs)
+            size.upload(inputs)
+            return size
+
+        size = self._worker.submit(self._told, bring).result()
+        return ResidentBinding(
+            self.model, self._worker, lambda: self._told(size.paint), size.download
+        )
+
+    def _told(self, work: Callable[[], T]) -> T:
+        """What `work` gives, its errors as ours."""
         try:
-            if key not in self._sizes:
-                if len(self._sizes) >= _SIZES:
-                    del self._sizes[next(iter(self._sizes))]
-                self._sizes[key] = _Size(self._session(shapes), shapes, self.memory, self._card)
-            return self._sizes[key].run(inputs)
+            return work()
         except EngineError:
             raise
         except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            raise EngineError(f"{self.name} failed on a batch: {reason(error)}") from error
+            raise self._failure("failed on a batch", error) from error
+
+    def _failure(self, what: str, error: Exception) -> EngineError:
+        told = f"{self.name} {what} on {self.device}: {reason(error)}"
+        if tells_of_memory(str(error)):
+            return OutOfCardMemoryError(f"{told}; {HINT}.")
+        return EngineError(told)
 
     def _session(self, shapes: dict[str, tuple[int, ...]]) -> ort.InferenceSession:
         options = ort.SessionOptions()
@@ -98,9 +147,7 @@ class _Provider:
                 str(self.model.path), options, providers=[(self.provider, self.options())]
             )
         except Exception as error:  # as above
-            raise EngineError(
-                f"{self.provider} cannot load {self.model.path.name}: {reason(error)}"
-            ) from error
+            raise self._failure(f"cannot load {self.model.path.name}", error) from error
         session.disable_fallback()
         if session.get_providers()[0] != self.provider:
             raise EngineError(
@@ -198,9 +245,19 @@ class _Size:
     def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
         if self._binding is None:
             return np.asarray(self._session.run([self._output], inputs)[0])
+        self.upload(inputs)
+        self.paint()
+        return self.download()
+
+    def upload(self, inputs: dict[str, NDArray[Any]]) -> None:
         for name, array in inputs.items():
             self._inputs[name].update_inplace(array)
+
+    def paint(self) -> None:
+        """Returns when the card is done, as a run ends by waiting for its stream."""
         self._session.run_with_iobinding(self._binding)
+
+    def download(self) -> NDArray[Any]:
         return np.asarray(self._painted.numpy())
 
 

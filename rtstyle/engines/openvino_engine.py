@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,11 +12,13 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from rtstyle.engines.base import Batch, Pending, StyleVector
-from rtstyle.engines.batch import to_batch, to_inputs
+from rtstyle.engines.batch import cannot_load, cannot_paint, hanging, to_batch, to_inputs
 from rtstyle.errors import EngineError
 from rtstyle.model import ModelSpec
 
 Shapes = dict[str, tuple[int, ...]]  # by input name
+
+_PATIENCE_SECONDS, _CLOSING_SECONDS = 300, 2  # for one batch; for one that nobody waits for
 
 
 class OpenVinoEngine:
@@ -47,8 +50,8 @@ class OpenVinoEngine:
             self._core = ov.Core()
             self._graph = self._core.read_model(model.path)
             self._any_size = _Compiled(self._core.compile_model(self._graph, "CPU", self._config))
-        except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot load {model.path.name}: {reason(error)}") from error
+        except (RuntimeError, MemoryError, UnicodeDecodeError) as error:  # quotes what it read
+            raise cannot_load("OpenVINO", model, reason(error)) from error
         self._one_size, self._one_size_shapes = self._any_size, Shapes()
         self._last_shapes = Shapes()
         used = self._any_size.model.get_property("INFERENCE_NUM_THREADS")
@@ -66,11 +69,9 @@ class OpenVinoEngine:
         inputs = to_inputs(self.model, frames, style, strength)
         try:
             compiled = self._compiled({name: array.shape for name, array in inputs.items()})
-            return _Running(compiled, self.model, inputs)
+            return _Running(compiled, self.model, inputs, frames.shape)
         except (RuntimeError, MemoryError) as error:
-            raise EngineError(
-                f"OpenVINO cannot paint {frames.shape[2]}×{frames.shape[1]}: {reason(error)}"
-            ) from error
+            raise cannot_paint("OpenVINO", frames.shape, reason(error)) from error
 
     def _compiled(self, shapes: Shapes) -> _Compiled:
         if shapes == self._one_size_shapes:
@@ -140,9 +141,13 @@ class _Running:
     """A started infer request, which reads and writes the arrays held here."""
 
     def __init__(
-        self, compiled: _Compiled, model: ModelSpec, inputs: dict[str, NDArray[Any]]
+        self,
+        compiled: _Compiled,
+        model: ModelSpec,
+        inputs: dict[str, NDArray[Any]],
+        shape: tuple[int, ...],
     ) -> None:
-        self._compiled, self._model, self._inputs = compiled, model, inputs
+        self._compiled, self._model, self._inputs, self._shape = compiled, model, inputs, shape
         self._painted = np.empty_like(inputs[model.frame_input])
         self._request: ov.InferRequest | None = compiled.take()
         for name, array in inputs.items():
@@ -153,18 +158,35 @@ class _Running:
     def result(self) -> Batch:
         if self._request is not None:
             try:
-                self._request.wait()
+                ended = self._ends_within(_PATIENCE_SECONDS)
             except (RuntimeError, MemoryError) as error:
-                raise EngineError(f"OpenVINO failed on a batch: {reason(error)}") from error
+                raise cannot_paint("OpenVINO", self._shape, reason(error)) from error
+            if not ended:
+                raise hanging("OpenVINO", _PATIENCE_SECONDS)
             self._compiled.give_back(self._request)
             self._request = None
         return to_batch(self._model, self._painted)
 
+    def _ends_within(self, seconds: int) -> bool:
+        """Wait second by second, so that Ctrl-C gets through; False when that was not enough."""
+        assert self._request is not None
+        return any(self._request.wait_for(1000) for _ in range(seconds))
+
     def __del__(self) -> None:
-        # Nobody may ask for the result, as after Ctrl-C; the arrays outlive the request anyway.
-        if (request := getattr(self, "_request", None)) is not None:
+        # Nobody may ask for the result, as after Ctrl-C; the arrays must outlive the request.
+        if getattr(self, "_request", None) is not None:
             with suppress(RuntimeError, MemoryError):
-                request.wait()
+                if not self._ends_within(_CLOSING_SECONDS):
+                    kept = self._compiled, self._request, self._inputs, self._painted
+                    Thread(
+                        target=_outlive, args=(kept,), name="rtstyle-hanging", daemon=True
+                    ).start()
+
+
+def _outlive(kept: tuple[_Compiled, ov.InferRequest, object, object]) -> None:
+    """Hold what a request uses until it ends, if ever."""
+    with suppress(RuntimeError, MemoryError):
+        kept[1].wait()
 
 
 def reason(error: BaseException) -> str:

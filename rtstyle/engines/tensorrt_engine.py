@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-from collections import OrderedDict, deque
+from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from rtstyle.engines.base import Batch, Pending, StyleVector
-from rtstyle.engines.batch import to_batch, to_inputs
-from rtstyle.engines.cuda import Cuda, PinnedArray
-from rtstyle.engines.tensorrt_build import (
-    Runtime,
-    build_plan,
-    keep_plan,
-    kept_plan,
-    load_runtime,
-    timing_cache_path,
+from rtstyle.engines.batch import to_inputs
+from rtstyle.engines.card_memory import BatchSplitter
+from rtstyle.engines.card_painter import CardPictures
+from rtstyle.engines.cuda import Cuda
+from rtstyle.engines.slots import ReadySizes, RunningBatch
+from rtstyle.engines.tensorrt_build import kept_plan, load_runtime
+from rtstyle.engines.tensorrt_slot import (
+    Shapes,
+    TensorRtPainter,
+    TensorRtSlot,
+    find_plan,
+    load_plan,
 )
 from rtstyle.errors import EngineError
+from rtstyle.frame import CardImage
 from rtstyle.model import ModelSpec
 
-_SLOTS = 3  # batches on the card: one comes, one is painted, one goes
 _SIZES = 4  # sizes kept ready, since each holds memory of the card
-
-_log = logging.getLogger("rtstyle")
-Shapes = dict[str, tuple[int, ...]]
 
 
 class TensorRtEngine:
@@ -39,7 +37,8 @@ class TensorRtEngine:
     is read from the cache. `submit` then returns at once: every slot has a stream, an execution
     context and pinned buffers of its own, and one CUDA graph that uploads, paints and downloads.
 
-    Raises `EngineError` without TensorRT, a driver or a card.
+    A batch that the card's memory does not hold is painted in parts; see `BatchSplitter`. Raises
+    `EngineError` without TensorRT, a driver or a card.
     """
 
     name = "tensorrt"
@@ -50,7 +49,9 @@ class TensorRtEngine:
         self.model = model
         self._runtime = load_runtime(self.name)
         self._cuda = Cuda(device)
-        self._sizes: OrderedDict[str, _Size] = OrderedDict()
+        self._pictures = CardPictures(self, device)
+        self._sizes: ReadySizes[TensorRtSlot] = ReadySizes(_SIZES)
+        self._splitter = BatchSplitter(model, self._start, self._sizes.close)
         self.device = str(self._cuda.gpu)
 
     @classmethod
@@ -63,34 +64,49 @@ class TensorRtEngine:
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
         """Start painting a batch; see `Engine.submit`."""
+        if isinstance(frames, CardImage):
+            return self._pictures.submit(frames, style, strength)
+        return self._splitter.submit(frames, style, strength)
+
+    def _start(self, frames: Batch, style: StyleVector | None, strength: float) -> Pending:
         inputs = to_inputs(self.model, frames, style, strength)
+        shapes = {name: array.shape for name, array in inputs.items()}
         self._cuda.use()
-        size = self._size({name: array.shape for name, array in inputs.items()})
-        slot = size.take()
-        for name, array in inputs.items():
-            np.copyto(slot.inputs[name].array, array)
-        slot.start()
-        return _Running(self, size, slot)
+        key = _key(shapes)
+        pool = self._sizes.get(key) or self._sizes.add(key, self._slots(shapes))
+        slot = pool.take()
+        try:
+            for name, array in inputs.items():
+                np.copyto(slot.inputs[name].array, array)
+            slot.start()
+        except BaseException:
+            pool.give_back(slot)
+            raise
+        return RunningBatch(self.device, pool, slot)
+
+    def _slots(self, shapes: Shapes) -> Callable[[], TensorRtSlot]:
+        plan = load_plan(self._runtime, self._cuda, self.model, shapes)
+        return lambda: TensorRtSlot(self._cuda, plan, shapes, self.model)
 
     def is_ready(self, shapes: Shapes) -> bool:
         """Whether the plan for inputs of these shapes is there, loaded or kept on disk."""
-        if repr(sorted(shapes.items())) in self._sizes:
+        if _key(shapes) in self._sizes:
             return True
         return kept_plan(self._runtime, self._cuda.gpu, self.model.path, shapes) is not None
 
     def prepare(self, shapes: Shapes) -> None:
         """Build or read the plan for inputs of these shapes; may be called from another thread."""
         self._cuda.use()
-        _plan(self._runtime, self._cuda, self.model, shapes)
+        find_plan(self._runtime, self._cuda, self.model, shapes)
 
-    def _size(self, shapes: Shapes) -> _Size:
-        key = repr(sorted(shapes.items()))
-        if key not in self._sizes:
-            while len(self._sizes) >= _SIZES:
-                self._sizes.popitem(last=False)[1].close()
-            self._sizes[key] = _Size(self._runtime, self._cuda, self.model, shapes)
-        self._sizes.move_to_end(key)
-        return self._sizes[key]
+    def takes_card_image(self, image: CardImage) -> bool:
+        """Whether `submit` takes this picture where it lies; see `CardEngine`."""
+        return self._pictures.takes(image)
+
+    def painter_on_card(self, shapes: Shapes) -> TensorRtPainter:
+        """What paints pictures that lie on the card; see `CardEngine`."""
+        self._cuda.use()
+        return TensorRtPainter(load_plan(self._runtime, self._cuda, self.model, shapes), shapes)
 
     def __enter__(self) -> Self:
         return self
@@ -101,9 +117,10 @@ class TensorRtEngine:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._cuda.use()
-        while self._sizes:
-            self._sizes.popitem()[1].close()
+        with suppress(EngineError):  # a lost card: what it was lost by is told, not this
+            self._cuda.use()
+        self._pictures.close()
+        self._sizes.close()
 
 
 class TensorRtRtxEngine(TensorRtEngine):
@@ -112,190 +129,5 @@ class TensorRtRtxEngine(TensorRtEngine):
     name = "tensorrt-rtx"
 
 
-class _Size:
-    """A plan for one size, with its slots."""
-
-    def __init__(self, runtime: Runtime, cuda: Cuda, model: ModelSpec, shapes: Shapes) -> None:
-        self._cuda = cuda
-        # The runtime and the engine must outlive the contexts.
-        self._loader, self._engine = _engine(runtime, cuda, model, shapes)
-        self._slots: list[_Slot] = []
-        self._busy: deque[_Running] = deque()
-        self.lock = Lock()
-        try:
-            for _ in range(_SLOTS):
-                self._slots.append(_Slot(runtime, cuda, self._engine, model, shapes))
-        except EngineError:
-            if not self._slots:
-                raise
-            _log.info("The card's memory holds %d batches at once.", len(self._slots))
-        self._free = deque(self._slots)
-
-    def take(self) -> _Slot:
-        """A free slot; the oldest batch is brought back first where none is."""
-        while True:
-            with self.lock:
-                if self._free:
-                    return self._free.popleft()
-                oldest = self._busy.popleft()
-            oldest.bring_back()
-
-    def began(self, running: _Running) -> None:
-        with self.lock:
-            self._busy.append(running)
-
-    def ended(self, running: _Running, slot: _Slot) -> None:
-        with self.lock:
-            with suppress(ValueError):
-                self._busy.remove(running)
-            self._free.append(slot)
-
-    def close(self) -> None:
-        """Bring back what is being painted, then free the card's memory."""
-        while True:
-            with self.lock:
-                if not self._busy:
-                    break
-                oldest = self._busy.popleft()
-            with suppress(EngineError):
-                oldest.bring_back()
-        for slot in self._slots:
-            slot.close()
-
-
-class _Slot:
-    """What one batch on its way needs for itself."""
-
-    def __init__(
-        self, runtime: Runtime, cuda: Cuda, engine: Any, model: ModelSpec, shapes: Shapes
-    ) -> None:
-        self._cuda = cuda
-        self.inputs: dict[str, PinnedArray] = {}
-        self._on_card: list[int] = []
-        self._pinned: list[PinnedArray] = []
-        try:
-            self.stream = cuda.stream()
-            self.event = cuda.event()
-            self._context = engine.create_execution_context()
-            if self._context is None:
-                raise EngineError("The card has too little memory for one more picture.")
-            self._build(runtime, engine, shapes)
-        except BaseException:
-            self._free()
-            raise
-        self._launchable: Any = None
-        self._enqueue()  # once before it is recorded, since the first time allocates
-        cuda.call("StreamSynchronize", self.stream)
-        try:
-            self._launchable = cuda.record(self._enqueue, self.stream)
-        except EngineError as error:
-            _log.info("Painting is enqueued piece by piece: %s", error)
-
-    def _build(self, runtime: Runtime, engine: Any, shapes: Shapes) -> None:
-        trt = runtime.module
-        self._sources: dict[str, int] = {}
-        for i in range(engine.num_io_tensors):
-            name = engine.get_tensor_name(i)
-            kind = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
-            if is_input := engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
-                self._context.set_input_shape(name, shapes[name])
-            shape = tuple(self._context.get_tensor_shape(name))
-            pinned = self._cuda.pinned(shape, kind)
-            self._pinned.append(pinned)
-            pinned.array[...] = 0
-            on_card = self._cuda.malloc(pinned.array.nbytes)
-            self._on_card.append(on_card)
-            self._context.set_tensor_address(name, on_card)
-            if is_input:
-                self.inputs[name], self._sources[name] = pinned, on_card
-            else:
-                self.output, self._result = pinned, on_card
-
-    def _enqueue(self) -> None:
-        for name, pinned in self.inputs.items():
-            self._cuda.copy_to_card(self._sources[name], pinned, self.stream)
-        if not self._context.execute_async_v3(self.stream):
-            raise EngineError("TensorRT could not start painting a batch.")
-        self._cuda.copy_from_card(self.output, self._result, self.stream)
-
-    def start(self) -> None:
-        """Upload, paint and download what lies in `inputs`; returns at once."""
-        if self._launchable is None:
-            self._enqueue()
-        else:
-            self._cuda.call("GraphLaunch", self._launchable, self.stream)
-        self._cuda.call("EventRecord", self.event, self.stream)
-
-    def close(self) -> None:
-        with suppress(EngineError):  # a lost card has nothing to wait for
-            self._cuda.call("StreamSynchronize", self.stream)
-            if self._launchable is not None:
-                self._cuda.call("GraphExecDestroy", self._launchable)
-            self._cuda.call("EventDestroy", self.event)
-            self._cuda.call("StreamDestroy", self.stream)
-        del self._context
-        self._free()
-
-    def _free(self) -> None:
-        for pinned in self._pinned:
-            with suppress(EngineError):
-                pinned.free()
-        for on_card in self._on_card:
-            with suppress(EngineError):
-                self._cuda.call("Free", on_card)
-        self._pinned, self._on_card = [], []
-
-
-class _Running:
-    """A batch on the card. Its slot is free again once the result was copied out."""
-
-    def __init__(self, engine: TensorRtEngine, size: _Size, slot: _Slot) -> None:
-        self._model, self._cuda, self._name = engine.model, engine._cuda, engine.device
-        self._size: _Size | None = size
-        self._slot = slot
-        self._painted: Any = None
-        self._error: EngineError | None = None
-        self._lock = Lock()
-        size.began(self)
-
-    def bring_back(self) -> None:
-        """Wait for the batch and copy it out of the slot. Safe from any thread."""
-        with self._lock:
-            if self._size is None:
-                return
-            try:
-                self._cuda.use()
-                self._cuda.call("EventSynchronize", self._slot.event)
-                self._painted = self._slot.output.array.copy()
-            except EngineError as error:
-                self._error = EngineError(f"{self._name} failed on a batch: {error}")
-            size, self._size = self._size, None
-            size.ended(self, self._slot)
-
-    def result(self) -> Batch:
-        self.bring_back()
-        if self._error is not None:
-            raise self._error
-        return to_batch(self._model, self._painted)
-
-
-def _plan(runtime: Runtime, cuda: Cuda, model: ModelSpec, shapes: Shapes) -> bytes:
-    if (plan := kept_plan(runtime, cuda.gpu, model.path, shapes)) is not None:
-        return plan
-    _log.info("Building %s for %s; this happens once.", model.path.name, cuda.gpu)
-    timings = timing_cache_path(runtime, cuda.gpu)
-    plan = build_plan(runtime, model.path, shapes, timing_cache=timings)
-    keep_plan(runtime, cuda.gpu, model.path, shapes, plan)
-    return plan
-
-
-def _engine(runtime: Runtime, cuda: Cuda, model: ModelSpec, shapes: Shapes) -> tuple[Any, Any]:
-    loader = runtime.module.Runtime(runtime.logger)
-    engine = loader.deserialize_cuda_engine(_plan(runtime, cuda, model, shapes))
-    if engine is None:  # kept by something that only looks the same: made anew
-        plan = build_plan(runtime, model.path, shapes)
-        keep_plan(runtime, cuda.gpu, model.path, shapes, plan)
-        engine = loader.deserialize_cuda_engine(plan)
-    if engine is None:
-        raise EngineError(f"{runtime.name} cannot load the plan it built for {model.path.name}.")
-    return loader, engine
+def _key(shapes: Shapes) -> str:
+    return repr(sorted(shapes.items()))

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import copy
-from collections import OrderedDict, deque
-from dataclasses import replace
-from threading import Lock
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_inputs
-from rtstyle.engines.torch_fused_norm import norm_relu
-from rtstyle.errors import EngineError, ModelError
+from rtstyle.engines.card_memory import BatchSplitter
+from rtstyle.engines.card_painter import CardPainter, CardPictures, Shapes
+from rtstyle.engines.slots import ReadySizes, RunningBatch
+from rtstyle.engines.torch_card import card, card_error, card_name
+from rtstyle.engines.torch_half_net import half_net
+from rtstyle.engines.torch_net import any_net
+from rtstyle.errors import EngineError
+from rtstyle.frame import CardImage
 from rtstyle.model import ModelSpec
 from rtstyle.nets.contract import Contract
-from rtstyle.nets.fast import Fast
-from rtstyle.nets.johnson import Johnson
-from rtstyle.nets.layers import ConvNorm, InstanceNorm
-from rtstyle.train.checkpoint import load_checkpoint_net
 
-_SLOTS = 3  # batches on the card: one comes, one is painted, one goes
 _SIZES = 3  # sizes kept ready, since each holds memory of the card
 
 
 class TorchCudaEngine:
-    """Runs a checkpoint (.safetensors) in half precision, one CUDA graph for each slot.
+    """Runs rtstyle's own nets in half precision, one CUDA graph for each slot.
 
     Convolutions are float16 in channels-last order, norm statistics float32. A graph uploads from
     pinned memory, paints and downloads, on a stream of its own; `submit` returns at once. `device`
-    is a card's number, or "cpu" to try the same code without graphs and streams.
+    is a card's number, or "cpu" to try the same code without graphs and streams. A batch that the
+    card's memory does not hold is painted in parts; see `BatchSplitter`.
 
-    Raises `EngineError` for a model that is no checkpoint and without a card.
+    Raises `EngineError` for a file that holds no net of rtstyle's and without a card.
     """
 
     name = "torch-cuda"
@@ -49,60 +48,75 @@ class TorchCudaEngine:
         device: int | str = 0,
         compile_net: bool = False,
     ) -> None:
-        if model.path.suffix != ".safetensors":
-            raise EngineError(
-                f"The torch engine runs checkpoints (.safetensors), not {model.path.name}."
-            )
-        self._device = _device(device)
-        try:
-            net, _ = load_checkpoint_net(model.path)
-        except (RuntimeError, TypeError) as error:
-            raise ModelError(
-                f"{model.path} was trained by another version: its weights or settings do not fit "
-                f"the net {model.architecture} of this one."
-            ) from error
-        self.model = replace(model, stride=int(net.stride))  # type: ignore[arg-type]
+        self._device = card(device)
+        net, self.model = any_net(model)
         painter = Contract(half_net(net)).eval().to(self._device)
         self._net: Any = torch.compile(painter, dynamic=False) if compile_net else painter
-        self._sizes: OrderedDict[str, _Size] = OrderedDict()
-        self.device = (
-            f"{torch.cuda.get_device_name(self._device)} ({self._device})"
-            if self._device.type == "cuda"
-            else "CPU"
-        )
+        self._pictures = CardPictures(self, device)
+        self._sizes: ReadySizes[_Slot] = ReadySizes(_SIZES)
+        self._splitter = BatchSplitter(self.model, self._start, self._make_room)
+        self.device = card_name(self._device)
 
     @staticmethod
     def version() -> str:
         """The version of the runtime. Raises `EngineError` without a card."""
-        _device(0)
+        card(0)
         return str(torch.__version__)
 
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
         """Start painting; see `Engine.submit`."""
-        inputs = to_inputs(self.model, frames, style, strength)
-        try:
-            return _Running(self, *self._start(inputs))
-        except (RuntimeError, MemoryError) as error:
-            raise EngineError(
-                f"torch cannot paint {frames.shape[2]}×{frames.shape[1]} on {self.device}: "
-                f"{_sentence(error)}"
-            ) from error
+        if isinstance(frames, CardImage):
+            return self._pictures.submit(frames, style, strength)
+        return self._splitter.submit(frames, style, strength)
 
-    def _start(self, inputs: dict[str, NDArray[Any]]) -> tuple[_Size, _Slot]:
+    def _start(self, frames: Batch, style: StyleVector | None, strength: float) -> Pending:
+        inputs = to_inputs(self.model, frames, style, strength)
         key = repr([(name, array.shape) for name, array in inputs.items()])
-        if key not in self._sizes:
-            while len(self._sizes) >= _SIZES:
-                self._sizes.popitem(last=False)[1].drain()
-            self._sizes[key] = _Size(self._net, self._device, inputs)
-        self._sizes.move_to_end(key)
-        size = self._sizes[key]
-        slot = size.take()
-        for pinned, array in zip(slot.inputs, inputs.values(), strict=True):
-            np.copyto(pinned.numpy(), array)
-        slot.start()
-        return size, slot
+        try:
+            pool = self._sizes.get(key) or self._sizes.add(key, lambda: self._slot(inputs))
+            slot = pool.take()
+            try:
+                for pinned, array in zip(slot.inputs, inputs.values(), strict=True):
+                    np.copyto(pinned.numpy(), array)
+                slot.start()
+            except BaseException:
+                pool.give_back(slot)
+                raise
+        except EngineError:
+            raise
+        except (RuntimeError, MemoryError) as error:
+            size = f"{frames.shape[2]}×{frames.shape[1]}"
+            raise card_error(f"torch cannot paint {size} on {self.device}", error) from error
+        return RunningBatch(self.device, pool, slot)
+
+    def _slot(self, inputs: dict[str, NDArray[Any]]) -> _Slot:
+        try:
+            return _Slot(self._net, self._device, inputs)
+        except torch.OutOfMemoryError as error:
+            shape = next(iter(inputs.values())).shape
+            doing = f"torch cannot paint {shape[0]} of {shape[2]}×{shape[1]} on {self.device}"
+            raise card_error(doing, error) from error
+
+    def _make_room(self) -> None:
+        self._sizes.close()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def takes_card_image(self, image: CardImage) -> bool:
+        """Whether `submit` takes this picture where it lies; see `CardEngine`."""
+        return self._pictures.takes(image)
+
+    def painter_on_card(self, shapes: Shapes) -> CardPainter:
+        """What paints pictures that lie on the card; see `CardEngine`."""
+        net = self._net
+
+        def paint(inputs: Mapping[str, Tensor], output: Tensor, stream: int) -> None:
+            with torch.inference_mode():
+                output.copy_(net(*inputs.values()))
+
+        return paint
 
     def __enter__(self) -> Self:
         return self
@@ -113,97 +127,9 @@ class TorchCudaEngine:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        while self._sizes:
-            self._sizes.popitem()[1].drain()
+        self._pictures.close()
+        self._sizes.close()
         del self._net
-
-
-def half_net(net: nn.Module) -> nn.Module:
-    """A copy of `net` for a card: float16 in channels-last order, each norm fused with its ReLU.
-
-    Norms keep their own parameters in float32. Where a norm follows the first convolution the
-    picture's mean is taken off before it becomes half, which changes nothing but the rounding.
-    """
-    net = copy.deepcopy(net).eval().requires_grad_(False)
-    centred = isinstance(net, (Johnson, Fast)) and not any(
-        isinstance(module, nn.BatchNorm2d) for module in net.modules()
-    )
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            module.half()
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for parent in list(net.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, ConvNorm) and isinstance(child.norm, InstanceNorm):
-                setattr(parent, name, _FusedConvNorm(child))
-    return _Half(net, centred)
-
-
-class _Half(nn.Module):
-    """Turns float pictures into half ones, and the net's half ones back."""
-
-    def __init__(self, net: nn.Module, centred: bool) -> None:
-        super().__init__()
-        self.net, self.centred = net, centred
-
-    def forward(self, x: Tensor, *told: Tensor) -> Tensor:
-        if self.centred:
-            x = x - x.mean((2, 3), keepdim=True)
-        x = x.half().contiguous(memory_format=torch.channels_last)
-        out: Tensor = self.net(x, *told).float()
-        return out
-
-
-class _FusedConvNorm(nn.Module):
-    def __init__(self, layer: ConvNorm) -> None:
-        super().__init__()
-        assert isinstance(layer.norm, InstanceNorm)
-        self.conv, self.norm, self.relu = layer.conv, layer.norm, layer.relu
-
-    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        scale: Tensor = self.norm.weight
-        shift: Tensor = self.norm.bias
-        if style is not None:
-            scale, shift = style.float() @ scale, style.float() @ shift
-        y = self.conv(x).contiguous(memory_format=torch.channels_last)
-        return norm_relu(y, scale, shift, eps=self.norm.eps, relu=self.relu)
-
-
-class _Size:
-    """The slots for inputs of one set of shapes."""
-
-    def __init__(self, net: Any, device: torch.device, inputs: dict[str, NDArray[Any]]) -> None:
-        self._free = deque(_Slot(net, device, inputs) for _ in range(_SLOTS))
-        self._busy: deque[_Running] = deque()
-        self.lock = Lock()
-
-    def take(self) -> _Slot:
-        """A free slot; the oldest batch is brought back first where none is."""
-        while True:
-            with self.lock:
-                if self._free:
-                    return self._free.popleft()
-                oldest = self._busy.popleft()
-            oldest.bring_back()
-
-    def began(self, running: _Running) -> None:
-        with self.lock:
-            self._busy.append(running)
-
-    def ended(self, running: _Running, slot: _Slot) -> None:
-        with self.lock:
-            if running in self._busy:
-                self._busy.remove(running)
-            self._free.append(slot)
-
-    def drain(self) -> None:
-        """Bring back what is being painted."""
-        while True:
-            with self.lock:
-                if not self._busy:
-                    return
-                oldest = self._busy.popleft()
-            oldest.bring_back()
 
 
 class _Slot:
@@ -250,58 +176,16 @@ class _Slot:
             self._graph.replay()
             self._done.record(self._stream)
 
-    def wait(self) -> None:
-        if self._cuda:
-            self._done.synchronize()
+    def take_out(self) -> Batch:
+        """Wait until the batch is painted; a copy of it."""
+        try:
+            if self._cuda:
+                self._done.synchronize()
+            return self.output.numpy().copy()
+        except RuntimeError as error:
+            raise card_error("its work was broken off", error) from error
 
-
-class _Running:
-    """A batch on the card. Its slot is free again once the result was copied out."""
-
-    def __init__(self, engine: TorchCudaEngine, size: _Size, slot: _Slot) -> None:
-        self._where = engine.device
-        self._size: _Size | None = size
-        self._slot = slot
-        self._painted: Batch | None = None
-        self._error: EngineError | None = None
-        self._lock = Lock()
-        size.began(self)
-
-    def bring_back(self) -> None:
-        """Wait for the batch and copy it out of the slot. Safe from any thread."""
-        with self._lock:
-            if self._size is None:
-                return
-            try:
-                self._slot.wait()
-                self._painted = self._slot.output.numpy().copy()
-            except RuntimeError as error:
-                self._error = EngineError(f"{self._where} failed on a batch: {_sentence(error)}")
-            size, self._size = self._size, None
-            size.ended(self, self._slot)
-
-    def result(self) -> Batch:
-        self.bring_back()
-        if self._painted is None:
-            raise self._error or EngineError(f"{self._where} gave no picture.")
-        return self._painted
-
-
-def _device(device: int | str) -> torch.device:
-    if device == "cpu":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise EngineError(
-            "torch sees no CUDA card: a driver and a build of torch for CUDA are needed."
-        )
-    if not 0 <= int(device) < torch.cuda.device_count():
-        raise EngineError(
-            f"There is no card {device}; torch sees {torch.cuda.device_count()}, counted from 0."
-        )
-    return torch.device("cuda", int(device))
-
-
-def _sentence(error: BaseException) -> str:
-    text = str(error).splitlines()[0] if str(error) else "out of memory"
-    hint = "; paint smaller pictures (--height)" if "memory" in text.lower() else ""
-    return f"{text}{hint}"
+    def close(self) -> None:
+        """Give the card's memory back."""
+        self._graph = None
+        self._on_card = []

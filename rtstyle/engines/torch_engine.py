@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -10,10 +9,10 @@ import torch
 
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
-from rtstyle.errors import EngineError, ModelError
+from rtstyle.engines.torch_net import checkpoint_net
+from rtstyle.errors import EngineError
 from rtstyle.model import ModelSpec
 from rtstyle.nets.contract import Contract
-from rtstyle.train.checkpoint import load_checkpoint_net
 
 
 class TorchEngine:
@@ -26,20 +25,9 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
-        if model.path.suffix != ".safetensors":
-            raise EngineError(
-                f"The torch engine runs checkpoints (.safetensors), not {model.path.name}."
-            )
+        net, self.model = checkpoint_net(model)
         if threads:
             torch.set_num_threads(threads)
-        try:
-            net, _ = load_checkpoint_net(model.path)
-        except (RuntimeError, TypeError) as error:
-            raise ModelError(
-                f"{model.path} was trained by another version: its weights or settings do not fit "
-                f"the net {model.architecture} of this one."
-            ) from error
-        self.model = replace(model, stride=int(net.stride))  # type: ignore[arg-type]
         self._net = Contract(net).eval()
         self._net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = f"CPU, {torch.get_num_threads()} threads"

@@ -11,7 +11,7 @@ import torch
 
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
-from rtstyle.engines.torch_cuda_engine import _device, _sentence
+from rtstyle.engines.torch_card import card, card_error, card_name
 from rtstyle.errors import EngineError
 from rtstyle.model import ModelSpec
 
@@ -26,7 +26,7 @@ class TorchTensorRtEngine:
     name = "torch-tensorrt"
 
     def __init__(self, model: ModelSpec, *, threads: int | None = None, device: int = 0) -> None:
-        self._where = _device(device)
+        self._where = card(device)
         path = model.path.with_suffix(".trt.pt2")
         if not path.is_file():
             raise EngineError(
@@ -41,18 +41,18 @@ class TorchTensorRtEngine:
             self._run: Any = program.module().to(self._where)
         except (RuntimeError, ValueError, LookupError, TypeError, OSError) as error:
             raise EngineError(
-                f"{path.name} cannot be loaded: {_sentence(error)}. It runs only with the versions "
-                "of torch and TensorRT, and the kind of card, that it was compiled for."
+                f"{card_error(f'{path.name} cannot be loaded', error)}. It runs only with the "
+                "versions of torch and TensorRT, and the kind of card, that it was compiled for."
             ) from error
         del runtime
         self.model = model
         self._stream = torch.cuda.Stream(self._where)  # type: ignore[no-untyped-call]
-        self.device = f"{torch.cuda.get_device_name(self._where)} ({self._where})"
+        self.device = card_name(self._where)
 
     @staticmethod
     def version() -> str:
         """The version of the runtime. Raises `EngineError` without it or without a card."""
-        _device(0)
+        card(0)
         return str(_runtime().__version__)
 
     def submit(
@@ -71,7 +71,7 @@ class TorchTensorRtEngine:
                 on_card = [torch.from_numpy(array).to(self._where) for array in inputs.values()]
                 painted = self._run(*on_card).cpu()
         except RuntimeError as error:
-            raise EngineError(f"{self.device} failed on a batch: {_sentence(error)}") from error
+            raise card_error(f"{self.device} failed on a batch", error) from error
         return Done(painted.numpy())
 
     def __enter__(self) -> Self:

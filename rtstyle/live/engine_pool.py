@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +44,11 @@ class EnginePool:
         *,
         threads: int | None = None,
         precision: str = "auto",
+        devices: Sequence[int] = (),
         keep: int = 6,
     ) -> None:
         self._name, self._threads, self._precision, self._keep = name, threads, precision, keep
+        self._devices = tuple(devices)
         self._lock = Lock()
         self._open: dict[tuple[Path, tuple[int, int]], _Shared] = {}  # least recently used first
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="rtstyle-engines")
@@ -57,8 +59,9 @@ class EnginePool:
         if engine is not None:
             return engine
         fresh = open_engine(
-            self._name, canvas.model, threads=self._threads, precision=self._precision
-        )
+            self._name, canvas.model, threads=self._threads, precision=self._precision,
+            devices=self._devices,
+        )  # fmt: skip
         opened = _Shared(fresh, canvas)
         try:
             _warm_up(opened, canvas)

@@ -16,6 +16,7 @@ from rtstyle.frame import Frame, StreamInfo
 from rtstyle.live.controls import Controls
 from rtstyle.media.file_sink import FileSink
 from rtstyle.media.live_source import TIME_BASE
+from rtstyle.media.options import WriteOptions
 from rtstyle.media.picture import write_picture
 
 
@@ -29,12 +30,14 @@ class RecorderSink:
     notes: list[str]
 
     def __init__(
-        self, folder: Path, info: StreamInfo, controls: Controls, *, on_note: Callable[[str], None]
-    ) -> None:
+        self, folder: Path, info: StreamInfo, controls: Controls, *, on_note: Callable[[str], None],
+        hwaccel: str = "none",
+    ) -> None:  # fmt: skip
         if not folder.is_dir():
             raise OutputError(f"There is no folder {folder} for recordings; create it first.")
         self.notes = []
         self._folder, self._controls, self._on_note = folder, controls, on_note
+        self._options = WriteOptions(hwaccel=hwaccel)
         self._info = replace(info, time_base=TIME_BASE, n_frames=None)
         self._snapshots = controls.settings.snapshots
         self._recording: _Recording | None = None
@@ -74,7 +77,7 @@ class RecorderSink:
 
     def _record(self, frame: Frame) -> None:
         if self._recording is None:
-            self._recording = _Recording(self._free_name(".mp4"), self._info)
+            self._recording = _Recording(self._free_name(".mp4"), self._info, self._options)
             self._on_note(f"recording {self._recording.path}")
         self._recording.write(frame)
 
@@ -107,10 +110,10 @@ class RecorderSink:
 class _Recording:
     """A video file whose time begins with its first frame."""
 
-    def __init__(self, path: Path, info: StreamInfo) -> None:
+    def __init__(self, path: Path, info: StreamInfo, options: WriteOptions) -> None:
         self.path = path
         self._stack = ExitStack()
-        self._sink = self._stack.enter_context(FileSink(path, info))
+        self._sink = self._stack.enter_context(FileSink(path, info, options=options))
         self._zero: Fraction | None = None
 
     def write(self, frame: Frame) -> None:

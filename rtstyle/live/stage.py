@@ -32,8 +32,9 @@ _NOTICE_SECONDS = 4.0  # that a note stays on the screen
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What goes where: `source` and `sinks` as `rtstyle.media.live` names them, and "window" and
-    "web". `seconds` ends the painting early. Recordings go to `folder`. `serve` are the options of
-    the page, a `rtstyle.serve.options.ServeOptions`."""
+    "web". `seconds` ends the painting early. Recordings go to `folder`; they and files are encoded
+    where `hwaccel` says. `serve` are the options of the page, a
+    `rtstyle.serve.options.ServeOptions`."""
 
     source: str = "webcam:0"
     sinks: tuple[str, ...] = ("window",)
@@ -42,6 +43,8 @@ class Plan:
     engine: str = "auto"
     threads: int | None = None
     precision: str = "auto"
+    devices: tuple[int, ...] = ()
+    hwaccel: str = "none"
     seconds: float | None = None
     folder: Path = Path()
     overwrite: bool = False
@@ -76,13 +79,17 @@ def paint_live(
     board = _Board(controls, on_note)
     with (
         open_live_source(plan.source, plan.capture) as source,
-        EnginePool(plan.engine, threads=plan.threads, precision=plan.precision) as pool,
+        EnginePool(
+            plan.engine, threads=plan.threads, precision=plan.precision, devices=plan.devices
+        ) as pool,
         ExitStack() as stack,
     ):
         for note in source.notes:
             board.note(note)
         recorder = stack.enter_context(
-            RecorderSink(plan.folder, source.info, controls, on_note=board.note)
+            RecorderSink(
+                plan.folder, source.info, controls, on_note=board.note, hwaccel=plan.hwaccel
+            )
         )
         meter = MeterSink(source.clock) if plan.options.measure else None
         sinks: list[Sink] = [recorder, *([meter] if meter else [])]
@@ -174,7 +181,7 @@ def _opened(
         board.note(f"watch at {sink.url}")
         web: Sink = sink
         return web
-    return open_live_sink(name, info, overwrite=plan.overwrite)
+    return open_live_sink(name, info, overwrite=plan.overwrite, hwaccel=plan.hwaccel)
 
 
 def _obey(commands: Iterable[str], controls: Controls, board: _Board) -> None:

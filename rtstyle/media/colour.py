@@ -59,7 +59,7 @@ class RgbReader:
             self._note("the video has transparency, which was dropped")
         if frame.interlaced_frame:
             self._note("the video is interlaced; both fields of a frame were kept in one picture")
-        if frame.color_trc in _HDR:
+        if is_hdr(frame):
             name = "HLG" if frame.color_trc == ColorTrc.ARIB_STD_B67 else "PQ"
             self._note(f"high dynamic range ({name}) was tone-mapped to standard range (BT.709)")
             return self._tone_map(frame)
@@ -81,8 +81,8 @@ class RgbReader:
             width,
             height,
             pixel_format,
-            src_colorspace=_matrix(frame),
-            src_color_range=_range(frame),
+            src_colorspace=matrix_of(frame),
+            src_color_range=range_of(frame),
             dst_color_range=ColorRange.JPEG,
             interpolation=_PRECISE,
             threads=0 if width * height >= _THREADED_FROM else 1,
@@ -101,6 +101,7 @@ class RgbWriter:
     def __init__(self, pixel_format: str) -> None:
         self._format = pixel_format
         self._is_rgb = VideoFormat(pixel_format).is_rgb
+        self.is_yuv420 = pixel_format in ("yuv420p", "nv12")  # of 8 bits
         self._reformatter = VideoReformatter()
 
     def write(self, image: Image) -> VideoFrame:
@@ -126,11 +127,17 @@ class RgbWriter:
         target.color_trc = ColorTrc.BT709
 
 
+def is_hdr(frame: VideoFrame) -> bool:
+    """Whether the frame is of high dynamic range."""
+    return frame.color_trc in _HDR
+
+
 def _array(frame: VideoFrame) -> Image:
     return np.asarray(frame.to_ndarray(), np.uint8)  # a view wherever rows are not padded
 
 
-def _matrix(frame: VideoFrame) -> int | None:
+def matrix_of(frame: VideoFrame) -> int | None:
+    """swscale's number of the matrix that the file states or players guess; None for RGB."""
     if frame.format.is_rgb:
         return None
     if frame.colorspace == _UNSPECIFIED:
@@ -139,7 +146,8 @@ def _matrix(frame: VideoFrame) -> int | None:
     return _SWSCALE_MATRIX.get(frame.colorspace)
 
 
-def _range(frame: VideoFrame) -> int:
+def range_of(frame: VideoFrame) -> int:
+    """Full or limited, as the file states or players guess."""
     if frame.color_range != ColorRange.UNSPECIFIED:
         return frame.color_range
     full = frame.format.is_rgb or frame.format.name.startswith("yuvj")

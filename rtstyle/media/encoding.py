@@ -71,7 +71,8 @@ _DEFAULTS: dict[str, dict[str, str]] = {
 }
 _PRESET_NAME = {"libvpx-vp9": "cpu-used", "libvpx": "cpu-used", "libaom-av1": "cpu-used"}
 # 4:2:0 plays everywhere; codecs not named take it too where they can.
-_PIXEL_FORMATS = {"ffv1": "bgr0", "libx264rgb": "rgb24", "prores_ks": "yuv422p10le", "gif": "pal8"}
+_PIXEL_FORMATS = {"ffv1": "bgr0", "libx264rgb": "rgb24", "prores_ks": "yuv422p10le", "gif": "pal8",
+                  "h264_nvenc": "nv12", "hevc_nvenc": "nv12", "av1_nvenc": "nv12"}  # fmt: skip
 _ANY_SIZE = {"libvpx", "libvpx-vp9", "libaom-av1", "ffv1", "gif", "libx264rgb", "png", "mpeg4"}
 
 

@@ -23,13 +23,14 @@ def decoder_on_card(choice: str) -> HWAccel | None:
     """What to open a video with; None for software.
 
     "auto" is a card where there is a driver, and lets FFmpeg take software for what the card does
-    not know; "cuda" does not. Raises `UsageError` for another word.
+    not know; "cuda" does not. Frames stay in the card's memory; see `rtstyle.media.card_frames`.
+    Raises `UsageError` for another word.
     """
     if choice not in CHOICES:
         raise UsageError(f"There is no hwaccel {choice!r}; use {', '.join(CHOICES)}.")
     if choice == "none" or (choice == "auto" and not _usable()):
         return None
-    return HWAccel("cuda", allow_software_fallback=choice == "auto")
+    return HWAccel("cuda", allow_software_fallback=choice == "auto", is_hw_owned=True)
 
 
 def encoder_on_card(codec: str, choice: str, width: int, height: int) -> str | None:
@@ -43,6 +44,18 @@ def encoder_on_card(codec: str, choice: str, width: int, height: int) -> str | N
     if name is None or choice == "none" or (choice == "auto" and not _usable()):
         return None
     return name if _opens(name, width + width % 2, height + height % 2) else None
+
+
+def frames_on_card(
+    encoder: str, pixel_format: str | None, width: int, height: int
+) -> HWAccel | None:
+    """What to open the encoder with so that it takes frames where they lie on the card, and others
+    too. None for one that takes its frames from this computer's memory: in software, or where the
+    user chose their format."""
+    if encoder not in _ON_CARD.values() or pixel_format is not None:
+        return None
+    opens = _opens(encoder, width + width % 2, height + height % 2)
+    return HWAccel("cuda", is_hw_owned=True) if opens else None
 
 
 def _usable() -> bool:

@@ -37,8 +37,12 @@ def open_live_source(text: str, capture: Capture | None = None) -> LiveSource:
     return _made("looped", Path(text).expanduser())
 
 
-def open_live_sink(text: str, info: StreamInfo, *, overwrite: bool = False) -> Sink:
+def open_live_sink(
+    text: str, info: StreamInfo, *, overwrite: bool = False, hwaccel: str = "none"
+) -> Sink:
     """Open `virtualcam[:DEVICE]`, a stream's address, a video file, or `null`.
+
+    `hwaccel` is where a video file is encoded, as in `WriteOptions`.
 
     Raises `UsageError`, `OutputError`, `OutputExistsError`. Windows and pages need more than a
     name; their classes are called directly.
@@ -52,7 +56,7 @@ def open_live_sink(text: str, info: StreamInfo, *, overwrite: bool = False) -> S
         return _opened("network", text, info)
     if Path(text).suffix.lower() in VIDEO_SUFFIXES:
         live_info = replace(info, time_base=TIME_BASE, n_frames=None)
-        options = WriteOptions(overwrite=overwrite)
+        options = WriteOptions(overwrite=overwrite, hwaccel=hwaccel)
         return _opened("file", Path(text).expanduser(), live_info, options=options)
     raise UsageError(
         f"There is no output {text!r}; expected window, virtualcam, web, null, a video file or an "

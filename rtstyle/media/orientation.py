@@ -36,6 +36,11 @@ class Orientation:
         return cls(mirrored, round(degrees / 90) % 4)
 
     @property
+    def is_upright(self) -> bool:
+        """Whether nothing is to be turned."""
+        return not self.mirrored and not self.quarter_turns
+
+    @property
     def swaps_sides(self) -> bool:
         return self.quarter_turns % 2 == 1
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu
+from benchmarks.gpu import command, nets
 from rtstyle.errors import EngineError
 
 
 def test_every_step_runs_without_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = ["--device", "cpu", "--quick", "--net", "fast-cin", "--out", str(tmp_path)]
-    assert gpu.main(told) == 0
+    assert command.main(told) == 0
     report = json.loads((tmp_path / "gpu.json").read_text())
     (row,) = report["rows"]
     assert (row["net"], row["engine"]) == ("fast-cin", "torch-cuda")
@@ -33,15 +33,15 @@ def test_every_step_runs_without_a_card(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
 def test_without_a_card_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="--device cpu --quick"):
-        gpu.main(["--out", str(tmp_path)])
+        command.main(["--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())
 
 
 def test_cost_is_that_of_the_paper(tmp_path: Path) -> None:
     """Johnson-32 takes 0.309 MFLOP a pixel."""
-    models = gpu.make_models(
+    models = nets.make_models(
         tmp_path, "j", "johnson", {"width": 32}, lambda reason: None, quick=True
     )
-    gflop, gbyte = gpu.cost(models[".safetensors"], 720, 1280)
+    gflop, gbyte = nets.cost(models[".safetensors"], 720, 1280)
     assert gflop == pytest.approx(0.309 * 720 * 1280 / 1e3, rel=0.01)
     assert gbyte > 0.5

@@ -132,7 +132,12 @@ class FakeCuda:
             self.enqueue(stream, work)
 
     def do_EventRecord(self, event: list[Any], stream: int) -> None:
-        event[:] = [self.last[stream]]
+        event[:] = [self.last[stream], 0.0]
+        self.enqueue(stream, lambda: event.__setitem__(1, time.perf_counter()))
+        event[0] = self.last[stream]
+
+    def do_EventElapsedTime(self, begin: list[Any], end: list[Any]) -> float:
+        return (end[1] - begin[1]) * 1e3
 
     def do_EventSynchronize(self, event: list[Any]) -> None:
         event[0].result()

@@ -6,10 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from export.__main__ import main
-from rtstyle.model import read_model
+from export.difference import LIMITS, Limits
+from export.feeds import feeds_of, photographs, styles_to_try
+from export.variants import zoo_bytes
+from rtstyle.model import ModelSpec, read_model, shipped_folder
+from rtstyle.precision import at_precision
 
 
 @pytest.fixture
@@ -66,3 +71,54 @@ def test_tells_what_is_wrong(
     with pytest.raises(SystemExit):
         main(["onnx", str(tiny_checkpoint)])
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_writes_every_variant_of_a_zoo(
+    tmp_path: Path,
+    tiny_model: ModelSpec,
+    trainings: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Compared with the checkpoint where there is one; found by --precision; not above the size."""
+    zoo = tmp_path / "zoo"
+    zoo.mkdir()
+    for name in ("waves", "other"):
+        shutil.copy(tiny_model.path, zoo / f"{name}.onnx")
+    told = ["variants", str(zoo), "--checkpoints", str(trainings)]
+    assert main([*told, "--model", "waves"]) == 0
+    out = capsys.readouterr().out
+    assert out.count(" MB, mean ") == 2
+    assert "All models and variants: " in out
+    model = read_model(zoo / "waves.onnx")
+    for precision in ("fp16", "int8"):
+        assert at_precision(model, precision).path == zoo / precision / "waves.onnx"
+    assert not (zoo / "int8" / "other.onnx").exists()
+    monkeypatch.setattr("export.variants.MAX_ZOO_BYTES", 1000)
+    assert main([*told, "--precision", "fp16", "-o", str(tmp_path / "new")]) == 1
+    assert "at most" in capsys.readouterr().err
+    monkeypatch.setitem(LIMITS, "fp16", Limits(0.0, 0.0))
+    assert main([*told, "--precision", "fp16", "-o", str(tmp_path / "none")]) == 1
+    assert "other.onnx: not written. In fp16 the pictures differ" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
+    assert main([*told, "--model", "udnie"]) == 1
+    assert "There is no udnie (.onnx)" in capsys.readouterr().err
+
+
+def test_the_shipped_zoo_is_small_enough_and_its_variants_are_variants() -> None:
+    assert zoo_bytes(shipped_folder()) > 1_000_000
+    for precision in ("fp16", "int8"):
+        for path in (shipped_folder() / precision).glob("*.onnx"):
+            at_precision(read_model(shipped_folder() / path.name), precision)
+
+
+def test_every_style_is_tried() -> None:
+    """A model of sixteen styles is calibrated on each alone, and on a mix."""
+    gallery = read_model(shipped_folder() / "gallery.onnx")
+    photos = photographs(shipped_folder().parent / "samples", gallery)
+    feeds = feeds_of(gallery, photos, styles_to_try(gallery, photos))
+    styles = np.concatenate([feed["style"] for feed in feeds])
+    assert (styles.max(0) == 1).all()
+    any_picture = read_model(shipped_folder() / "any_picture.onnx")
+    told = styles_to_try(any_picture, photos)
+    assert len({style.tobytes() for style in told}) == len(photos)

@@ -1,0 +1,250 @@
+"""Pictures that stay on the card, with this computer's memory in the card's place.
+
+PyAV and torch hand each other NV12 the same way here as there: by DLPack.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from rtstyle.engines import open_engine
+from rtstyle.engines.card_painter import CardEngine
+from rtstyle.engines.tensorrt_engine import TensorRtEngine
+from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
+from rtstyle.engines.torch_nv12 import nv12_to_rgb, rgb_to_nv12
+from rtstyle.errors import EngineError
+from rtstyle.frame import CardImage, Frame, StreamInfo
+from rtstyle.image import Look, finish, prepare
+from rtstyle.media import WriteOptions, file_source, open_sink, open_source
+from rtstyle.media.card_frames import CardFrames, card_image, nv12_image
+from rtstyle.media.colour import RgbReader, RgbWriter
+from rtstyle.media.file_sink import FileSink
+from rtstyle.media.null import NullSink
+from rtstyle.media.synthetic import SyntheticSource
+from rtstyle.model import ModelSpec, read_model
+from rtstyle.pipeline import Pipeline
+from rtstyle.style import Style
+from tests import graphs
+from tests.engines.fake_gpu import install
+
+
+def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A picture without edges sharper than chroma can hold."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.uniform(0, 255, (1, 3, height // 8, width // 8)))
+    fine = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")
+    return np.ascontiguousarray(fine[0].permute(1, 2, 0).clamp(0, 255).byte().numpy())
+
+
+def on_card(image: np.ndarray) -> CardImage:
+    """The picture as a decoder would leave it, in BT.709 of limited range."""
+    frame = RgbWriter("nv12").write(image)
+    picture = nv12_image(frame, lambda: RgbReader(frame.width, frame.height).read(frame))
+    assert picture is not None
+    return picture
+
+
+@pytest.fixture
+def tiny(tiny_checkpoint: Path) -> ModelSpec:
+    return read_model(tiny_checkpoint)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "in.mp4"
+    with SyntheticSource(160, 96, n_frames=6) as source, open_sink(path, source) as sink:
+        for frame in source.frames():
+            sink.write(frame)
+        sink.finish()
+    return path
+
+
+@pytest.fixture
+def decoded_on_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a card had decoded: every frame of a file is NV12 in the card's memory."""
+
+    def pretend(frame: av.VideoFrame, download: object) -> CardImage | None:
+        nv12 = frame.reformat(format="nv12")
+        return nv12_image(nv12, download)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(file_source, "card_image", pretend)
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+def test_nv12_becomes_rgb_as_by_swscale(full_range: bool) -> None:
+    frame = RgbWriter("nv12").write(smooth(64, 96))
+    if full_range:
+        frame = frame.reformat(format="nv12", src_color_range=1, dst_color_range=2)
+        frame.color_range = 2
+    luma, chroma = (torch.from_dlpack(plane.__dlpack__()) for plane in frame.planes)
+    expected = RgbReader(96, 64).read(frame).astype(int)
+    rgb = nv12_to_rgb(luma, chroma, (0.2126, 0.0722), full_range=full_range)
+    got = rgb[0].permute(1, 2, 0).round().numpy()
+    assert np.abs(got - expected).mean() < 0.1
+    assert np.abs(got - expected).max() <= 2
+
+
+def test_rgb_becomes_nv12_as_by_swscale() -> None:
+    image = smooth(64, 96)
+    frame = RgbWriter("nv12").write(image)
+    expected = [torch.from_dlpack(plane.__dlpack__()).int() for plane in frame.planes]
+    nv12 = rgb_to_nv12(torch.from_numpy(image).permute(2, 0, 1)[None]).int()
+    assert (nv12[:64] - expected[0]).abs().float().mean() < 0.1
+    assert (nv12[64:].reshape(32, 48, 2) - expected[1]).abs().float().mean() < 0.7
+    assert (nv12[64:].reshape(32, 48, 2) - expected[1]).abs().max() <= 4
+
+
+def test_only_plain_pictures_of_a_card_stay_there() -> None:
+    def download() -> np.ndarray:
+        raise AssertionError
+
+    frame = RgbWriter("nv12").write(smooth(64, 96))
+    assert card_image(frame, download) is None, "it lies in this computer's memory"
+    assert nv12_image(frame, download) is not None
+    for other in ("yuv420p", "p010le", "yuv444p"):
+        assert nv12_image(frame.reformat(format=other), download) is None
+    frame.color_trc = av.video.reformatter.ColorTrc.SMPTE2084
+    assert nv12_image(frame, download) is None
+
+
+@pytest.mark.parametrize("size", [(64, 96), (62, 90)])
+def test_paints_as_from_this_computers_memory(tiny: ModelSpec, size: tuple[int, int]) -> None:
+    """Also a size that the net's stride does not divide."""
+    with TorchCudaEngine(tiny, device="cpu") as engine:
+        assert isinstance(engine, CardEngine)
+        images = [
+            np.ascontiguousarray(smooth(64, 96, seed=i)[: size[0], : size[1]]) for i in range(4)
+        ]
+        pictures = [on_card(image) for image in images]
+        assert engine.takes_card_image(pictures[0])
+        pending = [engine.submit(picture) for picture in pictures]
+        for picture, p in zip(pictures, pending, strict=True):
+            painted = p.result()
+            assert painted.shape == (*size, 3)
+            look = Look()
+            plain = picture.download()
+            batch = prepare(plain, model=engine.model, look=look)
+            expected = finish(engine.submit(batch).result(), plain, model=engine.model, look=look)
+            encoded = RgbWriter("nv12").write(expected)  # as it would reach the encoder
+            planes = ((painted.luma, 0.5), (painted.chroma, 6))  # an untrained net: noise in colour
+            for (plane, limit), other in zip(planes, encoded.planes, strict=True):
+                difference = plane.int() - torch.from_dlpack(other.__dlpack__()).int()
+                assert difference.abs().float().mean() < limit, plane.shape
+        none = engine.submit(pictures[0], None, 0.0).result()
+        given = torch.from_dlpack(pictures[0].luma.__dlpack__())
+        assert (none.luma.int() - given.int()).abs().float().mean() < 1, "the picture itself"
+
+
+def test_styles_and_strength_reach_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By TensorRT, whose painter gets addresses; the style changes from picture to picture."""
+    monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / "cache"))
+    trt = install(monkeypatch)
+    spec = ModelSpec(Path("m"), "cin", 4, ("copy", "black"), style_size=2)
+    model = read_model(graphs.dimming(tmp_path / "m.onnx", metadata={"rtstyle": spec.metadata()}))
+    copy, black = (np.array([row], np.float32) for row in ([1, 0], [0, 1]))
+    with TensorRtEngine(model) as engine:
+        painter = engine.painter_on_card({"frame": (1, 8, 12, 3), "style": (1, 2)})
+        frame = torch.randint(0, 256, (1, 8, 12, 3), dtype=torch.uint8)
+        out, stream = torch.zeros_like(frame), trt.cuda.do_StreamCreateWithFlags(1)
+        for style, expected in ((copy, frame), (black, frame * 0), (copy, frame)):
+            painter({"frame": frame, "style": torch.from_numpy(style)}, out, stream)
+            trt.cuda.do_StreamSynchronize(stream)
+            assert torch.equal(out, expected)
+        trt.cuda.do_StreamDestroy(stream)
+        assert not engine.takes_card_image(on_card(smooth(64, 96))) or torch.cuda.is_available()
+
+
+def test_from_file_to_file(
+    clip: Path, decoded_on_card: None, tiny: ModelSpec, tmp_path: Path
+) -> None:
+    """Decoder, engine and encoder: no picture is downloaded, every time is kept."""
+    output = tmp_path / "out.mp4"
+    downloads = []
+
+    class Counting(file_source.FileSource):
+        def frames(self):  # type: ignore[no-untyped-def]
+            for frame in super().frames():
+                assert isinstance(frame.image, CardImage)
+                downloads.append(frame)
+                yield frame
+
+    style = Style("Tiny Waves", tiny)
+    with (
+        Counting(clip) as source,
+        TorchCudaEngine(tiny, device="cpu") as engine,
+        FileSink(output, source.info, options=WriteOptions()) as sink,
+    ):
+        Pipeline(source, engine, sink, style=style).run()
+        sink.finish()
+    with open_source(output) as painted:
+        times = [frame.time for frame in painted.frames()]
+    assert times == [Fraction(i, 30) for i in range(6)]
+    assert len(downloads) == 6
+
+
+@pytest.mark.parametrize("why", ["engine", "look", "sink"])
+def test_what_cannot_stay_comes_down(
+    why: str, clip: Path, decoded_on_card: None, tiny: ModelSpec, tiny_model: ModelSpec
+) -> None:
+    seen: list[Frame] = []
+
+    class Keeping(NullSink):
+        takes_card_images = why != "sink"
+
+        def write(self, frame: Frame) -> None:
+            seen.append(frame)
+
+    look = Look(height=48) if why == "look" else Look()
+    engine = (
+        open_engine("identity", tiny_model)
+        if why == "engine"
+        else TorchCudaEngine(tiny, device="cpu")
+    )
+    with open_source(clip) as source:
+        assert all(isinstance(f.image, np.ndarray) for f in source.frames()), "nobody asked for it"
+    with open_source(clip) as source, engine, Keeping() as sink:
+        Pipeline(source, engine, sink, style=Style("t", tiny), look=look).run()
+    assert len(seen) == 6
+    assert all(isinstance(frame.image, np.ndarray) for frame in seen)
+
+
+def test_frames_for_an_encoder_share_the_pictures_memory() -> None:
+    picture = on_card(smooth(64, 96))
+    frame = CardFrames().frame(picture)
+    assert (frame.format.name, frame.width, frame.height) == ("nv12", 96, 64)
+    assert frame.planes[0].buffer_ptr == torch.from_dlpack(picture.luma.__dlpack__()).data_ptr()
+
+
+def test_a_failure_where_the_picture_lies_is_a_sentence(
+    tiny: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TorchCudaEngine(tiny, device="cpu") as engine:
+
+        def fail(*arguments: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore")
+
+        monkeypatch.setattr(engine, "painter_on_card", lambda shapes: fail)
+        with pytest.raises(EngineError, match=r"96×64 where it lies: CUDA out.*--height") as caught:
+            engine.submit(on_card(smooth(64, 96)))
+        assert "\n" not in str(caught.value)
+
+
+def test_info_of_a_stream_is_enough_for_the_sink(tmp_path: Path) -> None:
+    """A picture on a card goes into a format that is no 4:2:0 by way of this computer."""
+    info = StreamInfo(96, 64, Fraction(25), Fraction(1, 25))
+    options = WriteOptions(codec="ffv1")
+    with FileSink(tmp_path / "o.mkv", info, options=options) as sink:
+        image = smooth(64, 96)
+        sink.write(Frame(on_card(image), Fraction(0), 0))  # type: ignore[arg-type]
+        sink.finish()
+    with open_source(tmp_path / "o.mkv") as source:
+        (frame,) = source.frames()
+    assert np.abs(frame.image.astype(int) - on_card(image).download()).max() <= 1
