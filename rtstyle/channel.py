@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Condition
 from typing import Generic, TypeVar
 
@@ -87,10 +87,20 @@ class Channel(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Take items until the end; raises the error that the producer closed with."""
+        return self.items()
+
+    def items(
+        self, on_silence: Callable[[], None] = lambda: None, *, after: float | None = None
+    ) -> Iterator[T]:
+        """The same, and whenever `after` seconds passed without an item, `on_silence` is called.
+
+        What it raises ends the iteration. It must not use the channel.
+        """
         while True:
             with self._changed:
                 while not (self._items or self._closed or self._cancelled):
-                    self._changed.wait()
+                    if not self._changed.wait(after):
+                        on_silence()
                 if not self._items:
                     if self._error is not None and not self._cancelled:
                         raise self._error

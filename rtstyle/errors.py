@@ -43,5 +43,9 @@ class EngineError(RtstyleError, RuntimeError):
     """An engine that is missing, cannot load a model or fails on a frame."""
 
 
+class ClusterError(RtstyleError, RuntimeError):
+    """Ray is missing, does not answer, or has lost its workers."""
+
+
 class TrainingError(RtstyleError, RuntimeError):
     """Training that cannot start or go on."""

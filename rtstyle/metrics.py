@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import log10
 from time import perf_counter
 
 import numpy as np
@@ -26,7 +27,7 @@ class Latencies:
         self.count += 1
         self.total_ms += latency_ms
         self.latest_ms = latency_ms
-        place = np.log10(max(latency_ms, _LOWEST_MS) / _LOWEST_MS) * _PER_DECADE
+        place = log10(max(latency_ms, _LOWEST_MS) / _LOWEST_MS) * _PER_DECADE
         self._bins[min(int(place), len(self._bins) - 1)] += 1
 
     @contextmanager
@@ -65,11 +66,13 @@ class Report:
     `stages` are the busy times of each stage a frame; stages work at the same time, so the
     slowest, not the sum, decides the rate. `latency` is, where the source is live, how old each
     picture was when its sink had it: glass-to-glass but for the camera's and the screen's own part.
+    `resumed` are frames that an earlier run painted, which are in none of the other figures.
     """
 
     frames_in: int = 0
     frames_out: int = 0
     dropped: int = 0
+    resumed: int = 0
     seconds: float = 0.0
     stages: dict[str, Latencies] = field(
         default_factory=lambda: {name: Latencies() for name in STAGES}
@@ -85,9 +88,11 @@ class Report:
         stages = ", ".join(
             f"{name} {times.mean_ms:.1f} ms" for name, times in self.stages.items() if times.count
         )
+        timed = f" ({stages} a frame)" if stages else ""
         dropped = f", {self.dropped} dropped" if self.dropped else ""
+        resumed = f", {self.resumed} painted before" if self.resumed else ""
         aged = f"; latency {self.latency.quantiles()}" if self.latency.count else ""
         return (
-            f"{self.frames_in} frames in, {self.frames_out} out{dropped}, "
-            f"{self.seconds:.1f} s, {self.fps:.1f} fps ({stages} a frame){aged}"
+            f"{self.frames_in} frames in, {self.frames_out} out{dropped}{resumed}, "
+            f"{self.seconds:.1f} s, {self.fps:.1f} fps{timed}{aged}"
         )

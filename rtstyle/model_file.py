@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rtstyle.errors import InputNotFoundError, ModelError
+from rtstyle.frame import MAX_PIXELS
 from rtstyle.model_spec import METADATA_KEY, ModelSpec, fields, parse_metadata, read_document
 from rtstyle.onnx_header import FLOAT, UINT8, OnnxHeader, TensorInfo, read_header
 
 # For files that do not tell their stride: a multiple of every usual net's, and little to pad.
 UNKNOWN_STRIDE = 32
+_MAX_STYLE = 65_536  # numbers; a style of AdaIN's has 1024
 STYLE_ENCODER = "style-encoder"  # the architecture of files that no engine paints with
 
 
@@ -114,14 +116,19 @@ def _picture(
     if batch not in (None, 1):
         raise ModelError(f"{path} paints exactly {batch} pictures at once; export it for 1 or any.")
     size = None if height is None or width is None else (height, width)
-    if size is not None and min(size) < 1:
-        raise ModelError(f"{path} has pictures of {size[1]}×{size[0]}.")
+    if size is not None and (min(size) < 1 or size[0] * size[1] > MAX_PIXELS):
+        raise ModelError(
+            f"{path} has pictures of {size[1]}×{size[0]}; at least 1 and at most "
+            f"{MAX_PIXELS // 1_000_000} million pixels were expected."
+        )
     return size, layout, batch
 
 
 def _style_size(path: Path, style: TensorInfo) -> int:
     if fits(style, FLOAT, (None, None)) and style.shape and (size := style.shape[1]):
-        return size
+        if size <= _MAX_STYLE:
+            return size
+        raise ModelError(f"{path} takes a style of {size} numbers; {_MAX_STYLE} are the most.")
     raise ModelError(
         f"{path} has an input 'style' that is {describe(style)}; float32 (N, S) with a fixed S "
         "was expected."

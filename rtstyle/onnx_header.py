@@ -8,11 +8,11 @@ that is no model is told from a damaged one before any runtime sees it.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rtstyle.errors import InputNotFoundError, ModelError
+from rtstyle.wire import DamagedError, fields, to_int, to_span, to_text
 
 FLOAT, UINT8 = 1, 2  # TensorProto.DataType
 
@@ -45,10 +45,6 @@ class OnnxHeader:
     metadata: dict[str, str]
 
 
-class _DamagedError(Exception):
-    """The bytes are not the message they should be."""
-
-
 class _ExternalError(Exception):
     """A weight lies in another file; the argument is the weight's name."""
 
@@ -75,7 +71,7 @@ def read_header(path: Path) -> OnnxHeader:
         raise ModelError(
             f"{path} keeps weights in another file ({error}); export it with all weights inside."
         ) from None
-    except (_DamagedError, UnicodeDecodeError) as error:
+    except (DamagedError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{path} is no ONNX model, or a damaged one ({error}); copy or download it afresh."
         ) from None
@@ -83,26 +79,26 @@ def read_header(path: Path) -> OnnxHeader:
 
 def _model(data: mmap.mmap) -> OnnxHeader:
     whole, graphs, metadata, version = range(len(data)), [], {}, 0
-    for number, value in _fields(data, whole):
+    for number, value in fields(data, whole):
         if number == _MODEL_IR_VERSION:
-            version = _int(value)
+            version = to_int(value)
         elif number == _MODEL_GRAPH:
-            graphs.append(_span(value))
+            graphs.append(to_span(value))
         elif number == _MODEL_METADATA:
-            entry = dict(_fields(data, _span(value)))
-            key = _text(data, entry.get(_ENTRY_KEY, range(0)))
-            metadata[key] = _text(data, entry.get(_ENTRY_VALUE, range(0)))
+            entry = dict(fields(data, to_span(value)))
+            key = to_text(data, entry.get(_ENTRY_KEY, range(0)))
+            metadata[key] = to_text(data, entry.get(_ENTRY_VALUE, range(0)))
     if len(graphs) != 1 or not version:
-        raise _DamagedError("it holds no graph")
+        raise DamagedError("it holds no graph")
     weights: set[str] = set()
     inputs, outputs = [], []
-    for number, value in _fields(data, graphs[0]):
+    for number, value in fields(data, graphs[0]):
         if number == _GRAPH_INITIALIZER:
-            weights.add(_weight(data, _span(value)))
+            weights.add(_weight(data, to_span(value)))
         elif number == _GRAPH_INPUT:
-            inputs.append(_tensor(data, _span(value)))
+            inputs.append(_tensor(data, to_span(value)))
         elif number == _GRAPH_OUTPUT:
-            outputs.append(_tensor(data, _span(value)))
+            outputs.append(_tensor(data, to_span(value)))
     # Before IR version 4 every weight was listed as an input too.
     given = tuple(tensor for tensor in inputs if tensor.name not in weights)
     return OnnxHeader(inputs=given, outputs=tuple(outputs), metadata=metadata)
@@ -111,9 +107,9 @@ def _model(data: mmap.mmap) -> OnnxHeader:
 def _weight(data: mmap.mmap, span: range) -> str:
     """The name of a weight. Raises `_ExternalError` when its values lie elsewhere."""
     name, external = "", False
-    for number, value in _fields(data, span):
+    for number, value in fields(data, span):
         if number == _INITIALIZER_NAME:
-            name = _text(data, value)
+            name = to_text(data, value)
         external |= number == _INITIALIZER_EXTERNAL
     if external:
         raise _ExternalError(name)
@@ -121,69 +117,16 @@ def _weight(data: mmap.mmap, span: range) -> str:
 
 
 def _tensor(data: mmap.mmap, span: range) -> TensorInfo:
-    fields = dict(_fields(data, span))
-    name = _text(data, fields.get(_VALUE_NAME, range(0)))
-    kind = dict(_fields(data, _span(fields.get(_VALUE_TYPE, range(0)))))
-    tensor = dict(_fields(data, _span(kind.get(_TYPE_TENSOR, range(0)))))
-    element = _int(tensor.get(_TENSOR_ELEMENT, 0))
+    told = dict(fields(data, span))
+    name = to_text(data, told.get(_VALUE_NAME, range(0)))
+    kind = dict(fields(data, to_span(told.get(_VALUE_TYPE, range(0)))))
+    tensor = dict(fields(data, to_span(kind.get(_TYPE_TENSOR, range(0)))))
+    element = to_int(tensor.get(_TENSOR_ELEMENT, 0))
     if _TENSOR_SHAPE not in tensor:
         return TensorInfo(name, element, None)
     shape = []
-    for number, value in _fields(data, _span(tensor[_TENSOR_SHAPE])):
+    for number, value in fields(data, to_span(tensor[_TENSOR_SHAPE])):
         if number == _SHAPE_DIM:
-            size = dict(_fields(data, _span(value))).get(_DIM_VALUE)
-            shape.append(None if size is None else _int(size))
+            size = dict(fields(data, to_span(value))).get(_DIM_VALUE)
+            shape.append(None if size is None else to_int(size))
     return TensorInfo(name, element, tuple(shape))
-
-
-def _fields(data: mmap.mmap, span: range) -> Iterator[tuple[int, int | range]]:
-    """Field numbers of a message with their values: an int, or where the bytes lie."""
-    at, end = span.start, span.stop
-    while at < end:
-        key, at = _varint(data, at, end)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            value, at = _varint(data, at, end)
-            yield number, value
-            continue
-        if wire == 2:
-            size, at = _varint(data, at, end)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-        else:
-            raise _DamagedError(f"wire type {wire} at byte {at}")
-        if size > end - at:
-            raise _DamagedError(f"it ends {size - (end - at)} bytes too early")
-        yield number, range(at, at + size)
-        at += size
-
-
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    """A variable-length integer and the position after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            raise _DamagedError("it ends too early")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise _DamagedError(f"no number at byte {at}")
-
-
-def _span(value: int | range) -> range:
-    if isinstance(value, int):
-        raise _DamagedError("a number stands where a message was expected")
-    return value
-
-
-def _int(value: int | range) -> int:
-    if isinstance(value, range):
-        raise _DamagedError("a message stands where a number was expected")
-    return value
-
-
-def _text(data: mmap.mmap, value: int | range) -> str:
-    span = _span(value)
-    return data[span.start : span.stop].decode()

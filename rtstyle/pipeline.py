@@ -8,14 +8,16 @@ The sink runs in the caller's thread, because windows may require the main threa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event, Semaphore, Thread
 from time import perf_counter
 
 from rtstyle.channel import Channel
-from rtstyle.engines.base import Engine, Pending
-from rtstyle.frame import Frame, Image
+from rtstyle.engine_watch import EngineWatch, Painting
+from rtstyle.engines.base import Engine
+from rtstyle.frame import CardImage, Frame, Image
 from rtstyle.image import Look, finish, prepare
 from rtstyle.media.base import Sink, Source
 from rtstyle.metrics import Report
@@ -23,6 +25,8 @@ from rtstyle.model import ModelSpec
 from rtstyle.style import Style
 
 _KEEPS_UP = 0.9  # share of a frame's time within which an engine must paint to make up for a delay
+_CLOSING_SECONDS = 10.0  # that threads have to end once nothing is wanted of them any more
+_log = logging.getLogger("rtstyle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class _InFlight:
     frame: Frame
     model: ModelSpec
     look: Look
-    pending: Pending
+    painting: Painting
     submit_ms: float
 
 
@@ -61,6 +65,9 @@ class Pipeline:
     The first error wins: every thread is joined, then it is raised with its own traceback. Frames
     that a source delivered before its own error are painted first, so a damaged file yields all
     that was good in it. Opening and closing source, engine and sink is the caller's.
+
+    An engine that hangs, as `EngineWatch` tells by `patience`, ends the run with `EngineError`. A
+    thread that does not end then, or after Ctrl-C, within ten seconds is left behind.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Pipeline:
         look: Look | None = None,
         capacity: int = 2,
         newest_wins: bool = False,
+        patience: float = 300.0,
     ) -> None:
         self.look = look or Look()
         self.compose: Callable[[Image, Image], Image] | None = None
@@ -81,11 +89,14 @@ class Pipeline:
         self.report = Report()
         self._brush = _Brush(engine, style)
         self._source, self._sink = source, sink
+        if hasattr(source, "keeps_on_card") and getattr(sink, "takes_card_images", False):
+            source.keeps_on_card = self._stays_on_card
         self._newest_wins = newest_wins
         waiting = capacity + 1 if newest_wins else capacity
         self._read: Channel[Frame] = Channel(waiting, newest_wins=newest_wins)
         self._painted: Channel[_InFlight] = Channel(capacity)
         self._skipped = 0
+        self._watch = EngineWatch(patience)
         self._interval_ms = 1e3 / float(source.info.rate)
         self._usual_paint_ms = 0.0  # of the last ten frames or so
         self._engine_free = Semaphore(1)  # live: one frame at a time is in the engine
@@ -119,13 +130,13 @@ class Pipeline:
             Thread(target=self._reader, name="rtstyle-reader", daemon=True),
             Thread(target=self._painter, name="rtstyle-engine", daemon=True),
         ]
-        for thread in threads:
-            thread.start()
         report = self.report
         try:
-            for item in self._painted:
+            for thread in threads:
+                thread.start()
+            for item in self._painted.items(self._watch.tick, after=EngineWatch.SECONDS):
                 waited = perf_counter()
-                painted = item.pending.result()
+                painted = item.painting.result()
                 self._engine_free.release()
                 paint_ms = item.submit_ms + (perf_counter() - waited) * 1e3
                 report.stages["paint"].record(paint_ms)
@@ -147,8 +158,7 @@ class Pipeline:
             self._painted.cancel()
             self._read.cancel()
             self._engine_free.release()  # the engine's thread may wait for what we shall not take
-            for thread in threads:
-                thread.join()
+            _join(threads)
             report.dropped = self._n_dropped()
             report.seconds = perf_counter() - start
         return report
@@ -170,6 +180,12 @@ class Pipeline:
         else:
             self._read.close()
 
+    def _stays_on_card(self, image: CardImage) -> bool:
+        """Whether source, engine and sink can leave the picture where a card has decoded it."""
+        takes = getattr(self._brush.engine, "takes_card_image", None)
+        plain = self.look.is_plain and self.compose is None
+        return plain and takes is not None and bool(takes(image))
+
     def _painter(self) -> None:
         try:
             for frame in self._wanted():
@@ -178,9 +194,11 @@ class Pipeline:
                 with self.report.stages["prepare"].measure():
                     batch = prepare(frame.image, model=model, look=look)
                 start = perf_counter()
-                pending = brush.engine.submit(batch, brush.style.vector, look.strength)
+                painting = self._watch.submit(
+                    brush.engine, batch, brush.style.vector, look.strength
+                )
                 submit_ms = (perf_counter() - start) * 1e3
-                if not self._painted.put(_InFlight(frame, model, look, pending, submit_ms)):
+                if not self._painted.put(_InFlight(frame, model, look, painting, submit_ms)):
                     break
         except BaseException as error:
             # The caller's thread drains what was painted before it meets the error.
@@ -216,3 +234,12 @@ class Pipeline:
 
     def _n_dropped(self) -> int:
         return self._read.dropped + self._skipped
+
+
+def _join(threads: list[Thread]) -> None:
+    """Wait for threads that have been told to end; one that hangs must not make us hang."""
+    for thread in threads:
+        if thread.is_alive():
+            thread.join(_CLOSING_SECONDS)
+        if thread.is_alive():
+            _log.warning("%s did not end and is left behind.", thread.name)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import PathLike
+from pathlib import Path
 
 from rtstyle.engines import open_engine
 from rtstyle.errors import EngineError, MediaError
 from rtstyle.image import Look
 from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
+from rtstyle.media.kinds import sink_kind, source_kind
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
+from rtstyle.segments.job import RenderJob, Segments
+from rtstyle.segments.pictures import render_pictures
+from rtstyle.segments.run import render_in_segments
 from rtstyle.style import Style
 from rtstyle.style_text import find_style
 
@@ -27,6 +32,7 @@ def render(
     threads: int | None = None,
     precision: str = "auto",
     devices: Sequence[int] = (),
+    resume: bool | Segments = True,
     on_frame: Callable[[Report, int | None], None] = lambda report, n_frames: None,
     on_note: Callable[[str], None] = lambda sentence: None,
 ) -> Report:
@@ -41,9 +47,31 @@ def render(
     device that is lost, or Ctrl-C leaves a playable file with what was painted until then, and the
     error is raised all the same. Any other error leaves no file. Raises the errors of
     `rtstyle.errors`.
+
+    With `resume`, what becomes one video is painted in segments, kept in a folder beside the output
+    until it is complete: the same call goes on where one ended that was killed, and comes to the
+    same result. `Segments` says how they are cut. Of pictures into pictures, those that are there
+    are not painted again.
     """
     chosen = find_style(style) if isinstance(style, str) else style
     look = look or Look()
+    kinds = source_kind(Path(source)), sink_kind(Path(output))
+    if resume and kinds in (("file", "file"), ("sequence", "file"), ("sequence", "sequence")):
+        job = RenderJob(
+            source=Path(source),
+            output=Path(output),
+            style=style if isinstance(style, str) else style.name,
+            look=look,
+            reading=reading or ReadOptions(),
+            writing=writing or WriteOptions(),
+            engine=engine,
+            threads=threads,
+            precision=precision,
+            devices=tuple(devices),
+            segments=resume if isinstance(resume, Segments) else Segments(),
+        )
+        run = render_in_segments if kinds[1] == "file" else render_pictures
+        return run(job, style=chosen, on_frame=on_frame, on_note=on_note)
     with (
         open_source(source, reading) as frames,
         open_sink(output, frames, writing) as sink,

@@ -16,6 +16,7 @@ from rtstyle.frame import Image
 from rtstyle.model_file import STYLE_ENCODER, describe, fits
 from rtstyle.model_spec import FORMAT, METADATA_KEY, ModelSpec, read_document, take
 from rtstyle.onnx_header import FLOAT, UINT8, read_header
+from rtstyle.onnx_safety import check_safe
 
 Vector = NDArray[np.float32]  # (1, S)
 
@@ -92,8 +93,10 @@ def read_style_encoder(model: ModelSpec) -> StyleEncoder:
 def encode(encoder: StyleEncoder, painting: Image) -> Vector:
     """The statistics of `painting` (H, W, 3), whose sides are multiples of the stride → (1, S).
 
-    Runs once on the best CPU runtime there is. Raises `EngineError` when none works.
+    Runs once on the best CPU runtime there is. Raises `ModelError` when the file is not safe to
+    load and `EngineError` when no runtime works.
     """
+    check_safe(encoder.path)
     problems = []
     for name in automatic():
         if name not in _RUNTIMES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rtstyle.metrics import Report
+
+_STDERR = 2  # as the system numbers it
 
 
 @contextmanager
@@ -46,7 +50,56 @@ def progress_bar(
 
 
 @contextmanager
+def own_stderr() -> Iterator[None]:
+    """Within it, stderr is Python's alone: what C libraries print there, as image and video codecs
+    do about damage, goes nowhere. Without effect where stderr is not the process's."""
+    before = sys.stderr
+    try:
+        is_ours = before.fileno() == _STDERR
+    except (AttributeError, OSError, ValueError):
+        is_ours = False
+    if not is_ours:
+        yield
+        return
+    before.flush()
+    copy, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDERR)
+    os.close(nowhere)
+    with open(
+        copy, "w", encoding=before.encoding, errors=before.errors, buffering=1, closefd=False
+    ) as sys.stderr:
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(copy, _STDERR)
+            sys.stderr = before
+    os.close(copy)
+
+
+def plain(text: str) -> str:
+    """The text on one line, with what cannot be printed, or steers a terminal, escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within it, SIGTERM is what Ctrl-C is. In the main thread only."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def frame_bar(title: str, *, hidden: bool) -> Iterator[Callable[[Report, int | None], None]]:
     """A progress bar fed with the report so far and the number of frames, if known."""
     with progress_bar(title, hidden=hidden, unit="fps") as update:
-        yield lambda report, total: update(report.frames_out, total, "")
+        yield lambda report, total: update(report.resumed + report.frames_out, total, "")

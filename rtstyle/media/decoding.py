@@ -20,6 +20,7 @@ TimedFrame = tuple[VideoFrame, Fraction]
 FREE_CLOCK = {"mpegts", "mpeg"}
 _INVALID_DATA = -1094995529  # AVERROR_INVALIDDATA
 _ONE_PICTURE_A_PACKET = {"h264", "hevc"}  # where a packet without a picture is a loss
+_SEEK_EARLIER = (0, 3, 15)  # seconds: where there is no index, a seek may lead behind the keyframe
 
 
 class Decoder:
@@ -51,6 +52,7 @@ class Decoder:
         # Broadcasts lose packets; their decoder carries on, and so do we.
         self._refuses_holes = container.format.name not in FREE_CLOCK
         self._accountable = stream.codec_context.name in _ONE_PICTURE_A_PACKET
+        self._counts_from: int | None = None  # losses before this time are not ours
         self._awaited: list[int] = []  # a heap: times of packets sent whose picture has not come
         self._any_picture = False
         self._safe_until: int | None = None  # nothing still unread is shown before this time
@@ -60,7 +62,7 @@ class Decoder:
         self, start: Fraction | None = None, end: Fraction | None = None
     ) -> Iterator[TimedFrame]:
         """Frames with start <= time < end, in seconds on the file's clock."""
-        for frame, time in self._timed() if start is None else self._from(start):
+        for frame, time in self._timed() if start is None else self.frames_from(start):
             if end is not None and time >= end:
                 return
             if start is None or time >= start:
@@ -68,12 +70,15 @@ class Decoder:
                     self.repaired.append(time)
                 yield frame, time
 
-    def _from(self, start: Fraction) -> Iterator[TimedFrame]:
-        self._seek(int(start / self._tick))
-        frames = self._timed()
-        first = next(frames, None)
-        if first is not None and first[1] <= start:
-            return chain([first], frames)
+    def frames_from(self, start: Fraction) -> Iterator[TimedFrame]:
+        """All frames from a keyframe on that stands at `start` or before it."""
+        self._counts_from = int(start / self._tick)
+        for earlier in _SEEK_EARLIER:
+            self._seek(int((start - earlier) / self._tick))
+            frames = self._timed()
+            first = next(frames, None)
+            if first is not None and first[1] <= start:
+                return chain([first], frames)
         # No index, or one that led too far: decode from the beginning.
         self._seek(min(self._stream.start_time or 0, 0))
         return self._timed()
@@ -104,12 +109,12 @@ class Decoder:
                 readable = True
                 frames = [] if packet is None else self._decode(packet)
             except FFmpegError:
+                if readable and not self._any_picture:
+                    # Good pictures may be in the decoder's threads: they are not flushed away.
+                    self.skipped += 1
+                    continue
                 yield from self._before_damage()
-                if self._any_picture or not readable:
-                    raise
-                self.skipped += 1
-                self._stream.codec_context.flush_buffers()
-                continue
+                raise
             if packet is None:
                 break
             for frame in frames:
@@ -154,7 +159,8 @@ class Decoder:
             self._awaited.clear()
         missing = 0
         while self._awaited and frame.pts is not None and self._awaited[0] <= frame.pts:
-            missing += heappop(self._awaited) < frame.pts
+            time = heappop(self._awaited)
+            missing += time < frame.pts and time >= (self._counts_from or time)
         if self._any_picture:
             self.lost += missing
         self._any_picture = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from fractions import Fraction
 from math import lcm
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,8 @@ from typing import Self
 import av
 from av.container import OutputContainer
 from av.error import FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.frame import Frame, StreamInfo
@@ -18,7 +21,7 @@ from rtstyle.media.base import Origin
 from rtstyle.media.container import reason
 from rtstyle.media.encoding import container_for, encoder_options
 from rtstyle.media.options import WriteOptions
-from rtstyle.media.partial import PartialFile
+from rtstyle.media.partial import PartialFile, Workplace
 from rtstyle.media.passthrough import Passthrough
 from rtstyle.media.video_track import VideoTrack
 
@@ -29,10 +32,12 @@ class FileSink:
     """Encodes a video file; the suffix names its container.
 
     With `origin`, the file's other streams, chapters and metadata are copied along (the sound only
-    with `options.keep_audio`). Raises `UsageError` for a codec or option that does not exist,
+    with `options.keep_audio`). `workplace` is where it is written before it has its name, `video`
+    the stream of the painting. Raises `UsageError` for a codec or option that does not exist,
     `OutputExistsError`, and `OutputError` when the file cannot be written.
     """
 
+    takes_card_images = True
     notes: list[str]
 
     def __init__(
@@ -42,13 +47,17 @@ class FileSink:
         *,
         origin: Origin | None = None,
         options: WriteOptions | None = None,
+        workplace: Workplace | None = None,
     ) -> None:
         options = options or WriteOptions()
         self.notes = []
         self._info = info
         self._format = container_for(path)
         self._file = PartialFile(
-            path, overwrite=options.overwrite, inputs=origin.paths if origin else ()
+            path,
+            overwrite=options.overwrite,
+            inputs=origin.paths if origin else (),
+            workplace=workplace,
         )
         self._others: Passthrough | None = None
         self._output: OutputContainer | None = None
@@ -56,7 +65,7 @@ class FileSink:
             if origin is not None and origin.stream is not None:
                 self._others = Passthrough(origin, self._format, keep_audio=options.keep_audio)
             self._output = self._create()
-            self._video = self._add_streams(self._output, options)
+            self.video = self._add_streams(self._output, options)
             self._start(self._output, options)
         except BaseException:
             self._discard()
@@ -64,37 +73,47 @@ class FileSink:
 
     def write(self, frame: Frame) -> None:
         """Encode the next frame, (height, width) as in `info`. Raises `OutputError`."""
-        height, width = frame.image.shape[:2]
-        if (width, height) != (self._info.width, self._info.height):
-            raise OutputError(
-                f"{self._file.path} takes pictures of {self._info.width}×{self._info.height}, but "
-                f"one of {width}×{height} came; all frames of a video have one size."
-            )
         assert self._output is not None
+        self.video.check_size(frame)
         try:
-            packets = self._video.encode(frame)
+            packets = self.video.encode(frame)
             if self._others is not None:
                 self._others.write(self._output, frame.time)
             self._output.mux(packets)
         except (FFmpegError, OSError) as error:
             raise self._cannot_write(error) from error
 
+    def adopt(self, packet: Packet[VideoStream], end: Fraction) -> None:
+        """Take a packet that an encoder set up as this sink's made elsewhere, in decoding order.
+
+        `end` is where the frames end that were adopted so far, in seconds. Raises `OutputError`.
+        """
+        assert self._output is not None
+        assert packet.pts is not None
+        try:
+            self.video.adopt(packet, end)
+            if self._others is not None:
+                self._others.write(self._output, packet.pts * packet.time_base)
+            self._output.mux_one(packet)
+        except (FFmpegError, OSError) as error:
+            raise self._cannot_write(error) from error
+
     def finish(self, *, complete: bool = True) -> None:
         """Complete the file and name it; if not `complete`, sound ends with the last picture."""
-        if self._video.is_empty:
+        if self.video.is_empty:
             raise OutputError(f"No frame was written, so there is no {self._file.path} to finish.")
         assert self._output is not None
         try:
-            self._output.mux(self._video.flush())
+            self._output.mux(self.video.flush())
             if self._others is not None:
                 if not complete:
-                    self._others.end_at(self._video.end)
+                    self._others.end_at(self.video.end)
                 self._others.write(self._output, None)
             self._output.close()
         except (FFmpegError, OSError) as error:
             raise self._cannot_write(error) from error
         self._file.commit()
-        self.notes += self._video.notes
+        self.notes += self.video.notes
         if self._others is not None:
             self.notes += self._others.notes
 
@@ -131,7 +150,7 @@ class FileSink:
 
     def _start(self, output: OutputContainer, options: WriteOptions) -> None:
         """Open the encoder and write the header, so that what is wrong shows before any work."""
-        codec = self._video.codec
+        codec = self.video.codec
         try:
             output.start_encoding()
         except OSError as error:
@@ -142,7 +161,7 @@ class FileSink:
                 f"The codec {codec} cannot encode {self._info.width}×{self._info.height} into "
                 f"{self._format.muxer} with the options {wanted}; check them."
             ) from error
-        self._video.check_options()
+        self.video.check_options()
 
     def _movie_timescale(self) -> int:
         """The clock of an mp4's edit lists, fine enough to say exactly when each stream starts."""

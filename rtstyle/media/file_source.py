@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
+from av import VideoFrame
 from av.error import FFmpegError
 
 from rtstyle.errors import MediaError, UsageError
-from rtstyle.frame import Frame, StreamInfo
+from rtstyle.frame import CardImage, Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
+from rtstyle.media.card_frames import card_image
 from rtstyle.media.colour import RgbReader
 from rtstyle.media.container import best_video, open_container, reason
 from rtstyle.media.decoding import FREE_CLOCK, Decoder, TimedFrame
-from rtstyle.media.orientation import orientation_of
+from rtstyle.media.losses import Losses
+from rtstyle.media.orientation import Orientation, orientation_of
 from rtstyle.media.truncation import is_cut_off
 
 
@@ -34,6 +37,8 @@ class FileSource:
     info: StreamInfo
     notes: list[str]
     origin: Origin | None
+    orientation: Orientation
+    stored_size: tuple[int, int]  # (width, height) of the first picture, before it is turned
 
     def __init__(
         self,
@@ -49,6 +54,22 @@ class FileSource:
             raise UsageError(
                 f"The duration must be longer than 0 seconds, not {float(duration):g}."
             )
+        self._open(path, hwaccel)
+        try:
+            zero = self._clock_start()
+            first_wanted = None if start is None else zero + start
+            self._end = None if duration is None else zero + (start or 0) + duration
+            self._decoded = self._decoder.frames(first_wanted, self._end)
+            self._first = self._take_first(start)
+            offset = zero if start is None else self._first[1]
+            self._describe(offset, start, duration)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _open(self, path: Path, hwaccel: str) -> None:
+        # What a card has decoded is delivered as a `CardImage` where this, asked of each, says so.
+        self.keeps_on_card: Callable[[CardImage], bool] = lambda image: False
         self.notes = []
         self._path = path
         self._container = open_container(path, hwaccel)
@@ -56,28 +77,28 @@ class FileSource:
             self._stream = best_video(self._container, path)
             self._stream.thread_type = "AUTO"
             self._tick = self._stream.time_base or Fraction(1, 90_000)
-            rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+            self._rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
             self._decoder = Decoder(
-                self._container, self._stream, usual_duration=1 / rate, cut_off=is_cut_off(path)
+                self._container,
+                self._stream,
+                usual_duration=1 / self._rate,
+                cut_off=is_cut_off(path),
             )
-            zero = self._clock_start()
-            first_wanted = None if start is None else zero + start
-            self._end = None if duration is None else zero + (start or 0) + duration
-            self._decoded = self._decoder.frames(first_wanted, self._end)
-            self._first = self._take_first(start)
-            offset = zero if start is None else self._first[1]
-            self._describe(rate, offset, start, duration)
         except BaseException:
             self._container.close()
             raise
 
+    def _read_as(self, stored_size: tuple[int, int]) -> None:
+        self.stored_size = stored_size
+        self._reader = RgbReader(*stored_size)
+
     def _describe(
-        self, rate: Fraction, offset: Fraction, start: Fraction | None, duration: Fraction | None
+        self, offset: Fraction, start: Fraction | None, duration: Fraction | None
     ) -> None:
-        frame = self._first[0]
-        self._orientation = orientation_of(frame)
-        self._reader = RgbReader(frame.width, frame.height)
-        width, height = self._orientation.size(frame.width, frame.height)
+        frame, rate = self._first[0], self._rate
+        self.orientation = orientation_of(frame)
+        self._read_as((frame.width, frame.height))
+        width, height = self.orientation.size(frame.width, frame.height)
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
         total = self._total_seconds()
         n_frames = self._stream.frames or (round(total * rate) if total else None)
@@ -86,7 +107,7 @@ class FileSource:
             wanted = rest if duration is None else min(rest, duration)
             n_frames = max(1, round(wanted * rate))
         self.info = StreamInfo(
-            width, height, rate, self._tick, n_frames, self._orientation.pixel_aspect(aspect)
+            width, height, rate, self._tick, n_frames, self.orientation.pixel_aspect(aspect)
         )
         self.origin = Origin(
             (self._path,), self._stream.index, offset, None if start is None else offset, self._end
@@ -96,11 +117,23 @@ class FileSource:
         """Every frame in order, times exact. Raises `MediaError` after the last good frame."""
         try:
             for index, (frame, time) in enumerate(self.times()):
-                image = self._orientation.apply(self._reader.read(frame))
+                image = self._picture(frame)
                 duration = frame.duration * self._tick if frame.duration else None
                 yield Frame(image, time, index, duration)
         finally:
-            self._finish_notes()
+            self.notes += self.losses().sentences()
+
+    def _picture(self, frame: VideoFrame) -> Image:
+        """In this computer's memory, or a `CardImage` in its place that stays on a card."""
+
+        def download() -> Image:
+            return self.orientation.apply(self._reader.read(frame))
+
+        fits = self.orientation.is_upright and (frame.width, frame.height) == self.stored_size
+        on_card = card_image(frame, download) if fits else None
+        if on_card is None or not self.keeps_on_card(on_card):
+            return download()
+        return cast(Image, on_card)
 
     def times(self) -> Iterator[TimedFrame]:
         """As `frames`, in its stead: FFmpeg's own frames, not converted, with their times."""
@@ -113,6 +146,18 @@ class FileSource:
                 index += 1
         except FFmpegError as error:
             raise self._damaged(index, time, reason(error)) from error
+
+    def losses(self) -> Losses:
+        """What could not be delivered as it was, so far."""
+        decoder = self._decoder
+        return Losses(
+            skipped=decoder.skipped,
+            lost=decoder.lost,
+            repaired=len(decoder.repaired),
+            first_repaired=next(iter(decoder.repaired), Fraction(0)),
+            untimed=decoder.untimed,
+            remarks=tuple(self._reader.notes),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -161,23 +206,3 @@ class FileSource:
         return MediaError(
             f"{self._path} is damaged: frame {index} cannot be decoded ({why}); {good}."
         )
-
-    def _finish_notes(self) -> None:
-        decoder = self._decoder
-        self.notes += self._reader.notes
-        if decoder.skipped:
-            self.notes.append(
-                f"{decoder.skipped} packets before the first picture could not be decoded"
-            )
-        if decoder.lost:
-            self.notes.append(f"{decoder.lost} packets within the video gave no picture")
-        if decoder.repaired:
-            self.notes.append(
-                f"{len(decoder.repaired)} frames are damaged in the file and were painted as the "
-                f"decoder repaired them (the first at {float(decoder.repaired[0]):.3f} s)"
-            )
-        if decoder.untimed:
-            self.notes.append(
-                f"the file gives no time for {decoder.untimed} frames; "
-                "each was put one frame duration after the one before"
-            )

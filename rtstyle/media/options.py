@@ -28,6 +28,7 @@ class WriteOptions:
     `crf` is the quality on the codec's own scale, lower is better. `options` go to the encoder as
     they are and win over everything else. `suffix`, such as ".png", renames pictures in a folder.
     `hwaccel` "auto" and "cuda" encode on an NVIDIA card where that works and no codec is chosen.
+    `threads` is how many the encoder uses: what it makes may depend on that, as with libx264.
     """
 
     codec: str | None = None
@@ -39,6 +40,7 @@ class WriteOptions:
     suffix: str | None = None
     overwrite: bool = False
     hwaccel: str = "none"
+    threads: int | None = None
 
     @property
     def encodes(self) -> bool:

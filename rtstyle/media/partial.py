@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rtstyle.errors import OutputError, OutputExistsError, UsageError
 
 
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """A folder, on the disk of the output, where it is written; `on_whole` gets the finished file
+    right before it is named."""
+
+    folder: Path
+    on_whole: Callable[[Path], None] = lambda path: None
+
+
 class PartialFile:
     """A hidden temporary file beside `path`, created at once; the caller writes to `temporary`.
+
+    With a `workplace`, it is there instead.
 
     Raises `OutputExistsError` when `path` is there and `overwrite` is not set, `UsageError` when it
     is one of `inputs`, and `OutputError` when nothing can be created in its folder.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        overwrite: bool,
+        inputs: Iterable[Path] = (),
+        workplace: Workplace | None = None,
+    ) -> None:
         check_output(path, overwrite=overwrite, inputs=inputs)
         self.path = path
-        self.temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+        self._workplace = workplace or Workplace(path.parent)
+        name = f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}"
+        self.temporary = self._workplace.folder / name
         try:
             self.temporary.touch(exist_ok=False)
         except OSError as error:
@@ -33,6 +54,7 @@ class PartialFile:
     def commit(self) -> None:
         """Give the file its name, in one step. Raises `OutputError`."""
         try:
+            self._workplace.on_whole(self.temporary)
             os.replace(self.temporary, self.path)
         except OSError as error:
             self.discard()

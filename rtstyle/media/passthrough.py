@@ -9,7 +9,7 @@ from typing import Any
 
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
@@ -61,6 +61,7 @@ class Passthrough:
         self._kept = [s for s in self._input.streams if self._is_kept(s, keep_audio)]
         self._packets: Iterator[Packet[Stream]] | None = None
         self._waiting: Packet[Stream] | None = None
+        self._refused = 0  # packets that the muxer did not take
 
     def _is_kept(self, stream: Stream, keep_audio: bool) -> bool:
         if stream.index == self._origin.stream or (stream.type == "audio" and not keep_audio):
@@ -75,7 +76,7 @@ class Passthrough:
             return False
         if can_hold(self._target.muxer, stream) or self._other_codec(stream):
             return True
-        name = stream.codec_context.name if stream.codec_context else stream.name
+        name = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
         self.notes.append(
             f"{stream.type} stream {stream.index} ({name or 'unknown format'}) was left out: "
             f"{self._target.muxer} cannot hold it"
@@ -149,8 +150,18 @@ class Passthrough:
         while self._waiting is not None:
             if until is not None and self._time(self._waiting) > until:
                 return
-            self._writers[self._waiting.stream.index].write(output, self._waiting)
+            self._write(output, self._waiting)
             self._waiting = next(self._packets, None)
+        if until is None and self._refused:
+            self.notes.append(
+                f"{self._refused} sound packets or subtitles are damaged and were left out"
+            )
+
+    def _write(self, output: OutputContainer, packet: Packet[Stream]) -> None:
+        try:
+            self._writers[packet.stream.index].write(output, packet)
+        except (InvalidDataError, ArgumentError):  # a time before the last one, or no such payload
+            self._refused += 1
 
     def end_at(self, time: Fraction) -> None:
         """Nothing from `time` on (seconds in the output) is to be copied."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from glob import glob
 from pathlib import Path
@@ -52,16 +52,18 @@ class SequenceSource:
     def __init__(self, path: Path, *, rate: Fraction = Fraction(25)) -> None:
         self.notes = []
         self._paths = find_pictures(path)
-        self._first = read_picture(self._paths[0])
-        height, width = self._first[0].shape[:2]
+        height, width = read_picture(self._paths[0])[0].shape[:2]
         self.info = StreamInfo(width, height, rate, 1 / rate, len(self._paths))
         self.origin = Origin(tuple(self._paths))
 
     def frames(self) -> Iterator[Frame]:
         """Every picture in order. Raises `MediaError` at one that cannot be read."""
+        yield from self._pictures(range(len(self._paths)))
+
+    def _pictures(self, indices: Iterable[int]) -> Iterator[Frame]:
         transparent = 0
-        for index, path in enumerate(self._paths):
-            image, alpha = read_picture(path) if index else self._first
+        for index in indices:
+            image, alpha = read_picture(self._paths[index])
             transparent += alpha
             yield Frame(image, index / self.info.rate, index, 1 / self.info.rate)
         if transparent:
@@ -115,12 +117,14 @@ class SequenceSink:
 
     def write(self, frame: Frame) -> None:
         """Write the next picture. Raises `OutputError`."""
-        if self._names is None:
-            path = self._pattern.with_name(self._pattern.name % (frame.index + 1))
-        else:
-            path = self._names[frame.index]
-        write_picture(path, frame.image, overwrite=self._overwrite)
+        write_picture(self.path_of(frame.index), frame.image, overwrite=self._overwrite)
         self._written += 1
+
+    def path_of(self, index: int) -> Path:
+        """Where the picture of frame `index` goes."""
+        if self._names is None:
+            return self._pattern.with_name(self._pattern.name % (index + 1))
+        return self._names[index]
 
     def finish(self, *, complete: bool = True) -> None:
         """Nothing is left to do: every picture has its name."""

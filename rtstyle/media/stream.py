@@ -11,11 +11,15 @@ from rtstyle.media.av_device import AvDevice, Input
 from rtstyle.media.container import reason
 from rtstyle.media.live_source import LiveSource, Patience
 
-SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "srt", "udp")
-
-# A playlist from the network must not make us read files.
-_PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto,udp,rtp,srtp,rtsp,rtmp,rtmps,srt,hls"
-_LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay", "protocol_whitelist": _PROTOCOLS}
+# What an address may lead to, be it by a redirect or a playlist: its own protocol and what carries
+# that, so that nothing from the network makes us read files or speak to what was not asked for.
+_WEB = "http,https,httpproxy,tcp,tls,crypto"
+_PROTOCOLS = {
+    "http": _WEB, "https": _WEB, "rtsp": "rtsp,rtp,srtp,udp,tcp", "rtsps": "rtsps,rtp,srtp,tls,tcp",
+    "rtmp": "rtmp,tcp", "srt": "srt", "udp": "udp",
+}  # fmt: skip
+SCHEMES = tuple(_PROTOCOLS)
+_LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
 _BY_SCHEME = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
 
 
@@ -24,8 +28,10 @@ class StreamSource(LiveSource):
 
     def __init__(self, url: str, *, patience: Patience | None = None) -> None:
         name = without_password(url)
+        scheme = urlsplit(url).scheme
+        allowed = {"protocol_whitelist": _PROTOCOLS[scheme]}
         source = Input(
-            name=name, url=url, options=_LOW_DELAY | _BY_SCHEME.get(urlsplit(url).scheme, {})
+            name=name, url=url, options=_LOW_DELAY | allowed | _BY_SCHEME.get(scheme, {})
         )
 
         def connect() -> AvDevice:

@@ -28,16 +28,42 @@ class Copy:
         self._stream.metadata.update(kept_metadata(stream.metadata))
         self._stream.disposition = stream.disposition
         self._shift = round(shift / stream.time_base) if stream.time_base else 0
+        self._is_sound = isinstance(stream, AudioStream)
+        self._usual_duration = _packet_duration(stream)
+        self._last: int | None = None
 
     def write(self, output: OutputContainer, packet: Packet[Stream]) -> None:
         if is_end_mark(packet):
             return
+        if self._is_sound:
+            self._fill_duration(packet)
         if packet.pts is not None:
             packet.pts -= self._shift
         if packet.dts is not None:
             packet.dts -= self._shift
         packet.stream = self._stream
         output.mux_one(packet)
+
+    def _fill_duration(self, packet: Packet[Stream]) -> None:
+        """Where the file does not say how long a sound packet is, as FLV does not, tell the usual:
+        in mp4 the last packet would have no length, and players would leave it out."""
+        if packet.pts is None:
+            return
+        if self._last is not None and packet.pts > self._last:
+            self._usual_duration = packet.pts - self._last
+        self._last = packet.pts
+        if not packet.duration:
+            packet.duration = self._usual_duration
+
+
+def _packet_duration(stream: Stream) -> int:
+    """What the codec says that a sound packet lasts, in the stream's ticks; 0 where it does not."""
+    if not isinstance(stream, AudioStream) or stream.codec_context is None:
+        return 0  # no sound, or of a codec that is not known
+    context, tick = stream.codec_context, stream.time_base or Fraction(1)
+    if not context.sample_rate:
+        return 0
+    return round(Fraction(context.frame_size, context.sample_rate) / tick)
 
 
 class SoundTranscode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+from av import VideoFrame
 from av.codec import Codec
 from av.codec.context import Flags
 from av.container import OutputContainer
@@ -12,12 +13,13 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from rtstyle.errors import UsageError
-from rtstyle.frame import Frame, Image, StreamInfo
+from rtstyle.errors import OutputError, UsageError
+from rtstyle.frame import CardImage, Frame, Image, StreamInfo
+from rtstyle.media.card_frames import CardFrames
 from rtstyle.media.colour import RgbWriter
 from rtstyle.media.container import reason
 from rtstyle.media.encoding import Container, encoder_options, needs_even_size, pixel_format_for
-from rtstyle.media.hwaccel import encoder_on_card
+from rtstyle.media.hwaccel import encoder_on_card, frames_on_card
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.palette import PaletteWriter
 
@@ -40,9 +42,12 @@ class VideoTrack:
             or container.codec
         )
         self._container, self._info, self._options = container, info, options
-        self._tick = container.tick(info)
+        self.tick = container.tick(info)  # seconds, what packets' times count
+        self.rounded = 0  # times that the container cannot say exactly
+        self._first_ticks: int | None = None
         self._last_ticks: int | None = None
-        self._rounded = 0
+        self._adopted = False
+        self._card_frames = CardFrames()
         self.stream = self._add(output)
         self._padding = self._configure()
         self._writer = self._make_writer()
@@ -59,29 +64,68 @@ class VideoTrack:
             names = ", ".join(sorted(unknown))
             raise UsageError(f"The codec {self.codec} has no option {names}; check its name.")
 
+    def check_size(self, frame: Frame) -> None:
+        """Raise `OutputError` where a frame is not (height, width) as in `info`."""
+        height, width = frame.image.shape[:2]
+        if (width, height) != (self._info.width, self._info.height):
+            raise OutputError(
+                f"The output takes pictures of {self._info.width}×{self._info.height}, but one "
+                f"of {width}×{height} came; all frames of a video have one size."
+            )
+
     def encode(self, frame: Frame) -> list[Packet[VideoStream]]:
         """The packets that are ready after this frame."""
-        picture = self._writer.write(self._padded(frame.image))
-        picture.time_base = self._tick
+        picture = self._picture(frame.image)
+        picture.time_base = self.tick
         picture.pts = self._ticks(frame.time)
-        picture.duration = max(0, round((frame.duration or 0) / self._tick))
+        picture.duration = max(0, round((frame.duration or 0) / self.tick))
         self.end = frame.time + (frame.duration or 1 / self._info.rate)
         return self.stream.encode(picture)
 
+    def _picture(self, image: Image) -> VideoFrame:
+        if isinstance(image, CardImage):
+            if isinstance(self._writer, RgbWriter) and self._writer.is_yuv420:
+                picture = self._card_frames.frame(image)
+                self._writer.tag(picture)
+                return picture
+            image = image.download()
+        return self._writer.write(self._padded(image))
+
+    def adopt(self, packet: Packet[VideoStream], end: Fraction) -> None:
+        """Make a packet one of this stream that an encoder just like this one's made elsewhere.
+
+        `end` is where the frames end that were adopted so far, in seconds.
+        """
+        packet.stream = self.stream
+        packet.time_base = self.tick
+        self._adopted, self._last_ticks, self.end = True, packet.pts, end
+        if self._first_ticks is None:
+            self._first_ticks = packet.pts
+
     def flush(self) -> list[Packet[VideoStream]]:
         """The last packets; after it, `notes` is complete."""
-        if self._rounded:
-            unit = self._container.clock or self._tick
+        if self.rounded:
+            unit = self._container.clock or self.tick
             self.notes.append(
-                f"{self._rounded} frame times were rounded to {unit} s, "
+                f"{self.rounded} frame times were rounded to {unit} s, "
                 f"all that {self._container.muxer} can hold"
             )
-        return self.stream.encode(None)
+        if self._container.counts_frames and self._first_ticks:
+            self.notes.append(
+                f"{self._container.muxer} has no times: the pictures begin at 0 s instead of "
+                f"{float(self._first_ticks * self.tick):.3f} s"
+            )
+        return [] if self._adopted else self.stream.encode(None)
 
     def _add(self, output: OutputContainer) -> VideoStream:
         try:
             codec_options = encoder_options(self.codec, self._options)
-            stream = output.add_stream(self.codec, rate=self._info.rate, options=codec_options)
+            on_card = frames_on_card(
+                self.codec, self._options.pixel_format, self._info.width, self._info.height
+            )
+            stream = output.add_stream(
+                self.codec, rate=self._info.rate, options=codec_options, hwaccel=on_card
+            )
             if not isinstance(stream, VideoStream):
                 raise ValueError("it does not encode video")
             supported = [f.name for f in Codec(self.codec, "w").video_formats or []]
@@ -106,8 +150,10 @@ class VideoTrack:
                 f"was repeated to make {width + right}×{height + down}"
             )
         context.width, context.height = width + right, height + down
-        context.time_base = self.stream.time_base = self._tick
+        context.time_base = self.stream.time_base = self.tick
         context.sample_aspect_ratio = self._info.pixel_aspect
+        if self._options.threads is not None:
+            context.thread_count = self._options.threads
         context.flags |= Flags.frame_duration  # so that the last frame lasts as long as it should
         return down, right
 
@@ -120,12 +166,14 @@ class VideoTrack:
         return writer
 
     def _ticks(self, time: Fraction) -> int:
-        ticks = round(time / self._tick)
+        ticks = round(time / self.tick)
         if self._last_ticks is not None and ticks <= self._last_ticks:
             ticks = self._last_ticks + 1  # encoders take times that rise
-        unit = self._container.clock or self._tick
-        self._rounded += ticks * self._tick != time or (time / unit).denominator != 1
+        unit = self._container.clock or self.tick
+        self.rounded += ticks * self.tick != time or (time / unit).denominator != 1
         self._last_ticks = ticks
+        if self._first_ticks is None:
+            self._first_ticks = ticks
         return ticks
 
     def _padded(self, image: Image) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 import ssl
 from importlib import resources
@@ -11,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from rtstyle.errors import MediaError, OutputError, RtstyleError, UsageError
 from rtstyle.serve.guard import guard
@@ -51,7 +53,9 @@ class Server:
                 web.post("/paintings", self._painting),
             ]
         )
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+        self._runner = web.AppRunner(
+            application, access_log=None, logger=_logger(), shutdown_timeout=2.0
+        )
         await self._runner.setup()
         site = web.TCPSite(
             self._runner, options.host, options.port, ssl_context=_tls(options), reuse_address=True
@@ -163,6 +167,18 @@ class Server:
         with contextlib.suppress(UsageError):
             viewer.controls.do(f"style {name}")
         return web.json_response({"name": name})
+
+
+def _logger() -> logging.Logger:
+    """For errors of ours: whoever sends what is no HTTP must not fill the terminal."""
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+    logger = logging.getLogger("rtstyle.serve")
+    logger.filters = [is_ours]
+    return logger
 
 
 def _page_file(name: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
@@ -23,6 +23,7 @@ def serve(
     engine: str = "auto",
     threads: int | None = None,
     precision: str = "auto",
+    devices: Sequence[int] = (),
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until Ctrl-C, which is raised as `KeyboardInterrupt`. Raises `OutputError`.
@@ -32,7 +33,9 @@ def serve(
     """
 
     async def run() -> None:
-        with EnginePool(engine, threads=threads, precision=precision, keep=8) as pool:
+        with EnginePool(
+            engine, threads=threads, precision=precision, devices=devices, keep=8
+        ) as pool:
             server = Server(Studio(options, live, pool, settings, gallery))
             on_ready(await server.start())
             try:

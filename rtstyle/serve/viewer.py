@@ -137,8 +137,8 @@ class Viewer:
             await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
             peer.addTrack(self._track)
             await peer.setLocalDescription(await peer.createAnswer())
-        except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
-            # aiortc's parser raises whatever malformed text makes it stumble over.
+        except Exception as error:
+            # aiortc raises, and asserts, whatever malformed text makes it stumble over.
             _log.info("An offer was refused: %r", error)
             await self.close("The browser's offer was not understood.")
             return

@@ -1,0 +1,1 @@
+"""Whether anything is lost: damage, kills, many machines, long runs, faults."""

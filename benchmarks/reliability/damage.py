@@ -1,0 +1,145 @@
+"""Damaged inputs through the command line: no hang, no traceback, no half file, nothing lost."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.reliability.corpus import KINDS, Case, Specimen, cases, files_of, make
+from benchmarks.reliability.finding import Finding
+from benchmarks.reliability.judging import FAULTS, Verdict, judge, looked
+from benchmarks.reliability.materials import make_materials
+from benchmarks.reliability.sandbox import Limits, Ran, Sandbox
+from rtstyle.errors import UsageError
+
+CLAIM = (
+    "Whatever the input, rtstyle ends by itself, says one sentence when it fails, leaves nothing "
+    "half-done under the final name and nothing beside it, and keeps every time and sound packet "
+    "of what it paints."
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of this check."""
+    parser.add_argument("--count", type=int, default=1200, help="inputs to try (1200)")
+    parser.add_argument("--only", action="append", metavar="KIND[:SEED]", help="only these inputs")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the inputs at fault here")
+    parser.add_argument("--seconds", type=float, default=30.0, help="limit of one input (30)")
+    parser.add_argument("--memory", type=int, default=4096, help="limit in MiB (4096)")
+    parser.add_argument("--fresh", action="store_true", help="a new interpreter for every input")
+    parser.add_argument("--verbose", action="store_true", help="print every input")
+
+
+def measure(arguments: argparse.Namespace) -> Finding:
+    """Run the inputs and count how they ended."""
+    began = time.perf_counter()
+    chosen = select(arguments.count, arguments.only)
+    outcomes: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
+    tried: Counter[str] = Counter()
+    slowest, worst = 0.0, 0.0
+
+    def tell(case: Case, specimen: Specimen, ran: Ran, verdict: Verdict) -> None:
+        nonlocal slowest, worst
+        outcomes[verdict.outcome] += 1
+        tried[case.kind] += 1
+        slowest, worst = max(slowest, ran.seconds), max(worst, ran.peak_mb)
+        faults.update({fault for fault, _ in verdict.faults})
+        if arguments.verbose:
+            print(
+                f"{case}: {verdict.outcome} {' '.join(specimen.argv)!a} {ran.stderr!a}", flush=True
+            )
+        for fault, seen in verdict.faults:
+            print(f"{case}: {fault}: {seen!a}", flush=True)
+
+    limits = Limits(seconds=arguments.seconds, memory=arguments.memory << 20)
+    run_cases(chosen, tell, limits=limits, fresh=arguments.fresh, keep=arguments.keep)
+    figures: dict[str, str | int | float] = {"inputs": sum(tried.values())}
+    figures["kinds"] = ", ".join(f"{kind} {tried[kind]}" for kind in KINDS if tried[kind])
+    for outcome, words in (
+        ("painted", "painted whole"), ("salvaged", "painted up to the damage, with a sentence"),
+        ("refused", "refused with a sentence"),
+    ):  # fmt: skip
+        figures[words] = outcomes[outcome]
+    names = {
+        "hang": "hangs", "crash": "crashes", "traceback": "tracebacks",
+        "words": "other than one sentence",
+        "partial": "half files under the final name", "leftover": "files left behind",
+        "lost": "frames, times or sound packets lost",
+    }  # fmt: skip
+    figures |= {names[fault]: faults[fault] for fault in FAULTS}
+    figures["slowest, s"], figures["most memory, MB"] = slowest, worst
+    only = "".join(f" --only {text}" for text in arguments.only or ())
+    return Finding(
+        check="damage", claim=CLAIM, figures=figures, passed=not faults,
+        command=f"python -m benchmarks reliability damage --count {arguments.count}{only}",
+        seconds=time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def select(count: int, only: Sequence[str] | None) -> list[Case]:
+    """The first `count` cases, or those that `only` tells as "KIND" or "KIND:SEED"."""
+    if not only:
+        return cases(count)
+    chosen = []
+    for text in only:
+        kind, _, seed = text.partition(":")
+        if kind not in KINDS or not (seed.isdigit() or not seed):
+            raise UsageError(
+                f"Inputs are called KIND or KIND:SEED, not {text!r}; kinds are {', '.join(KINDS)}."
+            )
+        chosen += [Case(kind, int(seed))] if seed else [c for c in cases(count) if c.kind == kind]
+    return chosen
+
+
+def run_cases(
+    chosen: Sequence[Case],
+    tell: Callable[[Case, Specimen, Ran, Verdict], None],
+    *,
+    limits: Limits | None = None,
+    fresh: bool = False,
+    keep: Path | None = None,
+) -> None:
+    """Make, run and judge every case; `tell` each as it is over."""
+    os.environ["SVT_LOG"] = "1"  # its encoder talks
+    with TemporaryDirectory() as scratch:
+        room = Path(scratch)
+        make_materials(room / "whole")
+        home = {name: str(room / "home") for name in ("HOME", "XDG_CACHE_HOME", "RTSTYLE_MODELS")}
+        with Sandbox(room / "printed", limits=limits, fresh=fresh) as sandbox:
+            for case in chosen:
+                folder = room / "case"
+                folder.mkdir()
+                specimen = make(case, room / "whole", folder)
+                before = files_of(folder)
+                kept = None if keep is None else _copy(folder, keep / str(case).replace(":", "_"))
+                ran = sandbox.run(
+                    specimen.argv, cwd=folder, environment=home | specimen.environment
+                )
+
+                def look(path: Path, specimen: Specimen) -> dict[str, Any]:
+                    is_source = path == specimen.source
+                    cut = [
+                        (is_source and text) or "-" for text in (specimen.start, specimen.duration)
+                    ]
+                    return looked(
+                        sandbox.run(["look", str(path), *cut], cwd=room, environment=home)
+                    )
+
+                verdict = judge(specimen, ran, folder, before, look)
+                if kept is not None and not verdict.faults:
+                    shutil.rmtree(kept)
+                tell(case, specimen, ran, verdict)
+                shutil.rmtree(folder)
+
+
+def _copy(folder: Path, to: Path) -> Path:
+    shutil.rmtree(to, ignore_errors=True)
+    return Path(shutil.copytree(folder, to))
