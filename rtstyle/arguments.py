@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rtstyle.errors import UsageError
+from rtstyle.errors import OutputError, UsageError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
@@ -49,13 +51,42 @@ StyleName = Annotated[
 ]
 
 
-def given(what: str, positional: str | None, option: str | None) -> str:
-    """The one of two ways to give INPUT or OUTPUT that was used."""
-    if positional and option:
-        raise UsageError(f"{what} is given twice: as {positional} and as {option}.")
-    if not (chosen := positional or option):
-        raise UsageError(f"{what} is missing: rtstyle render INPUT OUTPUT --style NAME.")
-    return chosen
+def inputs_and_output(
+    paths: Sequence[str], inputs: Sequence[str], output: str | None
+) -> tuple[list[str], str]:
+    """What is painted into what, of `paths`, "INPUT… OUTPUT", where either may be an option."""
+    found = [*inputs, *paths]
+    if output is None:
+        output = found.pop() if paths and len(found) > 1 else None
+    for what, given in (("INPUT", found), ("OUTPUT", output)):
+        if not given:
+            raise UsageError(f"{what} is missing: rtstyle render INPUT OUTPUT --style NAME.")
+    assert output is not None
+    return found, output
+
+
+def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, str]]:
+    """Each input with its output. Several go into the folder `output`, by their names, which is
+    made; a single one too if `folder` is set and `output` is no file's name."""
+    from rtstyle.media.kinds import PICTURE_SUFFIXES, VIDEO_SUFFIXES  # loads numpy beside it
+
+    place = Path(output)
+    is_file = bool(place.suffix) and not place.is_dir()
+    if len(inputs) == 1 and (is_file or not folder):
+        return [(inputs[0], output)]
+    if is_file:
+        raise UsageError(f"Several inputs are painted into a folder, but {output} names a file.")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {place} cannot be made: {error.strerror}.") from error
+    found = []
+    for path in map(Path, inputs):
+        known = path.suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
+        found.append((str(path), str(place / (path.name if known else f"{path.stem}.mp4"))))
+    if len({name for _, name in found}) < len(found):
+        raise UsageError("Two inputs have the same name; paint them into different folders.")
+    return found
 
 
 def device_numbers(text: str | None) -> tuple[int, ...]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -25,18 +28,24 @@ from rtstyle.arguments import (
     Threads,
     device_numbers,
     frame_rate,
-    given,
+    inputs_and_output,
     pairs,
     seconds,
+    targets,
 )
 from rtstyle.cli_bench import bench
 from rtstyle.cli_live import devices, live, serve
 from rtstyle.cli_paint import paint
 from rtstyle.cli_train import train
 from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.terminal import frame_bar
+from rtstyle.terminal import frame_bar, own_stderr, plain, terminable
+
+if TYPE_CHECKING:
+    from rtstyle.metrics import Report
+    from rtstyle.segments.job import Segments
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+LEFT_BEHIND = ("rtstyle-reader", "rtstyle-engine", "rtstyle-hanging")  # threads, where one hangs
 
 app = typer.Typer(
     name="rtstyle",
@@ -70,13 +79,16 @@ def _common(
 
 @app.command()
 def render(
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="INPUT", help="Video, picture, folder, glob or frames_%05d.png."),
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT... OUTPUT",
+            help="Video, picture, folder, glob or frames_%05d.png, and what to write; several "
+            "inputs go into a folder.",
+        ),
     ] = None,
-    output: Annotated[str | None, typer.Argument(metavar="OUTPUT", help="What to write.")] = None,
     input_option: Annotated[
-        str | None, typer.Option("--input", "-i", help="Same as INPUT.")
+        list[str] | None, typer.Option("--input", "-i", help="Same as INPUT.")
     ] = None,
     output_option: Annotated[
         str | None, typer.Option("--output", "-o", help="Same as OUTPUT.")
@@ -127,39 +139,106 @@ def render(
     precision: Precision = "auto",
     device_list: Devices = None,
     hwaccel: HwAccel = "none",
+    no_resume: Annotated[
+        bool, typer.Option("--no-resume", help="Paint in one go; what is killed begins anew.")
+    ] = False,
+    segment: Annotated[
+        str, typer.Option("--segment", help="Seconds, at least, that a kill can cost.")
+    ] = "10",
+    keep_segments: Annotated[
+        bool, typer.Option("--keep-segments", help="Keep the folder of painted segments.")
+    ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="auto|HOST:PORT",
+            help="Paint on the machines of a Ray cluster; auto starts one here if none runs.",
+        ),
+    ] = None,
+    cluster_workers: Annotated[
+        int | None,
+        typer.Option("--cluster-workers", help="How many; each has --threads CPUs or a card."),
+    ] = None,
     overwrite: Overwrite = False,
     no_progress: NoProgress = False,
     quiet: Quiet = False,
 ) -> None:
     """Paint a video, a picture or a folder of pictures.
 
-    Sound, subtitles, chapters and every frame's time stay as they are.
+    Sound, subtitles, chapters and every frame's time stay as they are. After a kill or a power cut
+    the same command goes on where it was.
     """
     from rtstyle.image import Look
     from rtstyle.media import ReadOptions, WriteOptions
+    from rtstyle.segments.job import Segments
+
+    if cluster is None and cluster_workers is not None:
+        raise UsageError("--cluster-workers goes with --cluster.")
+    if cluster is not None and no_resume:
+        raise UsageError("A cluster paints segments that are kept; leave --no-resume out.")
+    found = inputs_and_output(paths or [], input_option or [], output_option)
+    wanted = targets(*found, folder=cluster is not None)
+    look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
+    cutting = Segments(seconds=seconds(segment) or Fraction(0), keep=keep_segments)
+    options: dict[str, Any] = {
+        "look": look,
+        "reading": ReadOptions(seconds(start), seconds(duration), frame_rate(rate), hwaccel),
+        "writing": WriteOptions(
+            codec=codec, crf=crf, preset=preset, options=pairs(encoder_option or []),
+            keep_audio=not no_audio, overwrite=overwrite, hwaccel=hwaccel,
+        ),
+        "engine": engine,
+        "threads": threads,
+        "precision": precision,
+        "devices": device_numbers(device_list),
+    }  # fmt: skip
+    for report in (
+        _painted_here(wanted, style, not no_resume and cutting, options, quiet, no_progress)
+        if cluster is None
+        else _painted_on(
+            cluster, cluster_workers, wanted, style, cutting, options, quiet, no_progress
+        )
+    ):
+        if not quiet:
+            typer.echo(str(report))
+
+
+def _painted_here(
+    wanted: list[tuple[str, str]], style: str, resume: bool | Segments, options: dict[str, Any],
+    quiet: bool, no_progress: bool,
+) -> Iterator[Report]:  # fmt: skip
     from rtstyle.render import render as render_file
 
-    look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
-    with frame_bar("Painting", hidden=quiet or no_progress) as bar:
-        report = render_file(
-            given("INPUT", source, input_option),
-            given("OUTPUT", output, output_option),
-            style=style,
-            look=look,
-            reading=ReadOptions(seconds(start), seconds(duration), frame_rate(rate), hwaccel),
-            writing=WriteOptions(
-                codec=codec, crf=crf, preset=preset, options=pairs(encoder_option or []),
-                keep_audio=not no_audio, overwrite=overwrite, hwaccel=hwaccel,
-            ),
-            engine=engine,
-            threads=threads,
-            precision=precision,
-            devices=device_numbers(device_list),
-            on_frame=bar,
-            on_note=_note(quiet),
+    for source, output in wanted:
+        with terminable(), frame_bar("Painting", hidden=quiet or no_progress) as bar:
+            report = render_file(
+                source, output, style=style, resume=resume, on_frame=bar, on_note=_note(quiet),
+                **options,
+            )  # fmt: skip
+        yield report
+
+
+def _painted_on(
+    cluster: str, workers: int | None, wanted: list[tuple[str, str]], style: str,
+    cutting: Segments, options: dict[str, Any], quiet: bool, no_progress: bool,
+) -> Iterator[Report]:  # fmt: skip
+    from rtstyle.cluster.run import Cluster, render_on_cluster
+    from rtstyle.segments.job import RenderJob
+    from rtstyle.style_text import find_style
+
+    jobs = [
+        RenderJob(
+            source=Path(source), output=Path(output), style=style, segments=cutting, **options
+        )
+        for source, output in wanted
+    ]
+    with terminable(), frame_bar("Painting", hidden=quiet or no_progress) as bar:
+        report = render_on_cluster(
+            jobs, style=find_style(style), cluster=Cluster(address=cluster, workers=workers),
+            on_frame=bar, on_note=_note(quiet),
         )  # fmt: skip
-    if not quiet:
-        typer.echo(str(report))
+    yield report
 
 
 @app.command()
@@ -168,6 +247,9 @@ def demo(
     style: StyleName = "starry_night",
     engine: EngineName = "auto",
     threads: Threads = None,
+    precision: Precision = "auto",
+    device_list: Devices = None,
+    hwaccel: HwAccel = "none",
     overwrite: Overwrite = False,
     no_progress: NoProgress = False,
     quiet: Quiet = False,
@@ -176,15 +258,17 @@ def demo(
     from tempfile import TemporaryDirectory
 
     from rtstyle.demo import make_clip
-    from rtstyle.media import WriteOptions
+    from rtstyle.media import ReadOptions, WriteOptions
     from rtstyle.render import render as render_file
 
     with TemporaryDirectory() as folder, frame_bar("Painting", hidden=quiet or no_progress) as bar:
         clip = Path(folder) / "demo.mp4"
         make_clip(clip)
         report = render_file(
-            clip, output, style=style, writing=WriteOptions(overwrite=overwrite),
-            engine=engine, threads=threads, on_frame=bar, on_note=_note(quiet),
+            clip, output, style=style, reading=ReadOptions(hwaccel=hwaccel),
+            writing=WriteOptions(overwrite=overwrite, hwaccel=hwaccel), engine=engine,
+            threads=threads, precision=precision, devices=device_numbers(device_list),
+            resume=False, on_frame=bar, on_note=_note(quiet),
         )  # fmt: skip
     if not quiet:
         typer.echo(f"{report}\nThe painted clip is {output}.")
@@ -213,9 +297,12 @@ def styles(
         key=lambda style: name_key(style.name),
     ):
         stem = style.model.path.stem
-        plain = found.setdefault(name_key(style.name), stem) == stem
-        name = escape(style.name if plain else f"{stem}:{style.name}")
-        table.add_row(f"[bold]{name}[/bold]", style.description, stem, style.model.architecture)
+        is_first = found.setdefault(name_key(style.name), stem) == stem
+        name = escape(style.name if is_first else f"{stem}:{style.name}")
+        table.add_row(
+            f"[bold]{name}[/bold]",
+            *(escape(plain(t)) for t in (style.description, stem, style.model.architecture)),
+        )
     Console().print(table)
     if painters := [model.path.stem for model in models if model.style_input == "statistics"]:
         typer.echo(f"Any picture is a style too, painted by {painters[0]}: --style my_painting.jpg")
@@ -256,6 +343,26 @@ app.command()(paint)
 
 def main() -> None:
     """Entry point: errors become one sentence on stderr and an exit status."""
+    with nullcontext() if "--debug" in sys.argv else own_stderr():
+        try:
+            _interruptible()
+        except SystemExit as ended:
+            if any(thread.name in LEFT_BEHIND for thread in threading.enumerate()):
+                # What an engine or a driver does not come back from would keep the process, too.
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(ended.code if isinstance(ended.code, int) else FAILURE)
+            raise
+
+
+def _interruptible() -> NoReturn:
+    try:
+        _main()
+    except KeyboardInterrupt:  # before typer listens, or after
+        _fail("Interrupted.", INTERRUPTED)
+
+
+def _main() -> NoReturn:
     try:
         status = app(standalone_mode=False)  # of an early exit; typer makes 130 of Ctrl-C
     except RtstyleError as error:
@@ -263,6 +370,12 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILURE)
+    except MemoryError:
+        _fail(
+            "There is too little memory for this; paint at a smaller --height, or close other "
+            "programs.",
+            FAILURE,
+        )
     except Exception as error:
         if (show := getattr(error, "show", None)) is not None:
             show()  # wrong options: typer's own error, which shows the usage
@@ -278,14 +391,14 @@ def main() -> None:
 
 
 def _note(quiet: bool) -> Callable[[str], None]:
-    return lambda sentence: None if quiet else typer.echo(f"note: {sentence}", err=True)
+    return lambda sentence: None if quiet else typer.echo(f"note: {plain(sentence)}", err=True)
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
     """Say it on stderr and leave; with --debug, the traceback before it."""
     if "--debug" in sys.argv and sys.exc_info()[0] is not None:
         traceback.print_exc()
-    print(f"rtstyle: {sentence}", file=sys.stderr)
+    print(f"rtstyle: {plain(sentence)}", file=sys.stderr)
     sys.exit(status)
 
 

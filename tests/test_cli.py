@@ -209,7 +209,10 @@ def test_what_is_wrong_is_told_in_one_sentence(
     assert (tmp_path / "there.mp4").read_text() == "precious"
 
 
-def test_an_interrupt_leaves_a_playable_part(tmp_path: Path, tiny_model: ModelSpec) -> None:
+@pytest.mark.parametrize("pressed", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_a_playable_part(
+    pressed: signal.Signals, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
     import av
 
     long = make_clip(tmp_path / "long.mp4", Clip(times=range(0, 5000 * 512, 512)))
@@ -221,14 +224,15 @@ def test_an_interrupt_leaves_a_playable_part(tmp_path: Path, tiny_model: ModelSp
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     for _ in range(1200):
-        if any(part.stat().st_size > 1000 for part in tmp_path.glob(".*")):  # more than a header
+        if any(part.stat().st_size > 1000 for part in tmp_path.glob(".*/*.part")):  # some frames
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(pressed)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     with av.open(str(out)) as container:
         n_frames = sum(1 for _ in container.decode(video=0))
     assert 0 < n_frames < 5000
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["long.mp4", "out.mp4"]
+    kept = ".out.mp4.resume"  # for the same command to go on
+    assert sorted(p.name for p in tmp_path.iterdir()) == [kept, "long.mp4", "out.mp4"]

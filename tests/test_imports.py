@@ -30,7 +30,9 @@ BASE = {"errors", "frame"}
 LAYERS = {
     "errors": set[str](),
     "frame": {"errors"},
-    "onnx_header": BASE,
+    "wire": set[str](),
+    "onnx_header": BASE | {"wire"},
+    "onnx_safety": BASE | {"wire"},
     "model_spec": BASE,
     "model_file": BASE | {"model_spec", "onnx_header"},
     "model": BASE | {"model_file", "model_spec"},
@@ -41,9 +43,15 @@ LAYERS = {
     "image": BASE | {"model", "style"},
     "media": BASE | {"media", "channel", "metrics"},
     "precision": BASE | {"model"},
-    "engines": BASE | {"cache", "engines", "model", "precision", "style", "metrics"},
-    "pipeline": BASE | {"channel", "engines", "image", "media", "metrics", "model", "style"},
+    "engines": BASE
+    | {"cache", "engines", "model", "precision", "style", "metrics"}
+    | {"onnx_safety"},
+    "engine_watch": BASE | {"engines"},
+    "pipeline": BASE
+    | {"channel", "engine_watch", "engines", "image", "media", "metrics", "model", "style"},
+    "segments": BASE | {"segments", "engines", "image", "media", "metrics", "pipeline", "style"},
     "nets": BASE | {"nets"},
+    "cluster": BASE | {"cluster", "engines", "media", "metrics", "precision", "segments", "style"},
     "live": BASE
     | {"live", "channel", "engines", "image", "media", "metrics", "model", "pipeline", "style"}
     | {"style_text"},

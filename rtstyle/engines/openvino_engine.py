@@ -73,6 +73,14 @@ class OpenVinoEngine:
         except (RuntimeError, MemoryError) as error:
             raise cannot_paint("OpenVINO", frames.shape, reason(error)) from error
 
+    def expect(self, frames: Batch, style: StyleVector | None = None) -> None:
+        """Many like these are coming: the first one's size is compiled for itself, too.
+
+        Both ways differ by single grey levels, which what is to be the same every time must not.
+        """
+        inputs = to_inputs(self.model, frames, style, 1.0)
+        self._last_shapes = {name: array.shape for name, array in inputs.items()}
+
     def _compiled(self, shapes: Shapes) -> _Compiled:
         if shapes == self._one_size_shapes:
             return self._one_size

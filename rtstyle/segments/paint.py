@@ -11,11 +11,13 @@ from types import TracebackType
 from typing import Self
 
 import av
+import numpy as np
 from av.error import FFmpegError
 
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, MediaError, OutputError
 from rtstyle.frame import CardImage, Frame, StreamInfo
+from rtstyle.image import prepare
 from rtstyle.media.base import Origin
 from rtstyle.media.container import reason
 from rtstyle.media.encoding import container_for
@@ -45,6 +47,7 @@ def paint_segment(
     wherever and whenever it is painted with the same versions of everything. Raises the errors of
     `rtstyle.errors`; an unfinished file is removed.
     """
+    announce(job, segment, engine, style)
     with SegmentsSink(job, [segment], lambda number: target) as sink:
         source = SegmentsSource(job, [segment], sink.losses)
         Pipeline(source, engine, sink, style=style, look=job.look).run(on_frame)
@@ -68,6 +71,7 @@ def paint_segments(
     damage, a device or Ctrl-C ends, what is painted stands in the file for -1, and the error is
     raised. Each file is what `paint_segment` makes. `resumed` is for the report.
     """
+    announce(job, segments[0], engine, style)
     with SegmentsSink(job, segments, path) as sink:
         source = SegmentsSource(job, segments, sink.losses)
         pipeline = Pipeline(source, engine, sink, style=style, look=job.look)
@@ -282,6 +286,14 @@ class _SegmentEncoder:
     def _close_scratch(self) -> None:
         with suppress(FFmpegError, OSError, ValueError):
             self._scratch.close()
+
+
+def announce(job: RenderJob, segment: Segment, engine: Engine, style: Style) -> None:
+    """An engine that paints its first frames in another way paints all of them alike."""
+    if (expect := getattr(engine, "expect", None)) is not None:
+        info = segment.video.info
+        black = np.zeros((info.height, info.width, 3), np.uint8)
+        expect(prepare(black, model=engine.model, look=job.look), style.vector)
 
 
 def _losses(part: VideoPart | PicturesPart) -> Losses:

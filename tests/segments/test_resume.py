@@ -9,16 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
+from rtstyle.engines import open_engine
 from rtstyle.errors import MediaError, OutputError, OutputExistsError, UsageError
+from rtstyle.frame import StreamInfo
 from rtstyle.media import ReadOptions
+from rtstyle.media.base import Origin
 from rtstyle.media.file_source import FileSource
 from rtstyle.media.picture import write_picture
+from rtstyle.media.video_part import Video
 from rtstyle.metrics import Report
 from rtstyle.segments import packet_file
-from rtstyle.segments.job import Segments
+from rtstyle.segments.job import RenderJob, Segments
+from rtstyle.segments.paint import announce
+from rtstyle.segments.plan import Segment
 from rtstyle.segments.state import State
+from rtstyle.style_text import find_style
 from tests.media.clips import Clip, make_clip, picture
 from tests.segments.renders import (
     CLIP,
@@ -335,3 +343,16 @@ def test_pictures_that_are_there_are_not_painted_again(was_there: bool, tmp_path
     with pytest.raises(OutputExistsError):  # a finished run is none to go on with
         paint(tmp_path / "in", output)
     assert not state_of(output).exists()
+
+
+def test_an_engine_paints_its_first_frame_as_all_others(tmp_path: Path) -> None:
+    """Or a run that goes on would show where it began."""
+    info = StreamInfo(width=80, height=64, rate=Fraction(25), time_base=Fraction(1, 25))
+    video = Video(info, Origin(()))
+    job = RenderJob(source=tmp_path / "a", output=tmp_path / "o.mp4", style="udnie")
+    style = find_style("udnie:udnie")
+    image = np.random.default_rng(0).integers(0, 255, (1, 64, 80, 3)).astype(np.uint8)
+    with open_engine("openvino", style.model, threads=1) as engine:
+        announce(job, Segment(0, None, None, video), engine, style)
+        first, second = (engine.submit(image, style.vector).result() for _ in range(2))
+    assert np.array_equal(first, second)

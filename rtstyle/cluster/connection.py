@@ -1,0 +1,164 @@
+"""Ray, joined where it runs or started here for as long as it is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rtstyle.errors import ClusterError
+from rtstyle.segments.lock import FolderLock
+
+_ANSWER_SECONDS = 5.0
+_PREFIX = "rtstyle-ray-"
+_STORE_BYTES = 256 << 20  # of finished segments and pieces of inputs; what is more goes to the disk
+# A client's first words in HTTP/2, which Ray speaks, with empty settings; the kind of the answer.
+_HELLO, _SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
+
+
+@contextmanager
+def connected(address: str, *, cpus: int, cards: tuple[int, ...]) -> Iterator[Path]:
+    """Within it, this process is connected to Ray at `address`, "host:port" or "auto".
+
+    "auto" joins the Ray that RAY_ADDRESS names or `ray start` began on this machine; where there is
+    none it starts one for `cpus` processors, or as many as there are, and these `cards`, or all.
+    That one is reached with a key of its own and shut down on leaving. Yields a folder for what
+    workers keep: its own, which is removed, or a relative one for a folder of temporary files.
+    Raises `ClusterError`.
+    """
+    ray = _library()
+    found = _running(ray) if address == "auto" else address
+    before = signal.getsignal(signal.SIGTERM)
+    with _own_folder() if found is None else _nothing() as folder:
+        try:
+            try:
+                if folder is None:
+                    _join(ray, str(found))
+                else:
+                    _start(ray, folder, cpus, cards)
+            finally:
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, before)  # Ray has its own
+            yield folder or Path()
+        finally:
+            ray.shutdown()
+
+
+def _library() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # What Ray will do in a later version, too: leave a card visible to who asks for none.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError:
+        raise ClusterError(
+            "--cluster needs Ray, which is not installed: pip install 'rtstyle[cluster]'."
+        ) from None
+    # What its daemons have to say about a lost worker, which is looked after here; it would print.
+    from ray._private import worker
+
+    worker._worker_logs_enabled = False
+    return ray
+
+
+def _running(ray: Any) -> str | None:
+    """Where the Ray of this machine is, if one answers that is not another program's own."""
+    from ray._private.services import find_bootstrap_address
+
+    address = os.environ.get("RAY_ADDRESS") or find_bootstrap_address(None)
+    if os.environ.get("RAY_ADDRESS") or (address and answers(address)):
+        return str(address)
+    return None
+
+
+def _join(ray: Any, address: str) -> None:
+    if not answers(address):
+        raise ClusterError(
+            f"No Ray answers at {address}; give the host:port that `ray start --head` printed, on "
+            "a machine that is part of the cluster, or --cluster auto for this machine alone."
+        )
+    try:
+        ray.init(address=address, **_QUIET)
+    except (SystemExit, OSError, RuntimeError, ValueError, AssertionError) as error:
+        raise ClusterError(
+            f"Ray at {address} cannot be joined ({_first_line(error)}); it takes the same version "
+            "of Ray and Python, and this machine as a part of the cluster."
+        ) from error
+
+
+def _start(ray: Any, folder: Path, cpus: int, cards: tuple[int, ...]) -> None:
+    # Ray asks for a key by itself; without one it would leave a new one in the user's home.
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if cards:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, cards))
+    try:
+        ray.init(
+            address="local", num_cpus=max(cpus, _cores()), num_gpus=len(cards) or None,
+            include_dashboard=False, object_store_memory=_STORE_BYTES,
+            _node_ip_address="127.0.0.1", _temp_dir=str(folder), **_QUIET,
+        )  # fmt: skip
+    except (SystemExit, OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"Ray does not start here: {_first_line(error)}.") from error
+
+
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+def answers(address: str) -> bool:
+    """Whether what listens at "host:port" speaks as Ray does, asked without waiting for long."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS) as link:
+            link.settimeout(_ANSWER_SECONDS)
+            link.sendall(_HELLO)
+            answer = link.recv(9)
+    except (OSError, ValueError, OverflowError):
+        return False
+    return len(answer) > 3 and answer[3] == _SETTINGS
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """A folder of this process alone, with a short path as sockets need; removed on leaving, and
+    before it those of processes that were killed."""
+    root = Path(tempfile.gettempdir() if os.name == "nt" else "/tmp")
+    for old in root.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            lock = FolderLock(old)  # `BlockingIOError` while its process is there
+            shutil.rmtree(old, ignore_errors=True)
+            lock.release()
+    folder = root / f"{_PREFIX}{secrets.token_hex(4)}"
+    try:
+        lock = FolderLock(folder)
+    except OSError as error:
+        raise ClusterError(f"Ray needs to write in {root}: {error.strerror or error}.") from error
+    folder.chmod(0o700)
+    try:
+        yield folder
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
