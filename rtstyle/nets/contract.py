@@ -21,8 +21,7 @@ class Contract(nn.Module):
         self, frame: Tensor, style: Tensor | None = None, strength: Tensor | None = None
     ) -> Tensor:
         told = [value for value in (style, strength) if value is not None]
-        x = _to_float(frame)
-        y: Tensor = self.net(x + _dither(x), *told)
+        y: Tensor = self.net(_to_float(frame, dithered=True), *told)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 
 
@@ -41,20 +40,21 @@ class StyleEncoder(nn.Module):
         return style.float()
 
 
-def _dither(picture: Tensor) -> Tensor:
-    """A grey level up or down, the same for every picture of a size: (H, W) float.
+def dither(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """A grey level up or down, the same for every picture of a size: (H, W) float in grey levels.
 
     Every variance of an exactly flat picture is 0, and instance norm, layer after layer, would
-    blow up whatever a runtime's rounding left of it. The pattern is the R2 sequence (Roberts
-    2018), which never repeats.
+    blow up whatever a runtime's rounding left of it. The pattern is the R2 sequence (Roberts 2018)
+    in steps of 1/128, so that every runtime calculates it exactly, in half precision too.
     """
-    height, width = picture.shape[2:]
-    y = torch.arange(height, dtype=torch.float32, device=picture.device)[:, None]
-    x = torch.arange(width, dtype=torch.float32, device=picture.device)
-    t = 0.5698403 * y + 0.7548777 * x
-    return (t - t.floor() - 0.5) * (2 / 255)
+    y = torch.arange(height, device=device)[:, None]
+    x = torch.arange(width, device=device)
+    return ((145 * y + 193 * x) % 256 - 128).to(torch.float32) * (1 / 128)
 
 
-def _to_float(frame: Tensor) -> Tensor:
+def _to_float(frame: Tensor, *, dithered: bool = False) -> Tensor:
     # The type changes first: TensorRT refuses to transpose uint8.
-    return frame.to(torch.float32).permute(0, 3, 1, 2) * (1 / 255)
+    x = frame.to(torch.float32).permute(0, 3, 1, 2)
+    if dithered:
+        x = x + dither(frame.shape[1], frame.shape[2], frame.device)  # exact: no rounding yet
+    return x * (1 / 255)

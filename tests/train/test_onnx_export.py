@@ -87,7 +87,7 @@ def test_leaves_no_file_behind_when_the_painting_differs(
     path = tmp_path / "m.onnx"
     path.write_text("the previous one")
     monkeypatch.setattr(
-        onnx_export, "measure_parity", lambda net, model: [Parity("openvino", 0.2, 4.0)]
+        onnx_export, "measure_parity", lambda net, model: [Parity("openvino", 0.2, 4.0, 0)]
     )
     with pytest.raises(ModelError, match="openvino does not paint as torch does"):
         write_model(tiny_net, path, CARD, architecture="johnson")
@@ -104,14 +104,15 @@ def test_notices_another_net(tiny_model: ModelSpec) -> None:
 @pytest.mark.parametrize(
     ("found", "fits"),
     [
-        ((1, 3), True),
-        ((1.01, 0), False),
-        ((0, 3.01), False),
-        ((float("nan"), 0), False),
+        ((1, 3, 8), True),
+        ((1.01, 0, 0), False),
+        ((0, 3.01, 0), False),
+        ((0, 0, 8.01), False),
+        ((float("nan"), 0, 0), False),
     ],
 )
-def test_holds_the_limits(found: tuple[float, float], fits: bool) -> None:
-    results = [Parity("onnxruntime", 0, 0), Parity("openvino", *found)]
+def test_holds_the_limits(found: tuple[float, float, float], fits: bool) -> None:
+    results = [Parity("onnxruntime", 0, 0, 0), Parity("openvino", *found)]
     if fits:
         require_parity(results)
     else:
