@@ -32,29 +32,6 @@ from rtstyle.segments.plan import Segment
 from rtstyle.style import Style
 
 
-def paint_segment(
-    job: RenderJob,
-    segment: Segment,
-    target: Path,
-    *,
-    engine: Engine,
-    style: Style,
-    on_frame: Callable[[Report], None] = lambda report: None,
-) -> SegmentResult:
-    """Paint one segment into the file `target`, which appears when it is whole, on the disk.
-
-    `job` is settled; `engine` has the model of `style` loaded. The file is the same, byte for byte,
-    wherever and whenever it is painted with the same versions of everything. Raises the errors of
-    `rtstyle.errors`; an unfinished file is removed.
-    """
-    announce(job, segment, engine, style)
-    with SegmentsSink(job, [segment], lambda number: target) as sink:
-        source = SegmentsSource(job, [segment], sink.losses)
-        Pipeline(source, engine, sink, style=style, look=job.look).run(on_frame)
-        sink.finish()
-    return sink.results[0]
-
-
 def paint_segments(
     job: RenderJob,
     segments: Sequence[Segment],
@@ -69,7 +46,9 @@ def paint_segments(
 
     The next one is opened, and the last one finished, while one is painted. Of a segment that
     damage, a device or Ctrl-C ends, what is painted stands in the file for -1, and the error is
-    raised. Each file is what `paint_segment` makes. `resumed` is for the report.
+    raised. `job` is settled; `engine` has the model of `style` loaded. A segment's file is the
+    same, byte for byte, wherever and whenever it is painted with the same versions of everything.
+    `resumed` is for the report.
     """
     announce(job, segments[0], engine, style)
     with SegmentsSink(job, segments, path) as sink:
