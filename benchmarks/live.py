@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from rtstyle.engines.base import Engine
 from rtstyle.frame import Frame
 from rtstyle.image import Look, geometry, prepare
 from rtstyle.live import barcode
@@ -27,6 +28,7 @@ from rtstyle.live.meter import MeterSink
 from rtstyle.live.session import Figures, LiveOptions, Session
 from rtstyle.media.live import open_live_source
 from rtstyle.metrics import Latencies
+from rtstyle.precision import PRECISIONS, VARIANTS
 from rtstyle.style import Style, find_styles
 from rtstyle.style_text import find_style
 
@@ -66,6 +68,7 @@ class Result:
     switched_within: str
     dropped_by_switches: int
     engine: str
+    precision: str
     machine: str
 
 
@@ -154,6 +157,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks live", description=__doc__)
     parser.add_argument("--style", default="starry_night")
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fastest", help="as live has it")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seconds", type=float, default=60.0, help="of the steady run")
     parser.add_argument("--switches", type=int, default=500)
@@ -163,7 +167,9 @@ def main(argv: list[str]) -> None:
     style = find_style(options.style)
     relatives = [other for other in find_styles() if can_mix(style, other)]
     gallery = relatives if len(relatives) > 1 else find_styles()
-    with EnginePool(options.engine, threads=options.threads, keep=32) as pool:
+    with EnginePool(
+        options.engine, threads=options.threads, precision=options.precision, keep=32
+    ) as pool:
         if gallery is not relatives:
             _open_all(gallery, pool)
         net_ms = net_alone_ms(style, pool)
@@ -184,6 +190,7 @@ def main(argv: list[str]) -> None:
             switched_within="one model" if gallery is relatives else f"{len(gallery)} models",
             dropped_by_switches=switching.dropped_after_switches,
             engine=engine.name,
+            precision=_precision_of(engine),
             machine=f"{engine.device}, {time.strftime('%Y-%m-%d')}",
         )
         pool.release(engine)
@@ -216,7 +223,15 @@ def table(result: Result) -> str:
         ),
     ]
     lines = [f"| {what} | {value} |" for what, value in rows]
-    return "\n".join([f"| {result.style}, {result.engine} | |", "|---|---|", *lines])
+    return "\n".join(
+        [f"| {result.style}, {result.engine}, {result.precision} | |", "|---|---|", *lines]
+    )
+
+
+def _precision_of(engine: Engine) -> str:
+    """Of the model file that it paints with."""
+    folder = engine.model.path.parent.name
+    return folder if folder in VARIANTS else "fp32"
 
 
 def _open_all(gallery: list[Style], pool: EnginePool) -> None:

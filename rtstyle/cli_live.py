@@ -113,7 +113,7 @@ def live(
     max_viewers: MaxViewers = 4,
     engine: EngineName = "auto",
     threads: Threads = None,
-    precision: Precision = "auto",
+    precision: Precision = "fastest",
     device_list: Devices = None,
     hwaccel: HwAccel = "none",
     overwrite: Overwrite = False,
@@ -181,7 +181,7 @@ def serve(
     max_viewers: MaxViewers = 4,
     engine: EngineName = "auto",
     threads: Threads = None,
-    precision: Precision = "auto",
+    precision: Precision = "fastest",
     device_list: Devices = None,
     quiet: Quiet = False,
 ) -> None:

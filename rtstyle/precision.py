@@ -7,7 +7,9 @@ from dataclasses import replace
 from rtstyle.errors import ModelError, UsageError
 from rtstyle.model import ModelSpec, read_model
 
-PRECISIONS = ("auto", "fp32", "fp16", "int8")
+VARIANTS = ("fp16", "int8")
+CHOICES = ("auto", "fastest")  # that leave it to the engine
+PRECISIONS = (*CHOICES, "fp32", *VARIANTS)
 
 
 def at_precision(model: ModelSpec, precision: str) -> ModelSpec:
@@ -15,10 +17,10 @@ def at_precision(model: ModelSpec, precision: str) -> ModelSpec:
 
     Raises `UsageError` for a name that is no precision, `ModelError` when there is no variant.
     """
-    if precision not in PRECISIONS or precision == "auto":
-        raise UsageError(f"There is no precision {precision!r}; use {', '.join(PRECISIONS)}.")
     if precision == "fp32":
         return model
+    if precision not in VARIANTS:
+        raise UsageError(f"There is no precision {precision!r}; use {', '.join(PRECISIONS)}.")
     path = model.path.parent / precision / model.path.name
     if not path.is_file():
         raise ModelError(

@@ -118,8 +118,8 @@ def plan_cases(wanted: Wanted) -> list[Case]:
     return [
         Case(
             level=level, style=style, engine=engine, width=size[0], height=size[1], batch=batch,
-            precision=wanted.precision, threads=wanted.threads, seconds=wanted.seconds,
-            burn_in=wanted.burn_in,
+            precision=_precision(level, wanted.precision), threads=wanted.threads,
+            seconds=wanted.seconds, burn_in=wanted.burn_in,
         )
         for size in sizes
         for style in wanted.styles
@@ -128,3 +128,8 @@ def plan_cases(wanted: Wanted) -> list[Case]:
         for batch in wanted.batches
         if (batch == 1 or level == "engine") and (level != "live" or size == sizes[0])
     ]  # fmt: skip
+
+
+def _precision(level: str, wanted: str) -> str:
+    """What a user of that level gets who does not ask for a precision."""
+    return "fastest" if level == "live" and wanted == "auto" else wanted

@@ -15,7 +15,7 @@ from rtstyle.cluster.workers import Share, StoppedError, Workers
 from rtstyle.errors import OutputError, RtstyleError
 from rtstyle.media.video_part import NotCuttableError
 from rtstyle.metrics import Report
-from rtstyle.precision import PRECISIONS
+from rtstyle.precision import VARIANTS
 from rtstyle.segments.job import RenderJob
 from rtstyle.segments.packet_file import BrokenSegmentError, PacketFile, sync_folder
 from rtstyle.segments.plan import Segment
@@ -137,7 +137,7 @@ def _order(job: RenderJob, style: Style, segment: Segment) -> Order:
     paths = segment.video.origin.paths
     base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
     model = style.model.path
-    variants = [model.parent / precision / model.name for precision in PRECISIONS]
+    variants = [model.parent / precision / model.name for precision in VARIANTS]
     return Order(
         replace(job, devices=()), style, Package.of(paths, base),
         Package.of([model, *(path for path in variants if path.is_file())], model.parent),

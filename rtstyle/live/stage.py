@@ -42,7 +42,7 @@ class Plan:
     options: LiveOptions = field(default_factory=LiveOptions)
     engine: str = "auto"
     threads: int | None = None
-    precision: str = "auto"
+    precision: str = "fastest"
     devices: tuple[int, ...] = ()
     hwaccel: str = "none"
     seconds: float | None = None

@@ -43,8 +43,8 @@ class Fast(nn.Module):
         self.body = Chain(*(Residual(deep, norm=norm) for _ in range(blocks)))
         self.merge = ConvNorm(width + deep, width, norm=norm)
         self.refine = Residual(width, norm=norm)
-        self.up = ConvNorm(width, tail, norm=norm)
-        self.out = Conv(tail, 3)
+        self.up = ConvNorm(width, tail, norm=norm, padding="replicate")
+        self.out = Conv(tail, 3, padding="replicate")
         nn.init.constant_(self.out.bias, 0.5)  # type: ignore[arg-type]  # start at mid grey
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:

@@ -37,8 +37,8 @@ class FastStyleBank(nn.Module):
         self.decoder = Chain(*(Residual(deep) for _ in range(blocks)))
         self.merge = Conv(width + deep, width)
         self.refine = Residual(width)
-        self.up = Conv(width, tail)
-        self.out = Conv(tail, 3)
+        self.up = Conv(width, tail, padding="replicate")
+        self.out = Conv(tail, 3, padding="replicate")
         nn.init.constant_(self.out.bias, 0.5)  # type: ignore[arg-type]  # start at mid grey
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:

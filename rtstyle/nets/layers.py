@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Padding = Literal["reflect", "replicate"]
+
 
 class Conv(nn.Conv2d):
     """Convolution with reflection padding, which keeps the picture's borders clean.
 
+    After `smooth_upsample` the padding should be "replicate": then the exported model can convolve
+    before it enlarges, with the same result.
+
     (N, C_in, H, W) float → (N, C_out, H / stride, W / stride) float.
     """
 
-    def __init__(self, c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1) -> None:
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        padding: Padding = "reflect",
+    ) -> None:
         super().__init__(
-            c_in, c_out, kernel, stride=stride, padding=kernel // 2, padding_mode="reflect"
+            c_in, c_out, kernel, stride=stride, padding=kernel // 2, padding_mode=padding
         )
 
 
@@ -73,9 +87,10 @@ class ConvNorm(nn.Module):
         stride: int = 1,
         relu: bool = True,
         norm: MakeNorm = InstanceNorm,
+        padding: Padding = "reflect",
     ) -> None:
         super().__init__()
-        self.conv = Conv(c_in, c_out, kernel, stride=stride)
+        self.conv = Conv(c_in, c_out, kernel, stride=stride, padding=padding)
         self.norm = norm(c_out)
         self.relu = relu
 

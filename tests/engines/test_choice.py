@@ -32,6 +32,7 @@ from rtstyle.engines.upgrading import UpgradingEngine
 from rtstyle.errors import EngineError, ModelError, UsageError
 from rtstyle.model import ModelSpec, read_model
 from rtstyle.precision import at_precision
+from rtstyle.style_text import find_style
 from tests.engines.fake_gpu import FakeTensorRt, install
 
 
@@ -174,15 +175,24 @@ def test_precision(with_half: ModelSpec) -> None:
     assert at_precision(with_half, "fp16").path.parent.name == "fp16"
     with pytest.raises(ModelError, match="python -m export int8"):
         at_precision(with_half, "int8")
-    with pytest.raises(UsageError, match="no precision 'fp8'; use auto, fp32"):
+    with pytest.raises(UsageError, match="no precision 'fp8'; use auto, fastest, fp32"):
         open_engine("openvino", with_half, precision="fp8")
     with open_engine("openvino", with_half, precision="fp16", threads=1) as engine:
         assert engine.model.path.parent.name == "fp16"
     with open_engine("openvino", with_half, threads=1) as engine:
         assert engine.model.path == with_half.path, "auto stays in float32 on a CPU"
+    with open_engine("openvino", with_half, precision="fastest", threads=1) as engine:
+        assert engine.model.path == with_half.path, "there is no INT8 variant"
     other = replace(with_half, stride=8)
     with pytest.raises(ModelError, match="is no variant"):
         at_precision(other, "fp16")
+
+
+def test_fastest_takes_int8_where_that_is_faster() -> None:
+    model = find_style("udnie:udnie").model
+    for name, folder in (("openvino", "int8"), ("onnxruntime", "zoo")):
+        with open_engine(name, model, precision="fastest", threads=1) as engine:
+            assert engine.model.path.parent.name == folder
 
 
 @pytest.mark.parametrize(
