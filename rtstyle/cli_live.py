@@ -19,6 +19,7 @@ from rtstyle.arguments import (
     device_numbers,
 )
 from rtstyle.errors import UsageError
+from rtstyle.terminal import note
 
 if TYPE_CHECKING:
     from rtstyle.live.controls import Settings
@@ -155,7 +156,7 @@ def live(
     outcome = paint_live(
         plan, gallery, settings,
         commands=stdin_lines() if control else None,
-        on_note=lambda sentence: None if quiet else typer.echo(f"note: {sentence}", err=True),
+        on_note=note(quiet),
     )  # fmt: skip
     if not quiet:
         typer.echo(str(outcome.report))

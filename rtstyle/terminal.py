@@ -84,6 +84,13 @@ def plain(text: str) -> str:
     )
 
 
+def note(quiet: bool) -> Callable[[str], None]:
+    """What takes a sentence that the user should read, and prints it on stderr unless `quiet`."""
+    return lambda sentence: (
+        None if quiet else print(f"note: {plain(sentence)}", file=sys.stderr, flush=True)
+    )
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
     """Within it, SIGTERM is what Ctrl-C is. In the main thread only."""
