@@ -55,7 +55,7 @@ def table(document: Document) -> list[str]:
     bounds = "; ".join(
         f"{level}: {_BOUNDED[level]}" for level in dict.fromkeys(row.case.level for row in rows)
     )
-    missing = len(document.missing)
+    missing, chosen = len(document.missing), {row.case.precision for row in rows}
     return [
         f"Frames a second of the style {plain(styles)} on {plain(str(document.machine))}, "
         f"rtstyle {plain(document.app_version)}, {plain(document.made[:10])}:",
@@ -64,6 +64,7 @@ def table(document: Document) -> list[str]:
         "",
         f"p95 is the latency at {smallest[0]}×{smallest[1]} that 95% stay below; “off by” the mean "
         f"difference from the reference engine in grey levels. What bounds them: {bounds}."
+        + (" “fastest” paints with the INT8 file." if "fastest" in chosen else "")
         + (f" {missing} cases could not be measured here; the result says why." if missing else ""),
     ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtstyle.arguments import NoProgress, Overwrite, Precision, Quiet, Threads
+from rtstyle.arguments import NoProgress, Overwrite, Quiet, Threads
 from rtstyle.errors import OutputError, RtstyleError, UsageError
 from rtstyle.terminal import progress_bar
 
@@ -47,7 +47,13 @@ def bench(
     limit: Annotated[
         float, typer.Option("--limit", help="Seconds after which a case is given up.")
     ] = 600.0,
-    precision: Precision = "auto",
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="auto, fastest, fp32, fp16 or int8; may be repeated. By default auto, for live "
+            "fastest, and both for engines that are faster in INT8."
+        ),
+    ] = None,
     threads: Threads = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures.")] = None,
     markdown_file: Annotated[
@@ -90,7 +96,7 @@ def bench(
     wanted = replace(
         usual, styles=styles or usual.styles, engines=engines or usual.engines,
         sizes=sizes or usual.sizes, levels=levels or usual.levels, batches=batches or [1],
-        precision=precision, threads=threads,
+        precisions=precision or [], threads=threads,
         seconds=usual.seconds if seconds is None else seconds,
     )  # fmt: skip
     cases = plan_cases(wanted)

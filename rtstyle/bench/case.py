@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rtstyle.engines import FASTER_IN_INT8
 from rtstyle.errors import UsageError
 
 SIZES = {
@@ -88,14 +89,15 @@ def parse_size(text: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a user asks to be measured; every combination is."""
+    """What a user asks to be measured; every combination is. `precisions` are by default those
+    that an engine is used with."""
 
     styles: Sequence[str]
     engines: Sequence[str]
     sizes: Sequence[str]
     levels: Sequence[str] = tuple(LEVELS)
     batches: Sequence[int] = (1,)
-    precision: str = "auto"
+    precisions: Sequence[str] = ()
     threads: int | None = None
     seconds: float = 5.0
     burn_in: float = 1.0
@@ -118,18 +120,20 @@ def plan_cases(wanted: Wanted) -> list[Case]:
     return [
         Case(
             level=level, style=style, engine=engine, width=size[0], height=size[1], batch=batch,
-            precision=_precision(level, wanted.precision), threads=wanted.threads,
-            seconds=wanted.seconds, burn_in=wanted.burn_in,
+            precision=precision, threads=wanted.threads, seconds=wanted.seconds,
+            burn_in=wanted.burn_in,
         )
         for size in sizes
         for style in wanted.styles
         for engine in wanted.engines
         for level in wanted.levels
+        for precision in wanted.precisions or _usual_precisions(level, engine)
         for batch in wanted.batches
         if (batch == 1 or level == "engine") and (level != "live" or size == sizes[0])
     ]  # fmt: skip
 
 
-def _precision(level: str, wanted: str) -> str:
-    """What a user of that level gets who does not ask for a precision."""
-    return "fastest" if level == "live" and wanted == "auto" else wanted
+def _usual_precisions(level: str, engine: str) -> tuple[str, ...]:
+    if level == "live":
+        return ("fastest",)
+    return ("auto", "fastest") if engine in FASTER_IN_INT8 else ("auto",)

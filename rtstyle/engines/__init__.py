@@ -42,7 +42,7 @@ ON_CARDS = {
     *BUILDS_FIRST, "torch-cuda", "torch-tensorrt", "onnxruntime-tensorrt",
     "onnxruntime-tensorrt-rtx", "onnxruntime-cuda", "directml",
 }  # fmt: skip
-_FASTER_IN_INT8 = {"openvino", "openvino-bf16"}  # ONNX Runtime is slower in it than in float
+FASTER_IN_INT8 = {"openvino", "openvino-bf16"}  # ONNX Runtime is slower in it than in float
 
 _log = logging.getLogger("rtstyle")
 
@@ -158,7 +158,7 @@ class _Wanted:
             return self.model
         if name in ON_CARDS:
             return best_precision(self.model, "fp16")
-        if self.precision == "fastest" and name in _FASTER_IN_INT8:
+        if self.precision == "fastest" and name in FASTER_IN_INT8:
             return best_precision(self.model, "int8")
         return self.model
 

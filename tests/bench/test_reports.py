@@ -210,10 +210,15 @@ def test_the_plan_is_every_combination() -> None:
     sizes = ["720p", "360p", "640x360"]  # two of them are one
     engines = ["openvino", "torch"]
     cases = plan_cases(Wanted(styles=["waves"], engines=engines, sizes=sizes, batches=[1, 4]))
-    assert len(set(cases)) == len(cases) == 2 * (2 * 2 + 2 * 2 + 1)
+    assert len(set(cases)) == len(cases) == 2 * (2 * (2 + 1 + 1) + (2 + 1 + 1)) + 2
     assert [c.width for c in cases] == sorted(c.width for c in cases)
     assert {c.level for c in cases if c.batch > 1} == {"engine"}
     assert {c.size for c in cases if c.level == "live"} == {"640x360"}
+    assert {c.precision for c in cases if c.level == "live"} == {"fastest"}
+    twice = [c for c in cases if c.level == "engine" and c.precision == "fastest"]
+    assert {c.engine for c in twice} == {"openvino"}
+    named = plan_cases(Wanted(styles=["waves"], engines=engines, sizes=sizes, precisions=["int8"]))
+    assert {c.precision for c in named} == {"int8"}
 
 
 @pytest.mark.parametrize(
