@@ -26,6 +26,7 @@ from rtstyle.image import Look, prepare
 from rtstyle.media import WriteOptions, open_source
 from rtstyle.metrics import Report
 from rtstyle.model import ModelSpec, read_model
+from rtstyle.precision import PRECISIONS
 from rtstyle.render import render
 from rtstyle.style import Style, styles_of
 from rtstyle.style_text import find_style
@@ -36,6 +37,7 @@ class Result:
     """Frames a second, medians over the rounds; ratios are medians of each round's ratio."""
 
     clip: str
+    precision: str
     fast_fps: float
     engine_alone_fps: float
     johnson_fps: float
@@ -48,12 +50,14 @@ class Result:
     machine: str
 
 
-def engine_alone(clip: Path, style: Style, *, engine: str, threads: int | None) -> float:
+def engine_alone(
+    clip: Path, style: Style, *, engine: str, threads: int | None, precision: str = "auto"
+) -> float:
     """Frames a second of prepare-free inference on the clip's own frames, two in flight as the
     pipeline has them."""
     with open_source(clip) as source:
         frames = [frame.image for frame in source.frames()]
-    with open_engine(engine, style.model, threads=threads) as painter:
+    with open_engine(engine, style.model, threads=threads, precision=precision) as painter:
         batches = [prepare(image, model=painter.model, look=Look()) for image in frames]
         painter.submit(batches[0], style.vector).result()  # compiles for this size
         start = perf_counter()
@@ -67,12 +71,13 @@ def engine_alone(clip: Path, style: Style, *, engine: str, threads: int | None) 
 
 
 def end_to_end(
-    clip: Path, folder: Path, style: Style, *, engine: str, threads: int | None
-) -> Report:
+    clip: Path, folder: Path, style: Style, *, engine: str, threads: int | None,
+    precision: str = "auto",
+) -> Report:  # fmt: skip
     """One whole rendering with default settings."""
     return render(
         clip, folder / "out.mp4", style=style, engine=engine, threads=threads,
-        writing=WriteOptions(overwrite=True),
+        precision=precision, writing=WriteOptions(overwrite=True),
     )  # fmt: skip
 
 
@@ -144,6 +149,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--clip", type=Path, help="a 640×360 clip; the demo's by default")
     parser.add_argument("--style", default="starry_night")
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/end-to-end.json"))
@@ -159,7 +165,7 @@ def main(argv: list[str]) -> None:
         reference = styles_of(johnson32(folder))[0]
         short = folder / "johnson-part.mp4"
         _first_frames(clip, short, 24)
-        run = {"engine": options.engine, "threads": options.threads}
+        run = {name: getattr(options, name) for name in ("engine", "threads", "precision")}
         fast, alone, johnson, reports = [], [], [], []
         for n in range(options.rounds):
             reports.append(end_to_end(long, folder, style, **run))
@@ -174,6 +180,7 @@ def main(argv: list[str]) -> None:
             )
         result = Result(
             clip=options.clip.name if options.clip else "demo",
+            precision=options.precision,
             fast_fps=round(median(fast), 2),
             engine_alone_fps=round(median(alone), 2),
             johnson_fps=round(median(johnson), 3),
