@@ -107,7 +107,7 @@ def opencv_dnn(net: Net, threads: int | None) -> Iterator[Painter]:
         loaded = cv2.dnn.readNetFromONNX(str(net.bare))
 
         def paint(image: Image) -> Image:
-            loaded.setInput(cv2.dnn.blobFromImage(image, 1 / 255) + _dither(*image.shape[:2]))
+            loaded.setInput(cv2.dnn.blobFromImage(image, 1 / 255) + _grain(*image.shape[:2]))
             return _to_picture(np.asarray(loaded.forward()))
 
         yield paint
@@ -264,17 +264,17 @@ def _torch_painter(net: Any, threads: int | None) -> Painter:
     def paint(image: Image) -> Image:
         with torch.inference_mode():
             x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-            return _to_picture(net(x + torch.from_numpy(_dither(*image.shape[:2]))).numpy())
+            return _to_picture(net(x + torch.from_numpy(_grain(*image.shape[:2]))).numpy())
 
     return paint
 
 
 @lru_cache(maxsize=4)
-def _dither(height: int, width: int) -> NDArray[np.float32]:
+def _grain(height: int, width: int) -> NDArray[np.float32]:
     """What our model files add to a picture, so that all paint the same one."""
-    from rtstyle.nets.contract import dither
+    from rtstyle.nets.contract import grain
 
-    return np.asarray(dither(height, width).numpy() / 255)
+    return np.asarray(grain(height, width).numpy() / 255)
 
 
 def _to_picture(x: Any) -> Image:

@@ -38,6 +38,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     finish = set(_finishing(graph))
     half: set[str] = set()
+    drawn = _drawn(graph)
     nodes: list[onnx.NodeProto] = []
     casts: dict[tuple[str, int], str] = {}
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -69,7 +70,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
             for i, name in enumerate(node.input)
             if kinds.get(name) == FLOAT and i not in _OTHER_INPUTS.get(node.op_type, set())
         ]
-        is_half = _is_half(node, pictures, half, set(weights), finish)
+        is_half = _is_half(node, [name for name in pictures if name in drawn], half, finish)
         for i, name in enumerate(node.input):
             if name in pictures:
                 node.input[i] = cast(name, HALF if is_half else FLOAT)
@@ -167,14 +168,8 @@ def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
     graph.initializer.extend(kept)
 
 
-def _is_half(
-    node: onnx.NodeProto,
-    pictures: list[str],
-    half: set[str],
-    weights: set[str],
-    finish: set[str],
-) -> bool:
-    moving = [name for name in pictures if name not in weights]
+def _is_half(node: onnx.NodeProto, moving: list[str], half: set[str], finish: set[str]) -> bool:
+    """Whether the node calculates in half; `moving` is what it reads that comes of the inputs."""
     if not moving or node.output[0] in finish:
         return False
     if node.op_type in _ALWAYS_HALF:
@@ -182,6 +177,16 @@ def _is_half(
     if node.op_type == "Add":
         return any(name in half for name in moving)
     return node.op_type in _LIKE_INPUTS and all(name in half for name in moving)
+
+
+def _drawn(graph: onnx.GraphProto) -> set[str]:
+    """The tensors whose values come of the graph's inputs: neither weights nor what the canvas
+    adds, which depends on a size alone."""
+    drawn = {value.name for value in graph.input}
+    for node in graph.node:
+        if node.op_type != "Shape" and drawn.intersection(node.input):
+            drawn |= set(node.output)
+    return drawn
 
 
 def _finishing(graph: onnx.GraphProto) -> Iterator[str]:

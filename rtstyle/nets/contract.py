@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Contract(nn.Module):
@@ -21,7 +24,7 @@ class Contract(nn.Module):
         self, frame: Tensor, style: Tensor | None = None, strength: Tensor | None = None
     ) -> Tensor:
         told = [value for value in (style, strength) if value is not None]
-        y: Tensor = self.net(_to_float(frame, dithered=True), *told)
+        y: Tensor = self.net(_to_float(frame, grained=True), *told)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 
 
@@ -40,21 +43,37 @@ class StyleEncoder(nn.Module):
         return style.float()
 
 
-def dither(height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """A grey level up or down, the same for every picture of a size: (H, W) float in grey levels.
+def grain(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """What the canvas adds to a picture: smooth blotches of about 8 pixels, 1.5 grey levels high,
+    the same for every picture of a size: (H, W) float in grey levels.
 
-    Every variance of an exactly flat picture is 0, and instance norm, layer after layer, would
-    blow up whatever a runtime's rounding left of it. The pattern is the R2 sequence (Roberts 2018)
-    in steps of 1/128, so that every runtime calculates it exactly, in half precision too.
+    Where a photograph is flat, a net has nothing that could tell its strokes where to be, and
+    fills the sky with a regular weave; a picture that is exactly flat has no variance, and instance
+    norm would blow up whatever a runtime's rounding left of it. The grain is the place of strokes,
+    as the noise that texture networks are given (Ulyanov et al. 2016), and stays when a camera
+    trembles. All its values are multiples of 2⁻¹⁴, so every runtime calculates it exactly.
     """
-    y = torch.arange(height, device=device)[:, None]
-    x = torch.arange(width, device=device)
-    return ((145 * y + 193 * x) % 256 - 128).to(torch.float32) * (1 / 128)
+    knots = _KNOTS.to(device)
+    down = knots[torch.arange((height + _APART - 1) // _APART, device=device) % len(knots)]
+    both = down[:, torch.arange((width + _APART - 1) // _APART, device=device) % len(knots)]
+    smooth = F.interpolate(both[None, None], scale_factor=float(_APART), mode="bilinear")
+    return smooth[0, 0, :height, :width]
 
 
-def _to_float(frame: Tensor, *, dithered: bool = False) -> Tensor:
+def _knots(side: int) -> Tensor:
+    """Values of mean 0 and a deviation of 2.3 about a bell curve: each the sum of four bytes."""
+    numbers = hashlib.shake_128(b"grain").digest(4 * side * side)  # the same for ever
+    sums = torch.frombuffer(bytearray(numbers), dtype=torch.uint8).view(side, side, 4).sum(-1)
+    return (sums - 510).to(torch.float32) * (1 / 64)
+
+
+_APART = 8  # pixels
+_KNOTS = _knots(64)  # so that the grain repeats every 512 pixels
+
+
+def _to_float(frame: Tensor, *, grained: bool = False) -> Tensor:
     # The type changes first: TensorRT refuses to transpose uint8.
     x = frame.to(torch.float32).permute(0, 3, 1, 2)
-    if dithered:
-        x = x + dither(frame.shape[1], frame.shape[2], frame.device)  # exact: no rounding yet
+    if grained:
+        x = x + grain(frame.shape[1], frame.shape[2], frame.device)  # exact: no rounding yet
     return x * (1 / 255)

@@ -29,7 +29,7 @@ _SIZES = ((64, 96), (160, 128), (32, 224))  # rounded up to the stride
 class Parity:
     """How far one runtime's pictures are from torch's, in grey levels: the worst picture counts.
 
-    An exactly flat picture has nothing but the contract's dither, which instance norm, layer after
+    An exactly flat picture has nothing but the contract's grain, which instance norm, layer after
     layer, blows up with whatever each runtime's rounding made of it: it is left out of `mean` and
     `p999`, and `flat_color` is how far its mean colours are.
     """

@@ -37,7 +37,7 @@ def test_half_is_where_it_should_be(tiny_model: ModelSpec) -> None:
     half, single = {TensorProto.FLOAT16}, {TensorProto.FLOAT}
     assert of["Conv"] == of["Relu"] == of["Pad"] == half
     adds = Counter(kinds[node.output[0]] for node in model.graph.node if node.op_type == "Add")
-    assert adds[TensorProto.FLOAT] == 1  # the contract's dither; those of the residuals are half
+    assert adds[TensorProto.FLOAT] == 1  # the contract's grain; those of the residuals are half
     assert adds[TensorProto.FLOAT16] > 0
     assert of["InstanceNormalization"] == of["Clip"] == of["Mul"] - {TensorProto.INT64} == single
     assert kinds["frame"] == kinds["stylized"] == TensorProto.UINT8
