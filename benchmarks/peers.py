@@ -272,9 +272,9 @@ def _torch_painter(net: Any, threads: int | None) -> Painter:
 @lru_cache(maxsize=4)
 def _grain(height: int, width: int) -> NDArray[np.float32]:
     """What our model files add to a picture, so that all paint the same one."""
-    from rtstyle.nets.contract import grain
+    from rtstyle.nets.contract import Grain
 
-    return np.asarray(grain(height, width).numpy() / 255)
+    return np.asarray(Grain()(height, width).numpy() / 255)
 
 
 def _to_picture(x: Any) -> Image:

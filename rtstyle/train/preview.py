@@ -32,7 +32,7 @@ def stylize(
     device = next(net.parameters()).device
     told = () if style is None else (style.to(device).expand(len(photos), -1),)
     with torch.inference_mode():
-        painted = Contract(net)(torch.from_numpy(photos).to(device), *told)
+        painted = Contract(net).to(device)(torch.from_numpy(photos).to(device), *told)
     return np.asarray(painted.cpu().numpy(), np.uint8)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rtstyle.errors import TrainingError
 from rtstyle.nets import build_net, per_style
+from rtstyle.nets.contract import Grain
 from rtstyle.train.any_painting import AnyPainting
 from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.train.data import Photos, random_crops, to_float
@@ -28,7 +29,7 @@ from rtstyle.train.paintings import FixedPaintings, Styles
 from rtstyle.train.peaks import Peaks
 from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.stability import random_disturbance, stability_loss
+from rtstyle.train.stability import Disturbance, random_disturbance, stability_loss
 from rtstyle.train.style_losses import Features, describe, style_loss
 
 _CALIBRATION = 256  # styles
@@ -130,7 +131,7 @@ class Trainer:
             take_encoder(net, loss_net)
         if init is not None:
             start_from(net, init)
-        self.net = net.to(self.device)
+        self.net, self.grain = net.to(self.device), Grain().to(self.device)
         self.rng = np.random.default_rng(recipe.seed)
         self.styles = self._styles(paintings)
         if without_encoder and isinstance(self.styles, AnyPainting) and hasattr(net, "calibrate"):
@@ -183,8 +184,9 @@ class Trainer:
         with torch.no_grad():
             target = self._features(photo)[CONTENT_LAYER]
         styles = self.styles.draw(self.rng, photo)
+        canvas = self._canvas(photo)
         with self.peaks.watch() if r.peak_weight else nullcontext():
-            painted = self._paint(photo, styles.vector)
+            painted = self._paint(photo + canvas, styles.vector)
         features = self._features(painted)
         terms = {
             "style": styles.loss(self.style_loss, features).mean(),
@@ -195,8 +197,17 @@ class Trainer:
         if r.tv_weight:
             terms["tv"] = tv_loss(painted).mean()
         if r.stability_weight and self.done >= r.stability_from * r.updates:
-            terms["stability"] = self._stability(photo, styles.vector, painted)
+            following, disturbance = self._disturbed(photo)
+            painted_next = self._paint(following + canvas, styles.vector)
+            terms["stability"] = stability_loss(painted, painted_next, disturbance).mean()
         return terms
+
+    def _canvas(self, photo: Tensor) -> Tensor:
+        """A piece of the grain that exported nets see: (H, W), to be added to the photograph."""
+        y, x = (int(start) for start in self.rng.integers(Grain.period, size=2))
+        height, width = photo.shape[2:]
+        grain: Tensor = self.grain(y + height, x + width)
+        return grain[y:, x:] / 255
 
     def _reconstruction(self, photo: Tensor) -> Tensor:
         """Mean squared error of the picture through encoder and decoder alone."""
@@ -281,11 +292,11 @@ class Trainer:
             features: dict[str, Tensor] = self.loss_net(image)
         return features
 
-    def _stability(self, photo: Tensor, style: Tensor | None, painted: Tensor) -> Tensor:
+    def _disturbed(self, photo: Tensor) -> tuple[Tensor, Disturbance]:
+        """The photograph a moment later, and what happened to it."""
         generator = torch.Generator().manual_seed(int(self.rng.integers(2**63)))
         disturbance = random_disturbance(photo, generator)
-        painted_next = self._paint(disturbance.photo(photo), style)
-        return stability_loss(painted, painted_next, disturbance).mean()
+        return disturbance.photo(photo), disturbance
 
     def save(self, path: Path) -> None:
         """Write the whole state to `path` at once or not at all (safetensors)."""

@@ -14,7 +14,7 @@ from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError, OutputError
 from rtstyle.model import ModelSpec
 from rtstyle.nets import build_net
-from rtstyle.nets.contract import grain
+from rtstyle.nets.contract import Grain
 from rtstyle.style import styles_of
 from rtstyle.train import onnx_export
 from rtstyle.train.onnx_export import Card, write_model
@@ -78,7 +78,7 @@ def test_a_net_may_take_a_style(tmp_path: Path) -> None:
     with open_engine("auto", spec) as engine:
         frames = np.zeros((3, 8, 6, 3), np.uint8)
         painted = engine.submit(frames, np.eye(2, dtype=np.float32)[:1]).result()
-    expected = (grain(8, 6).numpy()[..., None] + np.array([255, 0, 0])) / 2
+    expected = (Grain()(8, 6).numpy()[..., None] + np.array([255, 0, 0])) / 2
     assert np.abs(painted - expected.clip(0, 255)).max() < 0.51
 
 
