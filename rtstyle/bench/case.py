@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rtstyle.engines import FASTER_IN_INT8
 from rtstyle.errors import UsageError
+from rtstyle.precision import PRECISIONS
 
 SIZES = {
     "360p": (640, 360),
@@ -48,6 +49,10 @@ class Case:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise UsageError(f"There is no level {self.level!r}; use {', '.join(LEVELS)}.")
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"There is no precision {self.precision!r}; use {', '.join(PRECISIONS)}."
+            )
         if not self.style.isprintable() or len(self.style) > 4000:
             raise UsageError("A style is measured by a name that prints.")
         if not 0 < self.seconds < 1e5:

@@ -225,7 +225,7 @@ def test_the_plan_is_every_combination() -> None:
     "wrong",
     [
         {"level": "gpu"}, {"width": 0}, {"batch": 2}, {"seconds": 0.0}, {"seconds": float("nan")},
-        {"level": "engine", "batch": 0},
+        {"level": "engine", "batch": 0}, {"precision": "foo"},
     ],
 )  # fmt: skip
 def test_a_case_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
