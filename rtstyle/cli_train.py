@@ -66,7 +66,7 @@ def train(
     updates: Annotated[
         int, typer.Option("--updates", min=1, help="Steps of the optimiser.")
     ] = 8000,
-    batch: Annotated[int, typer.Option("--batch", min=1)] = 4,
+    batch: Annotated[int, typer.Option("--batch", min=1)] = 2,
     crop: Annotated[
         int, typer.Option("--crop", min=64, help="Pixels a side; a multiple of 32.")
     ] = 160,

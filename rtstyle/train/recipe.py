@@ -20,7 +20,7 @@ class Recipe:
     architecture: str = "fast"
     options: dict[str, Any] = field(default_factory=dict)
     updates: int = 8000
-    batch: int = 4
+    batch: int = 2
     crop: int = 160
     finish: int = 500
     finish_crop: int = 256
@@ -35,6 +35,7 @@ class Recipe:
     stability_weight: float = 6.0
     peak_weight: float = 0.01
     stability_from: float = 0.3  # share of the updates made before the stability term joins
+    stability_every: int = 1  # updates from one with that term to the next, weighted as many times
     reconstruct_every: int = 3  # of a net that is an auto-encoder too
     only: int | None = None  # the one style to learn; all else stays bit for bit
     clip: float = 1.0

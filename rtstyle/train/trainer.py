@@ -1,7 +1,7 @@
 """One training, update by update.
 
-Method: Johnson et al. 2016 with instance norm; Adam with warm-up, cosine decay and gradient
-clipping; the shipped weights are an exponential moving average.
+Method: Johnson et al. 2016 with instance norm; Muon and Adam with warm-up, cosine decay and
+gradient clipping; the shipped weights are an exponential moving average.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rtstyle.train.any_painting import AnyPainting
 from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.train.data import Photos, random_crops, to_float
 from rtstyle.train.losses import content_loss, tv_loss
+from rtstyle.train.optimizer import Optimizer
 from rtstyle.train.paintings import FixedPaintings, Styles
 from rtstyle.train.peaks import Peaks
 from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet
@@ -151,9 +152,7 @@ class Trainer:
         )
         self.painting_pull = 0.0
         self.peaks = Peaks(self.net)
-        self.optimizer = torch.optim.Adam(
-            [p for p in self.net.parameters() if p.requires_grad], lr=recipe.lr
-        )
+        self.optimizer = Optimizer(self.net)
         self.done = 0  # updates made so far
 
     def step(self) -> dict[str, float]:
@@ -196,7 +195,8 @@ class Trainer:
             terms["peaks"] = self.peaks.loss().mean()
         if r.tv_weight:
             terms["tv"] = tv_loss(painted).mean()
-        if r.stability_weight and self.done >= r.stability_from * r.updates:
+        steady = r.stability_weight and self.done >= r.stability_from * r.updates
+        if steady and self.done % r.stability_every == 0:
             following, disturbance = self._disturbed(photo)
             painted_next = self._paint(following + canvas, styles.vector)
             terms["stability"] = stability_loss(painted, painted_next, disturbance).mean()
@@ -219,10 +219,11 @@ class Trainer:
         r = self.recipe
         weights = {
             "style": r.style_weight, "content": r.content_weight, "tv": r.tv_weight,
-            "stability": r.stability_weight, "peaks": r.peak_weight, "reconstruction": 1.0,
+            "stability": r.stability_weight * r.stability_every, "peaks": r.peak_weight,
+            "reconstruction": 1.0,
         }  # fmt: skip
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         if self._shared is not None:
             self._balance(reconstructing="reconstruction" in terms)
@@ -232,9 +233,7 @@ class Trainer:
                     kept = parameter.grad[r.only].clone()
                     parameter.grad.zero_()[r.only] = kept
         nn.utils.clip_grad_norm_(self.net.parameters(), r.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = r.lr_at(self.done)
-        self.optimizer.step()
+        self.optimizer.step(r.lr_at(self.done))
         self._average()
         self.done += 1
 
@@ -301,8 +300,7 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write the whole state to `path` at once or not at all (safetensors)."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+        tensors |= {f"optimizer.{k}": v for k, v in self.optimizer.tensors().items()}
         write_checkpoint(
             path, self.ema, self.recipe,
             tensors=tensors, done=self.done, names=self.names,
@@ -327,11 +325,7 @@ class Trainer:
 
         self.net.load_state_dict(part("net."))
         self.ema.load_state_dict(part("ema."))
-        state = self.optimizer.state_dict()
-        for key, value in part("adam.").items():
-            i, _, name = key.partition(".")
-            state["state"].setdefault(int(i), {})[name] = value
-        self.optimizer.load_state_dict(state)
+        self.optimizer.load(part("optimizer."))
         self.rng.bit_generator.state = meta["state"]["rng"]
         self.painting_pull = meta["state"]["painting_pull"]
         self.done = meta["done"]
