@@ -24,7 +24,7 @@ from rtstyle.nets.contract import Grain
 from rtstyle.train.any_painting import AnyPainting
 from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.train.data import Photos, random_crops, to_float
-from rtstyle.train.losses import content_loss, tv_loss
+from rtstyle.train.losses import REACHED, content_loss, eased, tv_loss
 from rtstyle.train.optimizer import Optimizer
 from rtstyle.train.paintings import FixedPaintings, Styles
 from rtstyle.train.peaks import Peaks
@@ -168,7 +168,7 @@ class Trainer:
             terms = {"reconstruction": self._reconstruction(photo)}
         else:
             terms = self._stylization(photo)
-        values = {name: float(value.detach()) for name, value in terms.items()}
+        values = {name: float(value.detach().mean()) for name, value in terms.items()}
         for name, value in values.items():
             if not math.isfinite(value):
                 raise TrainingError(
@@ -179,6 +179,7 @@ class Trainer:
         return values
 
     def _stylization(self, photo: Tensor) -> dict[str, Tensor]:
+        """The loss terms of painting, one number a photograph."""
         r = self.recipe
         with torch.no_grad():
             target = self._features(photo)[CONTENT_LAYER]
@@ -188,18 +189,18 @@ class Trainer:
             painted = self._paint(photo + canvas, styles.vector)
         features = self._features(painted)
         terms = {
-            "style": styles.loss(self.style_loss, features).mean(),
-            "content": content_loss(features[CONTENT_LAYER], target).mean(),
+            "style": styles.loss(self.style_loss, features),
+            "content": content_loss(features[CONTENT_LAYER], target),
         }
         if r.peak_weight:
-            terms["peaks"] = self.peaks.loss().mean()
+            terms["peaks"] = self.peaks.loss()
         if r.tv_weight:
-            terms["tv"] = tv_loss(painted).mean()
+            terms["tv"] = tv_loss(painted)
         steady = r.stability_weight and self.done >= r.stability_from * r.updates
         if steady and self.done % r.stability_every == 0:
             following, disturbance = self._disturbed(photo)
             painted_next = self._paint(following + canvas, styles.vector)
-            terms["stability"] = stability_loss(painted, painted_next, disturbance).mean()
+            terms["stability"] = stability_loss(painted, painted_next, disturbance)
         return terms
 
     def _canvas(self, photo: Tensor) -> Tensor:
@@ -222,7 +223,9 @@ class Trainer:
             "stability": r.stability_weight * r.stability_every, "peaks": r.peak_weight,
             "reconstruction": 1.0,
         }  # fmt: skip
-        total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        for name in REACHED.keys() & terms:
+            terms[name] = eased(terms[name], REACHED[name])
+        total = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
         self.net.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         if self._shared is not None:

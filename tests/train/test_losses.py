@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rtstyle.errors import UsageError
-from rtstyle.train.losses import content_loss, tv_loss
+from rtstyle.train.losses import content_loss, eased, tv_loss
 from rtstyle.train.stability import Disturbance, random_disturbance, stability_loss
 from rtstyle.train.style_losses import STYLE_LOSSES, describe, style_loss, total_distance
 from rtstyle.train.style_losses.gram import gram
@@ -247,3 +247,12 @@ def test_a_painting_that_moves_along_is_steady() -> None:
     assert not torch.equal(outside, steady)
     assert stability_loss(painted, outside, disturbance).abs().max() == 0
     assert stability_loss(painted, painted, disturbance).min() > 1e-3
+
+
+def test_an_eased_loss_keeps_the_order_and_pulls_less_where_it_is_hopeless() -> None:
+    loss = torch.tensor([0.0, 0.1, 0.6, 6.0, 60.0], dtype=torch.float64, requires_grad=True)
+    value = eased(loss, 0.3)
+    assert value[0] == 0 and (value.diff() > 0).all()
+    value.sum().backward()
+    assert loss.grad is not None
+    assert loss.grad.tolist() == pytest.approx([3, 2.25, 1, 1 / 7, 3 / 201])
