@@ -9,7 +9,7 @@ REACHED = {"style": 0.15, "content": 0.3}  # by Gatys et al. after 100 steps on 
 
 
 def eased(loss: Tensor, reached: float) -> Tensor:
-    """A loss that pulls less the further it is above what can be `reached`: of any shape → the same.
+    """A loss that pulls less the further it is above what can be `reached`. Keeps the shape.
 
     The relative content loss of a flat or dark crop is large whatever a net does; as it is, such a
     crop would pull harder than all others. The slope is 1 at twice `reached`.
