@@ -24,7 +24,7 @@ from rtstyle.nets.contract import Grain
 from rtstyle.train.any_painting import AnyPainting
 from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.train.data import Photos, random_crops, to_float
-from rtstyle.train.losses import REACHED, content_loss, eased, tv_loss
+from rtstyle.train.losses import content_loss, eased, tv_loss
 from rtstyle.train.optimizer import Optimizer
 from rtstyle.train.paintings import FixedPaintings, Styles
 from rtstyle.train.peaks import Peaks
@@ -223,9 +223,8 @@ class Trainer:
             "stability": r.stability_weight * r.stability_every, "peaks": r.peak_weight,
             "reconstruction": 1.0,
         }  # fmt: skip
-        for name in REACHED.keys() & terms:
-            terms[name] = eased(terms[name], REACHED[name])
-        total = torch.stack([weights[name] * term.mean() for name, term in terms.items()]).sum()
+        pulls = terms | {"content": eased(terms["content"])} if "content" in terms else terms
+        total = torch.stack([weights[name] * pull.mean() for name, pull in pulls.items()]).sum()
         self.net.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         if self._shared is not None:
