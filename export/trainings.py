@@ -181,7 +181,7 @@ def _start(name: str, work: Path) -> torch.nn.Module:
 
 def keep_weights(source: Path, folder: Path) -> None:
     """Write the averaged net of the checkpoint `source`, without what going on needs, into
-    `folder`, under the names of the styles that its card tells, if there is one."""
+    `folder`."""
     net, recipe = load_checkpoint_net(source)
     meta, _ = read_checkpoint(source)
     folder.mkdir(parents=True, exist_ok=True)

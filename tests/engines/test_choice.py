@@ -189,7 +189,7 @@ def test_precision(with_half: ModelSpec) -> None:
 
 
 def test_fastest_takes_int8_where_that_is_faster() -> None:
-    model = find_style("udnie:udnie").model
+    model = find_style("starry_night:starry_night").model
     for name, folder in (("openvino", "int8"), ("onnxruntime", "zoo")):
         with open_engine(name, model, precision="fastest", threads=1) as engine:
             assert engine.model.path.parent.name == folder

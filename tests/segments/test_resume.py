@@ -350,7 +350,7 @@ def test_an_engine_paints_its_first_frame_as_all_others(tmp_path: Path) -> None:
     info = StreamInfo(width=80, height=64, rate=Fraction(25), time_base=Fraction(1, 25))
     video = Video(info, Origin(()))
     job = RenderJob(source=tmp_path / "a", output=tmp_path / "o.mp4", style="udnie")
-    style = find_style("udnie:udnie")
+    style = find_style("starry_night:starry_night")
     image = np.random.default_rng(0).integers(0, 255, (1, 64, 80, 3)).astype(np.uint8)
     with open_engine("openvino", style.model, threads=1) as engine:
         announce(job, Segment(0, None, None, video), engine, style)
