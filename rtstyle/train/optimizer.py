@@ -1,8 +1,8 @@
 """The optimiser of a training: Muon for convolutions, Adam for everything else.
 
 Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") gives every
-direction of a kernel's update the same length. Style losses are badly conditioned, a few loud
-directions drown the strokes, and so it needs about a third of Adam's updates for the same picture.
+direction of a kernel's update the same length. Style losses are badly conditioned: under Adam a few
+loud directions drown the strokes, and as many updates get less far.
 """
 
 from __future__ import annotations
