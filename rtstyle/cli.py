@@ -18,6 +18,7 @@ from rtstyle.arguments import Overwrite
 from rtstyle.cli_bench import bench
 from rtstyle.cli_live import devices, live, serve
 from rtstyle.cli_paint import paint
+from rtstyle.cli_regions import regions
 from rtstyle.cli_render import demo, render
 from rtstyle.cli_train import train
 from rtstyle.errors import RtstyleError, UsageError
@@ -125,6 +126,7 @@ app.command()(devices)
 app.command()(bench)
 app.command()(train)
 app.command()(paint)
+app.command()(regions)
 
 
 def main() -> None:

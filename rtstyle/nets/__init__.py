@@ -14,6 +14,7 @@ ARCHITECTURES = {
     "fast": "rtstyle.nets.fast:Fast",
     "stylebank": "rtstyle.nets.stylebank:StyleBank",
     "fast-stylebank": "rtstyle.nets.fast_stylebank:FastStyleBank",
+    "regions": "rtstyle.nets.regions:Regions",
     "adain": "rtstyle.nets.adain:AdaIN",
     "fast-adain": "rtstyle.nets.fast_adain:FastAdaIN",
 }

@@ -65,6 +65,24 @@ class InstanceNorm(nn.Module):
         return normed.to(x.dtype)
 
 
+class LayerNorm(nn.Module):
+    """Layer normalisation of a whole picture: one mean and deviation over channels and places (Ba
+    et al. 2016, §3). What tells one channel's mean from another's passes, unlike through an
+    instance norm. (N, C, H, W) → the same; statistics are float32.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-3) -> None:
+        super().__init__()
+        # shaped as they are used, so that an exported model holds them as they are
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.eps = eps
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        normed = F.group_norm(x.float(), 1, eps=self.eps)
+        return (normed * self.weight.float() + self.bias.float()).to(x.dtype)
+
+
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation (Ioffe & Szegedy 2015), as Johnson et al. had it: for comparison."""
 

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 _COARSE = 5  # control points a side of the random flow
 _LOCAL_PX, _SHIFT_PX = 8.0, 10.0
-_NOISE, _GAIN = 0.02, 0.1
+_NOISE, _GAIN = 0.03, 0.1
+_STILL = 0.5  # share of pictures that do not move: motion's larger errors would drown the noise's
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Disturbance:
 
 
 def random_disturbance(like: Tensor, generator: torch.Generator) -> Disturbance:
-    """Draw a motion of N(0, 8 px) at a coarse grid plus a shift of ±10 px, a gain of ±10% and noise
-    of up to 0.02, for a batch (N, 3, H, W)."""
+    """Draw, for a batch (N, 3, H, W), a gain of ±10%, noise of up to 0.03 and, for every other
+    picture, a motion of N(0, 8 px) at a coarse grid plus a shift of ±10 px."""
     n, _, height, width = like.shape
 
     def uniform(*shape: int) -> Tensor:
@@ -44,6 +45,7 @@ def random_disturbance(like: Tensor, generator: torch.Generator) -> Disturbance:
     pixels = torch.randn((n, 2, _COARSE, _COARSE), generator=generator) * _LOCAL_PX
     pixels = pixels * torch.rand((n, 1, 1, 1), generator=generator)  # calm scenes too
     pixels = pixels + uniform(n, 2, 1, 1) * _SHIFT_PX
+    pixels = pixels * (torch.rand((n, 1, 1, 1), generator=generator) >= _STILL)
     flow = F.interpolate(pixels, (height, width), mode="bicubic", align_corners=True)
     scale = torch.tensor([2 / (width - 1), 2 / (height - 1)])
     theta = torch.eye(2, 3).expand(n, 2, 3)

@@ -28,12 +28,13 @@ def _awake(architecture: str) -> Any:
     """A small net with random weights throughout: untrained norms do not listen to the style."""
     torch.manual_seed(0)
     net = build_net(architecture, **SMALL[architecture]).eval()
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
     return net
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", SMALL)
 def test_paints_any_multiple_of_its_stride_each_picture_by_itself(architecture: str) -> None:
     net = _awake(architecture)
     style = torch.rand(2, net.style_size)
