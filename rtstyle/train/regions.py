@@ -39,7 +39,7 @@ def write_regions(picture: Path, regions: Mapping[Colour, Style], output: Path) 
             "by `rtstyle train --bank` or a style such as stylebank:NAME."
         )
     places = _places(read_picture(picture)[0], list(regions), picture)  # (R, h, w)
-    vectors = np.concatenate([style.vector for style in regions.values()])  # type: ignore[arg-type]
+    vectors = np.concatenate([style.vector for style in regions.values()])
     maps = np.einsum("rs,rhw->shw", vectors, places)
     _, height, width = maps.shape
     divided = Regions(bank=spec.architecture, options=spec.options, height=height, width=width)
@@ -65,9 +65,7 @@ def _the_bank(styles: list[Style]) -> Path:
     return paths.pop()
 
 
-def _places(
-    picture: NDArray[np.uint8], colours: list[Colour], path: Path
-) -> NDArray[np.float32]:
+def _places(picture: NDArray[np.uint8], colours: list[Colour], path: Path) -> NDArray[np.float32]:
     """How much of each place belongs to which colour: (R, h, w), summing to 1."""
     height, width = picture.shape[:2]
     factor = min(1.0, _LONG_SIDE / max(height, width))

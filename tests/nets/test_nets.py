@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from rtstyle.errors import ModelError
-from rtstyle.nets import ARCHITECTURES, build_net
+from rtstyle.nets import build_net
 from rtstyle.nets.layers import InstanceNorm
 from rtstyle.nets.statistics import adaptive_instance_norm, statistics
 from rtstyle.nets.stylebank import Banks
