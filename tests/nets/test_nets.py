@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from rtstyle.errors import ModelError
 from rtstyle.nets import build_net
-from rtstyle.nets.layers import InstanceNorm
+from rtstyle.nets.layers import InstanceNorm, LayerNorm
 from rtstyle.nets.statistics import adaptive_instance_norm, statistics
 from rtstyle.nets.stylebank import Banks
 
@@ -92,6 +92,15 @@ def test_strength_moves_from_the_pictures_own_statistics_to_the_paintings(
         half = net(x, style, torch.full((1,), 0.5))
         torch.testing.assert_close(half, net(x, (style + own) / 2), atol=1e-4, rtol=1e-3)
         torch.testing.assert_close(net(x, style, torch.zeros(1)), net(x, own), atol=1e-4, rtol=1e-3)
+
+
+def test_layer_norm_keeps_what_tells_channels_apart() -> None:
+    x = torch.randn(2, 3, 8, 8) + torch.tensor([0.0, 2.0, -2.0])[:, None, None]
+    normed = LayerNorm(3)(5 * x + 7)
+    torch.testing.assert_close(normed, LayerNorm(3)(x), atol=1e-3, rtol=1e-3)  # eps apart
+    means = normed.mean((2, 3))
+    assert (means[:, 1] > means[:, 0] + 0.5).all()
+    assert (means[:, 0] > means[:, 2] + 0.5).all()
 
 
 def test_banks_mix_linearly_and_choose_per_region() -> None:
