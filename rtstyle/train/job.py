@@ -132,7 +132,10 @@ def run_job(
         licence=job.licence or (earlier.licence if earlier else ""),
         provenance=provenance,
     )
-    return write_model(trainer.ema, job.output, card, architecture=recipe.architecture)
+    return write_model(
+        trainer.ema, job.output, card,
+        architecture=recipe.architecture, earlier=job.add_to if earlier else None,
+    )  # fmt: skip
 
 
 _BANKS = ("stylebank", "fast-stylebank")

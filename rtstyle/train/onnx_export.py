@@ -23,6 +23,7 @@ from rtstyle.style_encoder import encoder_path
 from rtstyle.train.checkpoint import net_facts
 from rtstyle.train.fold_upsampling import fold_upsampling
 from rtstyle.train.half_weights import half_weights
+from rtstyle.train.onnx_weights import keep_folded
 from rtstyle.train.parity import (
     measure_parity,
     require_parity,
@@ -47,11 +48,14 @@ class Card:
     style_descriptions: tuple[str, ...] = ()
 
 
-def write_model(net: nn.Module, path: Path, card: Card, *, architecture: str) -> ModelSpec:
+def write_model(
+    net: nn.Module, path: Path, card: Card, *, architecture: str, earlier: Path | None = None
+) -> ModelSpec:
     """Export `net` to `path`, whole or not at all, if every runtime paints as torch does.
 
     Weights are stored in half precision where that holds, which halves the file; the arithmetic
-    stays float32. A net for any painting gets its style encoder written beside. Returns what the
+    stays float32. A net for any painting gets its style encoder written beside. A net that is that
+    of the model file `earlier` with one style more keeps every other number of it. Returns what the
     file says of itself. Raises `ModelError` when it does not paint as torch does or the card cannot
     be right, `OutputError` when it cannot be written.
     """
@@ -69,6 +73,8 @@ def write_model(net: nn.Module, path: Path, card: Card, *, architecture: str) ->
     if spec.style_input == "statistics":
         _write_style_encoder(net, spec)
     model = to_onnx(net, spec)
+    if earlier is not None:
+        keep_folded(model, earlier)
     with _part_of(path) as part:
         for stored, last in ((half_weights(model), False), (model, True)):
             part.write_bytes(stored.SerializeToString())

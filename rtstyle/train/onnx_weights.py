@@ -27,10 +27,7 @@ def load_onnx_net(path: Path) -> tuple[nn.Module, ModelSpec]:
     """
     spec = read_model(path)
     net = build_net(spec.architecture, **spec.options)
-    stored = {
-        tensor.name.removesuffix(SUFFIX): numpy_helper.to_array(tensor).astype(np.float32)
-        for tensor in onnx.load(str(path)).graph.initializer
-    }
+    stored = _stored(path)
     state = {}
     for name, value in net.state_dict().items():
         array = _find(f"net.{name}", stored)
@@ -42,6 +39,23 @@ def load_onnx_net(path: Path) -> tuple[nn.Module, ModelSpec]:
         state[name] = torch.from_numpy(array.copy())
     net.load_state_dict(state)
     return net.eval(), spec
+
+
+def keep_folded(model: onnx.ModelProto, earlier: Path) -> None:
+    """Give `model` the kernels that were folded with an enlargement from the file `earlier`, whose
+    net it is but for its styles: unfolded and folded again, they would be rounded twice."""
+    stored = _stored(earlier)
+    for tensor in model.graph.initializer:
+        kept = stored.get(tensor.name)
+        if kept is not None and tensor.name.endswith((".folded.weight", ".folded.bias")):
+            tensor.CopyFrom(numpy_helper.from_array(kept, tensor.name))
+
+
+def _stored(path: Path) -> dict[str, NDArray[np.float32]]:
+    return {
+        tensor.name.removesuffix(SUFFIX): numpy_helper.to_array(tensor).astype(np.float32)
+        for tensor in onnx.load(str(path)).graph.initializer
+    }
 
 
 def _find(name: str, stored: dict[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
