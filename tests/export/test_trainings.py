@@ -18,7 +18,7 @@ def test_the_book_is_right() -> None:
     for training in book.values():
         build_net(training.recipe.architecture, **training.recipe.options)
     assert len(book["gallery"].paintings) == book["gallery"].recipe.options["styles"] == 16
-    steady, without = book["steady"], book["without"]
+    steady, without = book["steady_begun"], book["without_begun"]
     assert replace(steady.recipe, stability_weight=0.0) == without.recipe != steady.recipe
 
 
