@@ -46,7 +46,8 @@ def regions(
     told = {}
     for text in region:
         name, _, style = text.partition("=")
-        colour = _colour(name, text)
+        if (colour := _colour(name, text)) in told:
+            raise UsageError(f"The region {name} is told twice; tell each colour once.")
         told[colour] = find_style(style)
     try:
         from rtstyle.train.regions import write_regions

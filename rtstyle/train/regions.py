@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,12 +68,8 @@ def _the_bank(styles: list[Style]) -> Path:
 
 def _places(picture: NDArray[np.uint8], colours: list[Colour], path: Path) -> NDArray[np.float32]:
     """How much of each place belongs to which colour: (R, h, w), summing to 1."""
-    height, width = picture.shape[:2]
-    factor = min(1.0, _LONG_SIDE / max(height, width))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    apart = np.stack(
-        [np.square(picture.astype(np.int32) - colour).sum(2) for colour in colours]
-    )  # fmt: skip
+    picture = _at_most(picture, 4 * _LONG_SIDE, cv2.INTER_NEAREST)  # no colours in between
+    apart = np.stack([np.square(picture.astype(np.int32) - c).sum(2) for c in colours])
     nearest = apart.argmin(0)
     found = []
     for index, colour in enumerate(colours):
@@ -82,5 +79,12 @@ def _places(picture: NDArray[np.uint8], colours: list[Colour], path: Path) -> ND
                 f"{path} has no region of the colour #{bytes(colour).hex()}: every place is nearer "
                 "to another one."
             )
-        found.append(cv2.resize(mask, size, interpolation=cv2.INTER_AREA))
+        found.append(_at_most(mask, _LONG_SIDE, cv2.INTER_AREA))
     return np.stack(found).astype(np.float32)
+
+
+def _at_most(picture: NDArray[Any], long_side: int, method: int) -> NDArray[Any]:
+    height, width = picture.shape[:2]
+    factor = min(1.0, long_side / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return cv2.resize(picture, size, interpolation=method)
