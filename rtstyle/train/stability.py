@@ -11,7 +11,7 @@ from torch.nn import functional as F
 _COARSE = 5  # control points a side of the random flow
 _LOCAL_PX, _SHIFT_PX = 8.0, 10.0
 _NOISE, _GAIN = 0.03, 0.1
-_STILL = 0.5  # share of pictures that do not move: motion's larger errors would drown the noise's
+_STILL = 0.5  # share of pictures that do not move, in which noise and gain are all there is
 
 
 @dataclass(frozen=True, slots=True)
