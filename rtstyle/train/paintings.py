@@ -32,6 +32,11 @@ class Drawn:
         ]
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
+    def mix(self, values: Sequence[float]) -> Tensor:
+        """What the styles of each picture make of one value a style → (N,)."""
+        assert self.vector is not None
+        return self.vector @ self.vector.new_tensor(values)
+
 
 class Styles(Protocol):
     """Where the styles of a batch come from."""

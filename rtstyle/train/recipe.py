@@ -30,7 +30,7 @@ class Recipe:
     lr_end: float = 1e-5
     warm_up: int = 200
     style_weight: float = 1.3
-    content_weight: float = 1.0
+    content_weight: float | list[float] = 1.0  # of all styles, or of each
     tv_weight: float = 0.0
     stability_weight: float = 6.0
     peak_weight: float = 0.01

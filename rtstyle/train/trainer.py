@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +26,7 @@ from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.train.data import Photos, random_crops, to_float
 from rtstyle.train.losses import content_loss, eased, tv_loss
 from rtstyle.train.optimizer import Optimizer
-from rtstyle.train.paintings import FixedPaintings, Styles
+from rtstyle.train.paintings import Drawn, FixedPaintings, Styles
 from rtstyle.train.peaks import Peaks
 from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet
 from rtstyle.train.recipe import Recipe
@@ -135,6 +135,12 @@ class Trainer:
         self.net, self.grain = net.to(self.device), Grain().to(self.device)
         self.rng = np.random.default_rng(recipe.seed)
         self.styles = self._styles(paintings)
+        each = recipe.content_weight
+        if isinstance(each, list) and len(each) != recipe.options.get("styles"):
+            raise TrainingError(
+                f"There are {len(each)} content weights; a single number, or one for each style "
+                "of a net of several, is expected."
+            )
         if without_encoder and isinstance(self.styles, AnyPainting) and hasattr(net, "calibrate"):
             net.calibrate(self.styles.vectors(self.rng, _CALIBRATION))  # type: ignore[operator]
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
@@ -165,9 +171,10 @@ class Trainer:
         photo = to_float(crops, self.device)
         every = r.reconstruct_every
         if self._shared is not None and every and self.done % every == every - 1:
-            terms = {"reconstruction": self._reconstruction(photo)}
+            terms, weights = {"reconstruction": self._reconstruction(photo)}, {}
         else:
-            terms = self._stylization(photo)
+            styles = self.styles.draw(self.rng, photo)
+            terms, weights = self._stylization(photo, styles), self._weights(styles)
         values = {name: float(value.detach().mean()) for name, value in terms.items()}
         for name, value in values.items():
             if not math.isfinite(value):
@@ -175,15 +182,14 @@ class Trainer:
                     f"The {name} loss is {value} at update {self.done + 1}; training stopped with "
                     "the last good checkpoint kept. Try a lower --lr or another --seed."
                 )
-        self._update(terms)
+        self._update(terms, weights)
         return values
 
-    def _stylization(self, photo: Tensor) -> dict[str, Tensor]:
+    def _stylization(self, photo: Tensor, styles: Drawn) -> dict[str, Tensor]:
         """The loss terms of painting, one number a photograph."""
         r = self.recipe
         with torch.no_grad():
             target = self._features(photo)[CONTENT_LAYER]
-        styles = self.styles.draw(self.rng, photo)
         canvas = self._canvas(photo)
         with self.peaks.watch() if r.peak_weight else nullcontext():
             painted = self._paint(photo + canvas, styles.vector)
@@ -216,15 +222,21 @@ class Trainer:
             back: Tensor = self.net.reconstruct(photo)  # type: ignore[operator]
         return (back.float() - photo).square().mean()
 
-    def _update(self, terms: dict[str, Tensor]) -> None:
+    def _weights(self, styles: Drawn) -> dict[str, float | Tensor]:
+        """What each term of painting counts: a number, or one a photograph."""
         r = self.recipe
-        weights = {
-            "style": r.style_weight, "content": r.content_weight, "tv": r.tv_weight,
-            "stability": r.stability_weight * r.stability_every, "peaks": r.peak_weight,
-            "reconstruction": 1.0,
+        content = r.content_weight
+        return {
+            "style": r.style_weight, "tv": r.tv_weight, "peaks": r.peak_weight,
+            "stability": r.stability_weight * r.stability_every,
+            "content": styles.mix(content) if isinstance(content, list) else content,
         }  # fmt: skip
+
+    def _update(self, terms: dict[str, Tensor], weights: Mapping[str, float | Tensor]) -> None:
+        r = self.recipe
         pulls = terms | {"content": eased(terms["content"])} if "content" in terms else terms
-        total = torch.stack([weights[name] * pull.mean() for name, pull in pulls.items()]).sum()
+        weighted = [(weights.get(name, 1.0) * pull).mean() for name, pull in pulls.items()]
+        total = torch.stack(weighted).sum()
         self.net.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         if self._shared is not None:

@@ -89,7 +89,7 @@ def tv_reference(x: Tensor, _: Tensor) -> Tensor:
 
 def shift_reference(x: Tensor, y: Tensor) -> Tensor:
     """Moved by one pixel to the left; what comes from outside does not count."""
-    return (x[..., 1:] - y[..., :-1]).abs().sum((1, 2, 3)) / x[0].numel()
+    return torch.sqrt(((x[..., 1:] - y[..., :-1]) ** 2).sum((1, 2, 3)) / x[0].numel())
 
 
 def shifting(like: Tensor) -> Disturbance:

@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from rtstyle.nets import per_style
 from rtstyle.train.checkpoint import load_checkpoint_net
 from rtstyle.train.data import load_photos
 from rtstyle.train.loop import train
+from rtstyle.train.paintings import Drawn
 from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.trainer import Trainer
@@ -158,6 +160,28 @@ def test_one_style_more_leaves_every_other_number_as_it_was(tmp_path: Path) -> N
                 assert not torch.equal(parameter[2], start[name][2])
             else:
                 assert torch.equal(parameter, earlier[name])
+
+
+def test_each_style_has_its_own_content_weight(tmp_path: Path) -> None:
+    def weights_after_an_update(content_weight: float | list[float], style: int) -> torch.Tensor:
+        recipe = replace(
+            TINY, options=TINY.options | {"styles": 2}, content_weight=content_weight, batch=1
+        )
+        trainer = _trainer(tmp_path, recipe, paintings=2)
+        drawn = Drawn(torch.eye(2)[style : style + 1], trainer.styles.draw(rng(0), x).targets)
+        trainer.styles.draw = lambda *_: drawn  # type: ignore[method-assign]
+        trainer.step()
+        return torch.cat([p.detach().flatten() for p in trainer.net.parameters()])
+
+    rng, x = np.random.default_rng, torch.zeros(1, 3, 32, 32)
+    for style, weights in enumerate(([2.0, 7.0], [7.0, 2.0])):
+        once = weights_after_an_update(2.0, style)
+        assert torch.equal(once, weights_after_an_update(weights, style))
+        assert not torch.equal(once, weights_after_an_update(weights[::-1], style))
+    mixed = Drawn(torch.tensor([[1.0, 0.0], [0.25, 0.75]]), ())
+    assert mixed.mix([2.0, 6.0]).tolist() == [2.0, 5.0]
+    with pytest.raises(TrainingError, match="There are 3 content weights"):
+        weights_after_an_update([2.0, 2.0, 2.0], 0)
 
 
 def test_reconstruction_pulls_as_hard_as_painting_did(tmp_path: Path) -> None:
