@@ -70,23 +70,23 @@ def main(argv: list[str]) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     names = HELD_OUT.read_text().split()
-    chosen = np.unique(np.linspace(0, len(names) - 1, options.photographs).astype(int))
-    names = [names[i] for i in chosen]
+    names = [names[i] for i in _spread(len(names), options.photographs)]
+    compared = _spread(len(names), options.pareto_photographs or len(names))
     photos = [square(read_picture(options.content / name)[0]) for name in names]
     loss_net = load_perceptual_net(options.loss_net)
     entries = _entries(options)
     judges = _judges(entries, options, loss_net)
     frontiers = Frontiers(options.frontiers)
-    _fill_frontiers(frontiers, list(judges.items()), photos, options)
+    _fill_frontiers(frontiers, list(judges.items()), [photos[i] for i in compared], options)
     if options.frontiers_only:
         return
     if not entries:
         raise UsageError("Nothing to measure: no entry is of that --group and --style.")
     clips = list(_clips(options))
     material = Material(
-        photos, clips, frontiers, Remembered(options.cache), file_key(options.loss_net)
+        photos, compared, clips, frontiers, Remembered(options.cache), file_key(options.loss_net)
     )
-    report = Report(options.out, photographs=names, clips=clips)
+    report = Report(options.out, photographs=names, compared=len(compared), clips=clips)
     for group, members in groupby(entries, key=lambda entry: entry.group):
         rows = [("photographs", np.stack(photos))]
         for entry in members:
@@ -98,6 +98,11 @@ def _run(options: argparse.Namespace) -> None:
         sheet = labelled_sheet(rows)
         write_picture(options.out / f"sheet-{name}.png", sheet, overwrite=True)
     print((options.out / "quality.md").read_text(encoding="utf-8"))
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """`count` of `total` places, as far from each other as can be."""
+    return [int(i) for i in np.unique(np.linspace(0, total - 1, count).astype(int))]
 
 
 def _entries(options: argparse.Namespace) -> list[Entry]:
@@ -183,6 +188,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--paintings", type=Path, required=True, help="folder with the paintings")
     add("--loss-net", type=Path, required=True, help="the compressed VGG-19")
     add("--photographs", type=_count, default=12, help="how many, spread over the list")
+    add("--pareto-photographs", type=_count, metavar="N",
+        help="how many of those, spread over them, have Pareto ratios (all by default): each costs "
+        "a minute a painting, once")  # fmt: skip
     add("--clips", type=Path, metavar="DIR", help="folder with the clips of benchmarks/clips.txt")
     add("--clip-frames", type=_count, default=24, help="how many of each, from its start")
     add("--clip-size", type=_count, default=256, help="their shorter side in pixels")

@@ -30,12 +30,14 @@ Figure = dict[str, Any]  # plain JSON
 
 @dataclass(frozen=True)
 class Material:
-    """What every entry is measured on: photographs of one size, clips, and where to keep things.
+    """What every entry is measured on: photographs of one size, the numbers of those that are
+    compared with a frontier, clips, and where to keep things.
 
     `loss_net` tells the perceptual network's weights apart.
     """
 
     photos: Sequence[Picture]
+    compared: Sequence[int]
     clips: Sequence[Clip]
     frontiers: Frontiers
     remembered: Remembered
@@ -68,9 +70,10 @@ def measure(entry: Entry, judge: Judge | None, material: Material, *, speed: boo
             kept = judge  # for the closure
             figures |= remembered.get(
                 "look",
-                [*net, photos, judge.key, material.loss_net, material.frontiers.steps],
-                lambda: look(paint, material.photos, kept, material.frontiers),
-            )
+                [*net, photos, list(material.compared), judge.key, material.loss_net,
+                 material.frontiers.steps],
+                lambda: look(paint, material, kept),
+            )  # fmt: skip
         if material.clips:
             figures |= remembered.get(
                 "clips",
@@ -88,7 +91,7 @@ def measure(entry: Entry, judge: Judge | None, material: Material, *, speed: boo
     return figures | {name: value for name, value in known.items() if value is not None}
 
 
-def look(paint: Paint, photos: Sequence[Picture], judge: Judge, frontiers: Frontiers) -> Figure:
+def look(paint: Paint, material: Material, judge: Judge) -> Figure:
     """Against the painting: losses, Pareto ratio, and how far from the photograph it went.
 
     `style_gap_closed` is 1 − style loss / style loss of the photograph itself, `pixels_moved` is
@@ -99,12 +102,14 @@ def look(paint: Paint, photos: Sequence[Picture], judge: Judge, frontiers: Front
         for name in ("pareto_ratio", "style_loss", "content_loss", "style_gap_closed",
                      "pixels_moved")
     }  # fmt: skip
-    for photo in photos:
+    for number, photo in enumerate(material.photos):
         painted, x = paint(photo), as_tensor(photo)
         losses = judge.losses(as_tensor(painted), x)
         before = judge.losses(x, x).style
         moved = np.linalg.norm(painted.astype(float) - photo) / np.linalg.norm(photo.astype(float))
-        found["pareto_ratio"].append(pareto_ratio(losses, frontiers.of(judge, photo)))
+        if number in material.compared:
+            frontier = material.frontiers.of(judge, photo)
+            found["pareto_ratio"].append(pareto_ratio(losses, frontier))
         found["style_loss"].append(losses.style)
         found["content_loss"].append(losses.content)
         found["style_gap_closed"].append(1 - losses.style / before)

@@ -17,11 +17,14 @@ SCHEMA = 2
 class Report:
     """Gathers entries and keeps both files in `folder` up to date."""
 
-    def __init__(self, folder: Path, *, photographs: list[str], clips: list[Clip]) -> None:
+    def __init__(
+        self, folder: Path, *, photographs: list[str], compared: int, clips: list[Clip]
+    ) -> None:
         self._folder = folder
         self.document: dict[str, Any] = {
             "schema": SCHEMA,
             "photographs": photographs,
+            "pareto_photographs": compared,
             "clips": {
                 clip.name: {"frames": len(clip.frames), "warping_error_itself": clip.error()}
                 for clip in clips

@@ -18,9 +18,13 @@ Column = tuple[str, Callable[[Row], str]]
 def markdown(document: dict[str, Any]) -> str:
     """All tables of the report, each with its heading."""
     entries: list[Row] = document["entries"]
-    parts = [f"# Quality, on {len(document['photographs'])} held-out photographs", _LEGEND]
+    total, compared = len(document["photographs"]), document["pareto_photographs"]
+    spared = f" Pareto ratios are those of {compared} of the photographs." * (compared < total)
+    parts = [f"# Quality, on {total} held-out photographs", _LEGEND + spared]
     for group in dict.fromkeys(entry["group"] for entry in entries):
         rows = [entry for entry in entries if entry["group"] == group]
+        if group in (STABILITY, SINGLE):  # a row is a pair
+            rows = [entry for entry in rows if entry["against"]]
         heading, columns = _layout(group, entries)
         parts += [f"## {heading}", _table(columns, rows)]
     if document["clips"]:
@@ -177,4 +181,5 @@ _COMPARED = (  # title, figure, format, factor
     ("warping error, synthetic,", "warping_error_synthetic", ".2f", 1000.0),
     ("warping error, clips,", "warping_error_clips", ".2f", 1000.0),
     ("style loss", "style_loss", ".3f", 1.0),
+    ("content loss", "content_loss", ".3f", 1.0),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -67,4 +68,4 @@ def stability_loss(painted: Tensor, painted_next: Tensor, disturbance: Disturban
     """
     difference = (disturbance.warp(painted) - painted_next) * disturbance.inside
     norm: Tensor = torch.linalg.vector_norm(difference, dim=(1, 2, 3))
-    return norm / difference[0].numel() ** 0.5
+    return norm / math.sqrt(difference[0].numel())

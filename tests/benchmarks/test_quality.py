@@ -145,6 +145,17 @@ def test_frontiers_only_fills_the_cache_and_stops(arguments: list[str], tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_pareto_ratios_may_be_taken_on_fewer_photographs(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    assert command.main([*arguments, "--pareto-photographs", "1"]) == 0
+    assert len(list((tmp_path / "cache").glob("gatys-2-*.json"))) == 1
+    figures = report(tmp_path)["entries"][0]["figures"]
+    assert [len(figures[name]["each"]) for name in ("pareto_ratio", "style_loss")] == [1, 2]
+    text = (tmp_path / "out" / "quality.md").read_text()
+    assert "Pareto ratios are those of 1 of the photographs." in text
+
+
 def test_tables_compare_what_belongs_together() -> None:
     def entry(label: str, group: str, against: str | None = None, **figures: float) -> Any:
         return {
@@ -155,11 +166,13 @@ def test_tables_compare_what_belongs_together() -> None:
     text = markdown(
         {
             "photographs": ["a"],
+            "pareto_photographs": 1,
             "clips": {},
             "entries": [
                 entry("cin", "shipped", style_loss=0.21, content_loss=0.6, noise_gain=0.3),
                 entry("plain", "stability", "cin", style_loss=0.2, noise_gain=0.75),
                 entry("own", "single", "cin", style_loss=0.2, content_loss=0.5),
+                entry("cin again", "single", style_loss=0.3),
                 entry("lost", "single", "nobody", style_loss=0.2, content_loss=0.5),
                 entry("adain: a", "unseen", style_gap_closed=0.9),
                 entry("adain: b", "unseen", style_gap_closed=0.1),
@@ -171,6 +184,7 @@ def test_tables_compare_what_belongs_together() -> None:
     assert "| 0.200 | 0.210 | 1.05 |" in rows["plain"]
     assert "| 0.200 | 0.210 | +5.0% | 0.500 | 0.600 | +20.0% |" in rows["own"]
     assert "| 0.200 | not measured | not measured |" in rows["lost"]
+    assert "cin again" not in rows
     assert "| 90% | not measured | no |" in rows["adain: a"]
     assert "| 10% | not measured | yes |" in rows["adain: b"]
 
