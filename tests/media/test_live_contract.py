@@ -21,7 +21,7 @@ from rtstyle.media.camera_mode import Camera, Mode
 from rtstyle.media.live import open_live_sink, open_live_source
 from rtstyle.media.live_source import TIME_BASE, LiveSource
 from rtstyle.media.webcam import Capture
-from tests.media.clips import make_clip, picture
+from tests.media.clips import Clip, make_clip, picture
 from tests.media.test_live_source import Camera as MadeUp
 
 
@@ -46,8 +46,9 @@ def _served(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _http(folder: Path) -> Iterator[LiveSource]:
-    make_clip(folder / "a.mp4")
-    with _served(folder) as address, open_live_source(f"{address}/a.mp4") as source:
+    # long, as it is read ahead: at its end the source would say so
+    make_clip(folder / "a.mkv", Clip(times=range(0, 1000 * 512, 512)))
+    with _served(folder) as address, open_live_source(f"{address}/a.mkv") as source:
         yield source
 
 
