@@ -171,7 +171,8 @@ class Trainer:
         photo = to_float(crops, self.device)
         every = r.reconstruct_every
         if self._shared is not None and every and self.done % every == every - 1:
-            terms, weights = {"reconstruction": self._reconstruction(photo)}, {}
+            terms = {"reconstruction": self._reconstruction(photo)}
+            weights: dict[str, float | Tensor] = {"reconstruction": 1.0}
         else:
             styles = self.styles.draw(self.rng, photo)
             terms, weights = self._stylization(photo, styles), self._weights(styles)
@@ -235,7 +236,7 @@ class Trainer:
     def _update(self, terms: dict[str, Tensor], weights: Mapping[str, float | Tensor]) -> None:
         r = self.recipe
         pulls = terms | {"content": eased(terms["content"])} if "content" in terms else terms
-        weighted = [(weights.get(name, 1.0) * pull).mean() for name, pull in pulls.items()]
+        weighted = [(weights[name] * pull).mean() for name, pull in pulls.items()]
         total = torch.stack(weighted).sum()
         self.net.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
