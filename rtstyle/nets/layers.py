@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -53,16 +53,42 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         """(N, C, H, W), and (N, S) if there are styles → (N, C, H, W)."""
+        scale, shift = self.weight.float(), self.bias.float()
+        if style is not None:
+            scale, shift = style.float() @ scale, style.float() @ shift
+        if self.training:
+            return trainable_instance_norm(x, scale, shift, eps=self.eps)
         if style is None:
-            normed = F.instance_norm(
-                x.float(), weight=self.weight.float(), bias=self.bias.float(), eps=self.eps
-            )
+            normed = F.instance_norm(x.float(), weight=scale, bias=shift, eps=self.eps)
         else:
-            style = style.float()
-            scale, shift = style @ self.weight.float(), style @ self.bias.float()
             normed = F.instance_norm(x.float(), eps=self.eps)
             normed = normed * scale[..., None, None] + shift[..., None, None]
         return normed.to(x.dtype)
+
+
+def trainable_instance_norm(
+    x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None, *, eps: float
+) -> Tensor:
+    """Instance norm by the batch norm of each picture, for training; models are exported with
+    torch's own.
+
+    That one returns other than channels last, so every convolution after it converts its input,
+    and again backwards. Nor may it get a gradient that is channels last: torch 2.13 takes it wrong
+    on a CPU when there is one picture.
+
+    (N, C, H, W), and (C,) or (N, C) float32 scales and shifts → (N, C, H, W) of x's type and
+    channels last, by statistics in float32.
+    """
+    x = x.contiguous(memory_format=torch.channels_last)
+
+    def each(values: Tensor | None) -> Sequence[Tensor | None]:
+        return [None] * len(x) if values is None else values.expand(len(x), -1).unbind()
+
+    normed = [
+        F.batch_norm(picture, None, None, weight, bias, training=True, eps=eps)
+        for picture, weight, bias in zip(torch.split(x, 1), each(scale), each(shift), strict=True)
+    ]
+    return normed[0] if len(x) == 1 else torch.cat(normed)
 
 
 class LayerNorm(nn.Module):

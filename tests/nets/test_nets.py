@@ -70,6 +70,37 @@ def test_conditional_norm_mixes_the_scales_and_shifts_of_its_styles() -> None:
         torch.testing.assert_close(F.instance_norm(x, weight=weight, bias=bias, eps=1e-3), expected)
 
 
+@pytest.mark.parametrize("pictures", [1, 2])
+@pytest.mark.parametrize("styles", [0, 3])
+@pytest.mark.parametrize(
+    "layout", [torch.channels_last, torch.contiguous_format], ids=["channels-last", "contiguous"]
+)
+def test_a_norm_has_right_gradients_whatever_the_layout(
+    pictures: int, styles: int, layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm(8, styles=styles)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    style = torch.rand(pictures, styles) if styles else None
+    x = 3 * torch.randn(pictures, 8, 12, 16) + 1
+    grad = torch.randn_like(x).contiguous(memory_format=layout)
+    given = [x.contiguous(memory_format=layout).requires_grad_(), norm.weight, norm.bias]
+    trained = norm(given[0], style)
+    gradients = torch.autograd.grad(trained, given, grad)
+    torch.testing.assert_close(norm.eval()(x, style), trained)
+
+    exact = [value.detach().double().requires_grad_() for value in given]
+    rows = exact[1:] if style is None else [style.double() @ value for value in exact[1:]]
+    scale, shift = (row.reshape(-1, 8, 1, 1) for row in rows)
+    variance, mean = torch.var_mean(exact[0], (2, 3), correction=0, keepdim=True)
+    expected = (exact[0] - mean) / (variance + 1e-3).sqrt() * scale + shift
+    for got, right in zip(
+        gradients, torch.autograd.grad(expected, exact, grad.double()), strict=True
+    ):
+        torch.testing.assert_close(got, right.float(), atol=1e-4, rtol=1e-4)
+
+
 def test_adaptive_instance_norm_gives_the_statistics_asked_for() -> None:
     x = torch.randn(2, 3, 16, 16) * 4 + 1
     mean, deviation = torch.randn(2, 3), torch.rand(2, 3) + 0.5
