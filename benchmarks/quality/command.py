@@ -97,6 +97,8 @@ def _run(options: argparse.Namespace) -> None:
         name = "".join(letter if letter.isalnum() else "-" for letter in group)
         sheet = labelled_sheet(rows)
         write_picture(options.out / f"sheet-{name}.png", sheet, overwrite=True)
+    if options.earlier is not None:
+        report.take_over(options.earlier)
     print((options.out / "quality.md").read_text(encoding="utf-8"))
 
 
@@ -197,6 +199,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--entries", type=Path, action="append", metavar="FILE", help="a list of more nets")
     add("--group", action="append", help="only this group; may be repeated")
     add("--style", action="append", metavar="LABEL", help="only this entry; may be repeated")
+    add("--earlier", type=Path, metavar="FILE",
+        help="the quality.json of an earlier report, whose groups that are not measured now are "
+        "taken over")  # fmt: skip
     add("--unseen-size", type=_count, default=448,
         help="shorter side in pixels at which the paintings never seen are judged")  # fmt: skip
     add("--speed", action="store_true", help="measure frames a second too; on a quiet machine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from benchmarks.quality.entries import Entry
 from benchmarks.quality.measure import Figure
 from benchmarks.quality.remembered import write_json, write_text
 from benchmarks.quality.tables import markdown
+from rtstyle.errors import InputNotFoundError, UsageError
 
 SCHEMA = 2
 
@@ -48,6 +50,32 @@ class Report:
                 "figures": figures,
             }
         )
+        self.write()
+
+    def take_over(self, earlier: Path) -> None:
+        """Add, from an earlier report on the same photographs and clips, the groups that this one
+        has not. Their frames a second are left out: the machine may have been another.
+
+        Raises `InputNotFoundError`, `UsageError` or `OutputError`.
+        """
+        try:
+            document = json.loads(earlier.read_text(encoding="utf-8"))
+            entries = list(document["entries"])
+        except FileNotFoundError:
+            raise InputNotFoundError(f"There is no report {earlier}.") from None
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise UsageError(f"{earlier} is no quality.json: {error}.") from None
+        for key in ("schema", "photographs", "pareto_photographs", "clips"):
+            one, other = (told.get(key) for told in (document, self.document))
+            if key == "clips":  # their own error differs by the machine's rounding
+                one, other = ([*clips] for clips in (one or {}, other or {}))
+            if one != other:
+                raise UsageError(f"{earlier} has other {key} than this report; measure them anew.")
+        own = {entry["group"] for entry in self.document["entries"]}
+        for entry in entries:
+            if entry["group"] not in own:
+                kept = {k: v for k, v in entry["figures"].items() if not k.startswith("fps")}
+                self.document["entries"].append(entry | {"figures": kept})
         self.write()
 
     def write(self) -> None:

@@ -156,6 +156,31 @@ def test_pareto_ratios_may_be_taken_on_fewer_photographs(
     assert "Pareto ratios are those of 1 of the photographs." in text
 
 
+def test_groups_of_an_earlier_report_are_taken_over(arguments: list[str], tmp_path: Path) -> None:
+    assert command.main([*arguments, "--speed"]) == 0
+    whole = report(tmp_path)["entries"]
+    earlier = (tmp_path / "out").rename(tmp_path / "earlier") / "quality.json"
+    first = arguments.index("--group")
+    again = [*arguments[:first], "--group", "stability", *arguments[first + 4 :]]
+    assert command.main([*again, "--speed", "--earlier", str(earlier)]) == 0
+    measured, taken = report(tmp_path)["entries"]
+    assert measured["label"] == "without"
+    assert "fps" in measured["figures"]
+    figures = {k: v for k, v in whole[0]["figures"].items() if not k.startswith("fps")}
+    assert taken == whole[0] | {"figures": figures}
+    assert "## Nets" in (tmp_path / "out" / "quality.md").read_text()
+
+    for told, says in (
+        (earlier.read_text().replace("photo1", "photo2"), "has other photographs"),
+        ("[]", "is no quality.json"),
+    ):
+        earlier.write_text(told)
+        with pytest.raises(UsageError, match=says):
+            command.main([*again, "--earlier", str(earlier)])
+    with pytest.raises(InputNotFoundError, match="There is no report"):
+        command.main([*again, "--earlier", str(tmp_path / "none.json")])
+
+
 def test_tables_compare_what_belongs_together() -> None:
     def entry(label: str, group: str, against: str | None = None, **figures: float) -> Any:
         return {
