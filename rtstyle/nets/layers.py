@@ -33,6 +33,21 @@ class Conv(nn.Conv2d):
         super().__init__(
             c_in, c_out, kernel, stride=stride, padding=kernel // 2, padding_mode=padding
         )
+        self.sides = (kernel // 2,) * 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(self._padded(x), self.weight, self.bias, self.stride)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        if not any(self.sides):
+            return x
+        device = x.device.type
+        if not torch.is_autocast_enabled(device):
+            return F.pad(x, self.sides, mode=self.padding_mode)
+        # Autocast would have a CPU pad in float32, and convert to and fro.
+        with torch.autocast(device, enabled=False):
+            x = x.to(torch.get_autocast_dtype(device))
+            return F.pad(x, self.sides, mode=self.padding_mode)
 
 
 class InstanceNorm(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtstyle.errors import InputNotFoundError, TrainingError
+from rtstyle.nets.layers import Conv
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYER = "relu4_1"
@@ -111,10 +112,12 @@ def _conv(
 ) -> nn.Conv2d:
     try:
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-        conv = nn.Conv2d(
-            weight.shape[1], weight.shape[0], weight.shape[-1],
-            padding=weight.shape[-1] // 2, padding_mode=padding_mode,
-        )  # fmt: skip
+        c_out, c_in, kernel, _ = weight.shape
+        conv = (
+            Conv(c_in, c_out, kernel)
+            if padding_mode == "reflect"
+            else nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2)
+        )
         conv.load_state_dict({"weight": weight.float(), "bias": bias.float()})
     except (KeyError, RuntimeError, IndexError) as error:
         raise TrainingError(f"{path} lacks a usable layer {name}. {_WHERE}") from error
