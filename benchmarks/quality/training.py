@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rtstyle.model import ModelSpec
 from rtstyle.train.checkpoint import read_checkpoint
 
 SECONDS_KEY = "seconds_per_1000_updates"  # in a model's provenance
+_STRETCH = 60  # updates; a multiple of what comes every second, third or fifth update
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,9 @@ def training_of(model: ModelSpec) -> Training:
 
 
 def seconds_per_1000(log: Path) -> float | None:
-    """From the loss log of a training; None when it has no two complete rows."""
+    """From the loss log of a training, the median over its stretches: one that was paused, or ran
+    beside other work for a while, took no longer for that. None without two complete rows.
+    """
     rows: list[tuple[int, float]] = []
     with log.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -47,7 +52,10 @@ def seconds_per_1000(log: Path) -> float | None:
                 rows.append((int(row["update"]), float(row["seconds"])))
             except (KeyError, TypeError, ValueError):
                 continue  # the last row of a running training may be half written
-    if len(rows) < 2:
-        return None
-    (first, start), (last, end) = rows[0], rows[-1]
-    return 1000 * (end - start) / (last - first) if last > first else None
+    marks = [*rows[::_STRETCH], rows[-1]] if rows else []
+    rates = [
+        (end - start) / (last - first)
+        for (first, start), (last, end) in pairwise(marks)
+        if last > first
+    ]
+    return 1000 * median(rates) if rates else None

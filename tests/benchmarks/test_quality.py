@@ -248,6 +248,9 @@ def test_seconds_are_read_from_the_log(tmp_path: Path) -> None:
     assert seconds_per_1000(log) == pytest.approx(300)
     log.write_text("update,style,seconds\n1,0.5,2.0\n")
     assert seconds_per_1000(log) is None
+    paused = [(n, 0.3 * n + (1000 if n > 100 else 0)) for n in range(1, 401)]
+    log.write_text("update,seconds\n" + "".join(f"{n},{told:.1f}\n" for n, told in paused))
+    assert seconds_per_1000(log) == pytest.approx(300)
 
 
 def test_a_sheet_has_a_strip_above_every_row() -> None:
