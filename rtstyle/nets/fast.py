@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtstyle.nets.layers import Chain, Conv, ConvNorm, InstanceNorm, Residual, smooth_upsample
-from rtstyle.nets.look import Look
 
 
 class Fast(nn.Module):
@@ -22,8 +21,7 @@ class Fast(nn.Module):
     and ends in a convolution at full resolution, since pixel shuffles print a grid.
 
     With `styles` S it paints S styles and every mix of them by conditional instance norm (Dumoulin
-    et al. 2017) and takes a style vector. With `hints` the norms after the first two are told of
-    the photograph, see `Look`.
+    et al. 2017) and takes a style vector.
 
     (N, 3, H, W) float RGB in [0, 1], and (N, S) float weights if there are styles
     → (N, 3, H, W) float, about [0, 1], not clamped. H and W are multiples of 8, and at least 16.
@@ -32,24 +30,16 @@ class Fast(nn.Module):
     stride = 8
 
     def __init__(
-        self,
-        *,
-        width: int = 32,
-        deep: int = 96,
-        blocks: int = 5,
-        tail: int = 24,
-        styles: int = 0,
-        hints: int = 0,
+        self, *, width: int = 32, deep: int = 96, blocks: int = 5, tail: int = 24, styles: int = 0
     ) -> None:
         super().__init__()
         self.options = {"width": width, "deep": deep, "blocks": blocks, "tail": tail}
-        self.options |= {"styles": styles} if styles else {}
-        self.options |= {"hints": hints} if hints else {}
+        if styles:
+            self.options["styles"] = styles
         self.style_size = styles
-        first, norm = (partial(InstanceNorm, styles=styles, hints=k) for k in (0, hints))
-        self.stem = ConvNorm(3 * 4 * 4, width, norm=first)
-        self.down = ConvNorm(width, deep, stride=2, norm=first)
-        self.look = Look(width + deep, styles=styles, hints=hints) if hints else None
+        norm = partial(InstanceNorm, styles=styles)
+        self.stem = ConvNorm(3 * 4 * 4, width, norm=norm)
+        self.down = ConvNorm(width, deep, stride=2, norm=norm)
         self.body = Chain(*(Residual(deep, norm=norm) for _ in range(blocks)))
         self.merge = ConvNorm(width + deep, width, norm=norm)
         self.refine = Residual(width, norm=norm)
@@ -58,14 +48,9 @@ class Fast(nn.Module):
         nn.init.constant_(self.out.bias, 0.5)  # type: ignore[arg-type]  # start at mid grey
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        seen_fine = self.stem.conv(F.pixel_unshuffle(x, 4))
-        fine = self.stem.finish(seen_fine, style)  # (N, width, H/4, W/4)
-        seen_coarse = self.down.conv(fine)
-        coarse = self.down.finish(seen_coarse, style)  # (N, deep, H/8, W/8)
-        if self.look is not None:
-            hints = self.look(seen_fine, seen_coarse, style=style)
-            style = hints if style is None else torch.cat([style, hints.to(style.dtype)], 1)
-        x = self.merge(torch.cat([fine, smooth_upsample(self.body(coarse, style))], 1), style)
+        fine = self.stem(F.pixel_unshuffle(x, 4), style)  # (N, width, H/4, W/4)
+        coarse = self.body(self.down(fine, style), style)  # (N, deep, H/8, W/8)
+        x = self.merge(torch.cat([fine, smooth_upsample(coarse)], 1), style)
         x = self.refine(x, style)
         x = self.up(smooth_upsample(x), style)  # (N, tail, H/2, W/2)
         out: Tensor = self.out(smooth_upsample(x))  # (N, 3, H, W)

@@ -54,49 +54,31 @@ class InstanceNorm(nn.Module):
     """Instance normalisation, the same in training and at test (Ulyanov et al. 2016/17, §2).
 
     With `styles` S, every style has a scale and a shift of its own and the style vector mixes
-    them: conditional instance normalisation (Dumoulin et al. 2017, §2.2). With `hints` K, numbers
-    that tell of the photograph move scale and shift too. Statistics are taken in float32 whatever
-    the input's precision. `eps` is larger than usual because a frame with little variance would
-    otherwise be amplified into blobs.
+    them: conditional instance normalisation (Dumoulin et al. 2017, §2.2). Statistics are taken in
+    float32 whatever the input's precision. `eps` is larger than usual because a frame with little
+    variance would otherwise be amplified into blobs.
     """
 
-    def __init__(
-        self, channels: int, *, styles: int = 0, hints: int = 0, eps: float = 1e-3
-    ) -> None:
+    def __init__(self, channels: int, *, styles: int = 0, eps: float = 1e-3) -> None:
         super().__init__()
         shape = (styles, channels) if styles else (channels,)
         self.weight = nn.Parameter(torch.ones(shape))
         self.bias = nn.Parameter(torch.zeros(shape))
-        self.hinted = Hinted(hints, channels) if hints else None
         self.styles, self.eps = styles, eps
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        """(N, C, H, W), and (N, S + K) if there are styles or hints → (N, C, H, W)."""
+        """(N, C, H, W), and (N, S) if there are styles → (N, C, H, W)."""
         scale, shift = self.weight.float(), self.bias.float()
-        if self.styles and style is not None:
-            named = style if self.hinted is None else style[:, : self.styles]
-            scale, shift = named.float() @ scale, named.float() @ shift
-        if self.hinted is not None and style is not None:
-            hints = style[:, self.styles :].float()
-            scale = scale + hints @ self.hinted.weight.float()
-            shift = shift + hints @ self.hinted.bias.float()
+        if style is not None:
+            scale, shift = style.float() @ scale, style.float() @ shift
         if self.training:
             return trainable_instance_norm(x, scale, shift, eps=self.eps)
-        if scale.dim() == 1:
+        if style is None:
             normed = F.instance_norm(x.float(), weight=scale, bias=shift, eps=self.eps)
         else:
             normed = F.instance_norm(x.float(), eps=self.eps)
             normed = normed * scale[..., None, None] + shift[..., None, None]
         return normed.to(x.dtype)
-
-
-class Hinted(nn.Module):
-    """What each of the hints does to the scales and shifts of a norm: nothing, until trained."""
-
-    def __init__(self, hints: int, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(hints, channels))
-        self.bias = nn.Parameter(torch.zeros(hints, channels))
 
 
 def trainable_instance_norm(
@@ -172,11 +154,7 @@ class ConvNorm(nn.Module):
         self.relu = relu
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        return self.finish(self.conv(x), style)
-
-    def finish(self, x: Tensor, style: Tensor | None) -> Tensor:
-        """What comes after the convolution."""
-        x = self.norm(x, style)
+        x = self.norm(self.conv(x), style)
         return F.relu(x) if self.relu else x
 
 

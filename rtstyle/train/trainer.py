@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from rtstyle.errors import TrainingError
 from rtstyle.nets import build_net, per_style
 from rtstyle.nets.contract import Grain
-from rtstyle.nets.layers import Hinted
-from rtstyle.nets.look import Look
 from rtstyle.train.any_painting import AnyPainting
 from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.train.data import Photos, random_crops, to_float
@@ -57,7 +55,7 @@ def start_from(net: nn.Module, init: nn.Module) -> None:
 
     Where `net` has a row for every style and `init` none, every style starts from the same one;
     where `init` has fewer, the further ones start from their mean. A net for any painting may start
-    from the net that paints inside it, one with hints from one without.
+    from the net that paints inside it.
     Raises `TrainingError` when the shapes do not fit.
     """
     painter = getattr(net, "painter", None)
@@ -70,13 +68,8 @@ def start_from(net: nn.Module, init: nn.Module) -> None:
     state = init.state_dict()
     own = {id(parameter) for parameter in per_style(net)}
     rows = {name for name, parameter in net.named_parameters() if id(parameter) in own}
-    optional = tuple(
-        f"{name}." for name, module in net.named_modules() if isinstance(module, Look | Hinted)
-    )
     for name, value in net.state_dict().items():
         if name not in state:
-            if name.startswith(optional):
-                state[name] = value  # says nothing yet
             continue
         old = state[name]
         if value.dim() == old.dim() + 1:

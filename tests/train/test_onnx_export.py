@@ -54,19 +54,14 @@ def test_keeps_the_contract(tiny_model: ModelSpec) -> None:
     assert all(not node.metadata_props and not node.doc_string for node in nodes)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "options"),
-    [("johnson", {"width": 4, "blocks": 1}), ("fast", {}), ("fast", {"hints": 8})],
-)
+@pytest.mark.parametrize("architecture", ["johnson", "fast"])
 def test_every_runtime_paints_as_torch(
-    architecture: str, options: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_export, "half_weights", lambda model: model)  # rounding aside
     torch.manual_seed(1)
+    options = {"johnson": {"width": 4, "blocks": 1}, "fast": {}}[architecture]
     net = build_net(architecture, **options)
-    for name, parameter in net.named_parameters():
-        if ".hinted." in name:
-            torch.nn.init.normal_(parameter, std=0.1)
     spec = write_model(net, tmp_path / "new" / "m.onnx", CARD, architecture=architecture)
     assert (spec.architecture, spec.stride) == (architecture, net.stride)
     for result in measure_parity(net, spec):

@@ -36,16 +36,11 @@ def _trainer(folder: Path, recipe: Recipe = TINY, *, paintings: int = 1) -> Trai
 BANK = replace(
     TINY, architecture="stylebank", options={"styles": 3, "width": 4}, stability_weight=0.0
 )
-HINTED = replace(
-    TINY, architecture="fast",
-    options={"width": 4, "deep": 8, "blocks": 1, "tail": 4, "hints": 4, "styles": 3},
-)  # fmt: skip
 KINDS = (
     (TINY, 1),
     (replace(TINY, options=TINY.options | {"norm": "batch"}), 1),
     (replace(TINY, options=TINY.options | {"styles": 3}, style_loss="bn"), 3),
     (BANK, 3),
-    (HINTED, 3),
     (replace(TINY, architecture="adain", options={"channels": [4, 4, 8, 8]}), 2),
     (
         replace(
@@ -146,7 +141,6 @@ def test_one_style_more_leaves_every_other_number_as_it_was(tmp_path: Path) -> N
     for recipe in (
         replace(TINY, options=TINY.options | {"styles": 2}),
         replace(BANK, options={"styles": 2, "width": 4}),
-        replace(HINTED, options=HINTED.options | {"styles": 2}),
     ):
         first = _trainer(tmp_path, recipe, paintings=2)
         first.step()
