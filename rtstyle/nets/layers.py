@@ -71,29 +71,34 @@ class InstanceNorm(nn.Module):
         scale, shift = self.weight.float(), self.bias.float()
         if style is not None:
             scale, shift = style.float() @ scale, style.float() @ shift
-        if self.training:
-            return trainable_instance_norm(x, scale, shift, eps=self.eps)
-        if style is None:
-            normed = F.instance_norm(x.float(), weight=scale, bias=shift, eps=self.eps)
-        else:
-            normed = F.instance_norm(x.float(), eps=self.eps)
-            normed = normed * scale[..., None, None] + shift[..., None, None]
-        return normed.to(x.dtype)
+        norm = trainable_instance_norm if self.training else exportable_instance_norm
+        return norm(x, scale, shift, eps=self.eps)
+
+
+def exportable_instance_norm(
+    x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None, *, eps: float
+) -> Tensor:
+    """Instance norm by torch's own operation, which exported models have as one too.
+
+    (N, C, H, W), and (C,) or (N, C) float32 scales and shifts → (N, C, H, W) of x's type.
+    """
+    if scale is None or shift is None or scale.dim() == 1:
+        return F.instance_norm(x.float(), weight=scale, bias=shift, eps=eps).to(x.dtype)
+    normed = F.instance_norm(x.float(), eps=eps)
+    return (normed * scale[..., None, None] + shift[..., None, None]).to(x.dtype)
 
 
 def trainable_instance_norm(
     x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None, *, eps: float
 ) -> Tensor:
-    """Instance norm by the batch norm of each picture, for training; models are exported with
-    torch's own.
+    """The same for training on a CPU, by the batch norm of each picture.
 
-    That one returns other than channels last, so every convolution after it converts its input,
+    torch's own returns other than channels last, so every convolution after it converts its input,
     and again backwards. Nor may it get a gradient that is channels last: torch 2.13 takes it wrong
-    on a CPU when there is one picture.
-
-    (N, C, H, W), and (C,) or (N, C) float32 scales and shifts → (N, C, H, W) of x's type and
-    channels last, by statistics in float32.
+    on a CPU when there is one picture. A card, where neither was measured, keeps torch's own.
     """
+    if x.device.type != "cpu":
+        return exportable_instance_norm(x, scale, shift, eps=eps)
     x = x.contiguous(memory_format=torch.channels_last)
 
     def each(values: Tensor | None) -> Sequence[Tensor | None]:
