@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CONTENT_REACHED = 0.3  # by Gatys et al. after 100 steps on most photographs
 
-
-def eased(loss: Tensor, reached: float = CONTENT_REACHED) -> Tensor:
+def eased(loss: Tensor, reached: float) -> Tensor:
     """A loss that pulls less the further it is above what can be `reached`. Keeps the shape.
 
     The relative content loss of a flat or dark crop is large whatever a net does; as it is, such a

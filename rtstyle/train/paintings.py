@@ -50,29 +50,41 @@ class FixedPaintings:
     al. 2017, §3.3, train without; with it a mix is as steady as what it mixes).
 
     `style_size` is how many styles the net has, 0 for a net that takes no vector. The paintings are
-    its styles from number `first` on: fewer than all when one is taught to a trained net.
+    its styles from number `first` on: fewer than all when one is taught to a trained net. `shares`
+    tell how often each is drawn against the others; equally often if there are none.
     """
 
-    def __init__(self, targets: Sequence[Features], *, style_size: int = 0, first: int = 0) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Features],
+        *,
+        style_size: int = 0,
+        first: int = 0,
+        shares: Sequence[float] | None = None,
+    ) -> None:
         self._targets = {
             name: torch.cat([target[name] for target in targets]) for name in targets[0]
         }  # (paintings, …)
         self._count, self._style_size, self._first = len(targets), style_size, first
         self._device = next(iter(self._targets.values())).device
+        self._shares = None if shares is None else np.asarray(shares) / sum(shares)
 
     def draw(self, rng: np.random.Generator, photo: Tensor) -> Drawn:
         batch = len(photo)
         whole = np.ones(batch, np.float32)
         if self._count == 1:
             return self._drawn([(np.zeros(batch, np.int64), whole)])
-        # without repeats as long as there are styles enough: each batch sees many
-        first, second = (
-            rng.permutation(max(self._count, batch))[:batch] % self._count for _ in range(2)
-        )
+        first, second = self._pick(rng, batch), self._pick(rng, batch)
         if rng.integers(_BLEND_EVERY):
             return self._drawn([(first, whole)])
         share = rng.uniform(0, 1, batch).astype(np.float32)
         return self._drawn([(first, share), (second, 1 - share)])
+
+    def _pick(self, rng: np.random.Generator, batch: int) -> NDArray[np.int64]:
+        # without repeats as long as there are styles enough: each batch sees many
+        if self._shares is None:
+            return rng.permutation(max(self._count, batch))[:batch] % self._count
+        return rng.choice(self._count, batch, replace=batch > self._count, p=self._shares)
 
     def _drawn(self, parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> Drawn:
         vector = torch.zeros(len(parts[0][0]), self._style_size, device=self._device)

@@ -31,6 +31,8 @@ class Recipe:
     warm_up: int = 200
     style_weight: float = 1.3
     content_weight: float | list[float] = 1.0  # of all styles, or of each
+    shares: list[float] | None = None  # how often each style is drawn against the others
+    content_reached: float = 0.3  # further above it, the content loss pulls less (`losses.eased`)
     tv_weight: float = 0.0
     stability_weight: float = 6.0
     peak_weight: float = 0.01

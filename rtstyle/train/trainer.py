@@ -135,12 +135,12 @@ class Trainer:
         self.net, self.grain = net.to(self.device), Grain().to(self.device)
         self.rng = np.random.default_rng(recipe.seed)
         self.styles = self._styles(paintings)
-        each = recipe.content_weight
-        if isinstance(each, list) and len(each) != recipe.options.get("styles"):
-            raise TrainingError(
-                f"There are {len(each)} content weights; a single number, or one for each style "
-                "of a net of several, is expected."
-            )
+        for each, what in ((recipe.content_weight, "content weights"), (recipe.shares, "shares")):
+            if isinstance(each, list) and len(each) != recipe.options.get("styles"):
+                raise TrainingError(
+                    f"There are {len(each)} {what}; a single number or none, or one for each style "
+                    "of a net of several, is expected."
+                )
         if without_encoder and isinstance(self.styles, AnyPainting) and hasattr(net, "calibrate"):
             net.calibrate(self.styles.vectors(self.rng, _CALIBRATION))  # type: ignore[operator]
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
@@ -235,7 +235,9 @@ class Trainer:
 
     def _update(self, terms: dict[str, Tensor], weights: Mapping[str, float | Tensor]) -> None:
         r = self.recipe
-        pulls = terms | {"content": eased(terms["content"])} if "content" in terms else terms
+        pulls = dict(terms)
+        if "content" in terms:
+            pulls["content"] = eased(terms["content"], r.content_reached)
         weighted = [(weights[name] * pull).mean() for name, pull in pulls.items()]
         total = torch.stack(weighted).sum()
         self.net.zero_grad(set_to_none=True)
@@ -286,7 +288,9 @@ class Trainer:
         if not hasattr(self.net, "encode"):
             targets = [self._describe(to_float(p[None], self.device)) for p in paintings]
             size, only = int(getattr(self.net, "style_size", 0)), self.recipe.only
-            return FixedPaintings(targets, style_size=size, first=only or 0)
+            return FixedPaintings(
+                targets, style_size=size, first=only or 0, shares=self.recipe.shares
+            )
         return AnyPainting(
             paintings, self.photos,
             encode=self._encode, describe=self._describe, device=self.device,

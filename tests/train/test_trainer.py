@@ -184,6 +184,30 @@ def test_each_style_has_its_own_content_weight(tmp_path: Path) -> None:
         weights_after_an_update([2.0, 2.0, 2.0], 0)
 
 
+def test_styles_are_drawn_as_often_as_their_shares_say(tmp_path: Path) -> None:
+    options = TINY.options | {"styles": 3}
+    trainer = _trainer(
+        tmp_path, replace(TINY, options=options, shares=[4.0, 1.0, 0.0]), paintings=3
+    )
+    rng, x = np.random.default_rng(0), torch.zeros(1, 3, 32, 32)
+    drawn = sum(mix for _ in range(600) if (mix := trainer.styles.draw(rng, x).vector) is not None)
+    assert (drawn[0] / 600).tolist() == pytest.approx([0.8, 0.2, 0.0], abs=0.04)
+    assert len(trainer.styles.draw(rng, x.expand(5, -1, -1, -1)).targets[0][0]) == 5
+    with pytest.raises(TrainingError, match="There are 2 shares"):
+        _trainer(tmp_path, replace(TINY, options=options, shares=[1.0, 1.0]), paintings=3)
+
+
+def test_the_recipe_says_from_where_on_the_content_loss_is_eased(tmp_path: Path) -> None:
+    def pull(reached: float) -> float:
+        recipe = replace(TINY, batch=1, style_weight=0, stability_weight=0, peak_weight=0, clip=1e9)
+        trainer = _trainer(tmp_path, replace(recipe, content_reached=reached))
+        content = trainer.step()["content"]
+        grads = [p.grad.norm() for p in trainer.net.parameters() if p.grad is not None]
+        return float(torch.stack(grads).norm()) * (reached + content) / (3 * reached)
+
+    assert pull(0.3) == pytest.approx(pull(3.0), rel=1e-2)
+
+
 def test_reconstruction_pulls_as_hard_as_painting_did(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path, replace(BANK, clip=1e9), paintings=3)
     trainer.step()
