@@ -32,7 +32,7 @@ class Recipe:
     style_weight: float = 1.3
     content_weight: float | list[float] = 1.0  # of all styles, or of each
     shares: list[float] | None = None  # how often each style is drawn against the others
-    content_reached: float = 0.3  # further above it, the content loss pulls less (`losses.eased`)
+    content_reached: float = 0.3  # by Gatys et al. on most photographs; above it, it pulls less
     tv_weight: float = 0.0
     stability_weight: float = 6.0
     peak_weight: float = 0.01
@@ -48,6 +48,9 @@ class Recipe:
         for name in ("crop", "finish_crop"):
             if (size := getattr(self, name)) % 32 or size <= 0:
                 raise UsageError(f"The {name} must be a multiple of 32 pixels, not {size}.")
+
+        if self.shares is not None and not all(share > 0 for share in self.shares):
+            raise UsageError(f"The shares of the styles must be above 0, not {self.shares}.")
 
     def crop_at(self, step: int) -> int:
         return self.finish_crop if step >= self.updates - self.finish else self.crop

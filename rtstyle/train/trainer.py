@@ -332,8 +332,10 @@ class Trainer:
         Raises `TrainingError` when the checkpoint belongs to another recipe.
         """
         meta, tensors = read_checkpoint(path)
-        if meta["recipe"] != asdict(self.recipe):
-            changed = [k for k, v in asdict(self.recipe).items() if meta["recipe"].get(k) != v]
+        # what an earlier version did not know was as it is by default
+        before, now = asdict(Recipe()) | meta["recipe"], asdict(self.recipe)
+        if before != now:
+            changed = [name for name, value in now.items() if before[name] != value]
             raise TrainingError(
                 f"{path} was made with other settings ({', '.join(changed)}); "
                 "repeat those, or start afresh with --restart."

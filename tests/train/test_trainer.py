@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from rtstyle.errors import TrainingError, UsageError
 from rtstyle.media.picture import read_picture
 from rtstyle.nets import per_style
-from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint
 from rtstyle.train.data import load_photos
 from rtstyle.train.loop import train
 from rtstyle.train.paintings import Drawn
@@ -187,14 +189,31 @@ def test_each_style_has_its_own_content_weight(tmp_path: Path) -> None:
 def test_styles_are_drawn_as_often_as_their_shares_say(tmp_path: Path) -> None:
     options = TINY.options | {"styles": 3}
     trainer = _trainer(
-        tmp_path, replace(TINY, options=options, shares=[4.0, 1.0, 0.0]), paintings=3
+        tmp_path, replace(TINY, options=options, shares=[6.0, 3.0, 1.0]), paintings=3
     )
     rng, x = np.random.default_rng(0), torch.zeros(1, 3, 32, 32)
     drawn = sum(mix for _ in range(600) if (mix := trainer.styles.draw(rng, x).vector) is not None)
-    assert (drawn[0] / 600).tolist() == pytest.approx([0.8, 0.2, 0.0], abs=0.04)
+    assert (drawn[0] / 600).tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.04)
     assert len(trainer.styles.draw(rng, x.expand(5, -1, -1, -1)).targets[0][0]) == 5
     with pytest.raises(TrainingError, match="There are 2 shares"):
         _trainer(tmp_path, replace(TINY, options=options, shares=[1.0, 1.0]), paintings=3)
+    with pytest.raises(UsageError, match="must be above 0"):
+        replace(TINY, shares=[1.0, 0.0, 1.0])
+
+
+def test_a_training_goes_on_that_began_before_a_setting_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    trainer = _trainer(tmp_path)
+    trainer.step()
+    trainer.save(path)
+    meta, tensors = read_checkpoint(path)
+    del meta["recipe"]["content_reached"], meta["recipe"]["shares"]
+    save_file(tensors, path, metadata={"rtstyle": json.dumps(meta)})
+    again = _trainer(tmp_path)
+    again.resume(path)
+    assert again.done == 1
+    with pytest.raises(TrainingError, match=r"other settings \(content_reached\)"):
+        _trainer(tmp_path, replace(TINY, content_reached=2.0)).resume(path)
 
 
 def test_the_recipe_says_from_where_on_the_content_loss_is_eased(tmp_path: Path) -> None:
