@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
+from rtstyle.nets import styles_option
 from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
 from rtstyle.train.data import load_photos
 from rtstyle.train.device import choose_device
@@ -30,7 +31,6 @@ from rtstyle.train.trainer import Trainer
 BOOK = Path(__file__).parent / "trainings.toml"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 CHECKPOINT = "checkpoint.safetensors"
-_BY_NUMBER = ("fast", "johnson")  # that have a row of weights for every painting, if told so
 _RECIPE = {field.name for field in fields(Recipe)}
 
 
@@ -86,9 +86,8 @@ def _training(name: str, table: dict[str, Any]) -> Training:
     if unknown := set(table) - _RECIPE:
         raise UsageError(f"The training {name} has the unknown {', '.join(sorted(unknown))}.")
     recipe = Recipe(**table)
-    numbered = recipe.architecture in _BY_NUMBER and len(paintings) > 1
-    if numbered or recipe.architecture.endswith("stylebank"):
-        recipe = replace(recipe, options=recipe.options | {"styles": len(paintings)})
+    styles = styles_option(recipe.architecture, len(paintings))
+    recipe = replace(recipe, options=recipe.options | styles)
     return Training(name, paintings, recipe, init, report)
 
 

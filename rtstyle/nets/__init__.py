@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import Parameter, signature
 from typing import Any
 
 from torch import nn
@@ -12,6 +13,7 @@ from rtstyle.errors import ModelError
 ARCHITECTURES = {
     "johnson": "rtstyle.nets.johnson:Johnson",
     "fast": "rtstyle.nets.fast:Fast",
+    "texture-pyramid": "rtstyle.nets.texture_pyramid:TexturePyramid",
     "stylebank": "rtstyle.nets.stylebank:StyleBank",
     "fast-stylebank": "rtstyle.nets.fast_stylebank:FastStyleBank",
     "regions": "rtstyle.nets.regions:Regions",
@@ -25,18 +27,37 @@ def build_net(architecture: str, **options: Any) -> nn.Module:
 
     Raises `ModelError` when the name or an option is unknown.
     """
+    kind = _kind(architecture)
     try:
-        module, _, name = ARCHITECTURES[architecture].partition(":")
-        net: nn.Module = getattr(import_module(module), name)(**options)
-    except KeyError:
-        raise ModelError(
-            f"There is no architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}."
-        ) from None
+        net: nn.Module = kind(**options)
     except TypeError as error:
         raise ModelError(
             f"The architecture {architecture} does not take these options: {error}."
         ) from None
     return net
+
+
+def styles_option(architecture: str, count: int) -> dict[str, int]:
+    """The option that gives a net a style for each of `count` paintings; none for a net that takes
+    paintings in another way, and for a single painting unless the net is one of several anyhow.
+
+    Raises `ModelError` when the name is unknown.
+    """
+    styles = signature(_kind(architecture)).parameters.get("styles")
+    if styles is None or (count == 1 and styles.default is not Parameter.empty):
+        return {}
+    return {"styles": count}
+
+
+def _kind(architecture: str) -> type[nn.Module]:
+    try:
+        module, _, name = ARCHITECTURES[architecture].partition(":")
+    except KeyError:
+        raise ModelError(
+            f"There is no architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}."
+        ) from None
+    kind: type[nn.Module] = getattr(import_module(module), name)
+    return kind
 
 
 def per_style(net: nn.Module) -> list[nn.Parameter]:

@@ -185,6 +185,13 @@ class Chain(nn.Sequential):
         return x
 
 
+def channels_last(module: nn.Module) -> None:
+    """Lay the convolutions' weights out as pictures come: convolutions run faster that way."""
+    for weight in module.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+
+
 def upsample(x: Tensor) -> Tensor:
     """Double the height and width by nearest neighbour: no checkerboard, unlike a transposed
     convolution (Odena et al. 2016; Dumoulin et al. 2017)."""

@@ -16,6 +16,7 @@ from rtstyle.frame import Image
 from rtstyle.media.kinds import PICTURE_SUFFIXES
 from rtstyle.media.picture import read_picture, write_picture
 from rtstyle.model_spec import ModelSpec
+from rtstyle.nets import styles_option
 from rtstyle.train.checkpoint import load_checkpoint_net
 from rtstyle.train.data import load_photos, resize_short_side
 from rtstyle.train.device import choose_device
@@ -84,8 +85,9 @@ def run_job(
     init, earlier = _start(job)
     if earlier is not None:
         recipe, names = _one_more(recipe, earlier, names)
-    elif recipe.architecture in _BY_NUMBER and (len(files) > 1 or recipe.architecture in _BANKS):
-        recipe = replace(recipe, options=recipe.options | {"styles": len(files)})
+    else:
+        styles = styles_option(recipe.architecture, len(files))
+        recipe = replace(recipe, options=recipe.options | styles)
     loss_net = load_perceptual_net(job.loss_net)
     photos = load_photos(job.content, cache=job.folder)
     if photos.skipped:
@@ -138,10 +140,6 @@ def run_job(
     )  # fmt: skip
 
 
-_BANKS = ("stylebank", "fast-stylebank")
-_BY_NUMBER = ("johnson", "fast", *_BANKS)  # nets whose style vector holds weights of paintings
-
-
 def find_paintings(folder: Path) -> list[Path]:
     """The picture files in `folder`, sorted. Raises `InputNotFoundError` when there is none."""
     if not folder.is_dir():
@@ -181,7 +179,7 @@ def _start(job: Job) -> tuple[nn.Module | None, ModelSpec | None]:
     """The net to start from, and the model that is to learn one more style, if any."""
     if job.add_to is not None:
         net, spec = load_onnx_net(job.add_to)
-        if spec.architecture not in _BY_NUMBER or not spec.style_size:
+        if not spec.style_size or not styles_option(spec.architecture, 2):
             raise UsageError(
                 f"{job.add_to} is a {spec.architecture} that takes no further style; one made by "
                 "`rtstyle train --cin` or `--bank` is expected."

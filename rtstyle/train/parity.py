@@ -22,7 +22,7 @@ MAX_MEAN = 1.0  # grey levels
 MAX_P999 = 3.0  # grey levels, 99.9th percentile
 MAX_FLAT_COLOR = 8.0  # grey levels: that flat pictures are no garbage; see `Parity`
 MAX_STATISTICS = 0.01  # relative, of what a style encoder tells
-_SIZES = ((64, 96), (160, 128), (32, 224))  # rounded up to the stride
+_SIZES = ((64, 96), (160, 128), (32, 224))  # rounded up to the stride, at least two
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _pictures(stride: int) -> Iterator[NDArray[np.uint8]]:
     camera gives them, and exactly black and white."""
     rng = np.random.default_rng(0)
     for height, width in _SIZES:
-        height, width = (-(-side // stride) * stride for side in (height, width))
+        height, width = (max(2, -(-side // stride)) * stride for side in (height, width))
         y, x = np.mgrid[0:height, 0:width]
         hills = [
             np.sin(x / a + c) + np.cos(y / b + c)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtstyle.errors import InputNotFoundError, TrainingError
-from rtstyle.nets.layers import Conv
+from rtstyle.nets.layers import Conv, channels_last
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYER = "relu4_1"
@@ -49,6 +49,7 @@ class PerceptualNet(nn.Module):
         self.stages = nn.ModuleList(nn.ModuleList(stage) for stage in stages)
         self.maps = nn.ModuleList(maps) if maps else None
         self.requires_grad_(False).eval()
+        channels_last(self)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         features = {}

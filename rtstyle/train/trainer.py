@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from rtstyle.errors import TrainingError
 from rtstyle.nets import build_net, per_style
 from rtstyle.nets.contract import Grain
+from rtstyle.nets.layers import channels_last
 from rtstyle.train.any_painting import AnyPainting
 from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.train.data import Photos, random_crops, to_float
@@ -41,13 +42,6 @@ def _has_fast_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported())
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # no public name yet
     return bool(supported and supported())
-
-
-def _channels_last(module: nn.Module) -> None:
-    """Lay the convolutions' weights out as pictures come: convolutions run faster that way."""
-    for weight in module.parameters():
-        if weight.dim() == 4:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def start_from(net: nn.Module, init: nn.Module) -> None:
@@ -144,8 +138,8 @@ class Trainer:
         if without_encoder and isinstance(self.styles, AnyPainting) and hasattr(net, "calibrate"):
             net.calibrate(self.styles.vectors(self.rng, _CALIBRATION))  # type: ignore[operator]
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
-        for module in (self.loss_net, self.net, self.ema):
-            _channels_last(module)
+        for module in (self.net, self.ema):
+            channels_last(module)
         own = {id(parameter) for parameter in per_style(self.net)}
         if recipe.only is not None:
             for parameter in self.net.parameters():

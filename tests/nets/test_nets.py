@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from rtstyle.errors import ModelError
-from rtstyle.nets import build_net
+from rtstyle.nets import ARCHITECTURES, build_net, styles_option
 from rtstyle.nets.layers import InstanceNorm, LayerNorm
 from rtstyle.nets.statistics import adaptive_instance_norm, statistics
 from rtstyle.nets.stylebank import Banks
@@ -17,6 +17,7 @@ from rtstyle.nets.stylebank import Banks
 SMALL: dict[str, dict[str, Any]] = {
     "johnson": {"width": 4, "blocks": 1, "styles": 3},
     "fast": {"width": 4, "deep": 8, "blocks": 1, "tail": 4, "styles": 3},
+    "texture-pyramid": {"width": 4, "scales": 3, "styles": 3},
     "stylebank": {"width": 4, "styles": 3},
     "fast-stylebank": {"width": 4, "deep": 8, "blocks": 1, "tail": 4, "styles": 3},
     "adain": {"channels": [4, 4, 8, 8]},
@@ -53,6 +54,15 @@ def test_an_unknown_architecture_or_option_is_named() -> None:
         build_net("jonson")
     with pytest.raises(ModelError, match="johnson does not take these options"):
         build_net("johnson", norm="group")
+
+
+def test_a_net_that_has_styles_is_told_how_many() -> None:
+    many = {name for name in ARCHITECTURES if styles_option(name, 2) == {"styles": 2}}
+    assert many == {"johnson", "fast", "texture-pyramid", "stylebank", "fast-stylebank"}
+    one = {name for name in ARCHITECTURES if styles_option(name, 1) == {"styles": 1}}
+    assert one == {"stylebank", "fast-stylebank"}
+    with pytest.raises(ModelError, match="no architecture 'jonson'"):
+        styles_option("jonson", 2)
 
 
 def test_conditional_norm_mixes_the_scales_and_shifts_of_its_styles() -> None:

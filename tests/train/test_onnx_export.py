@@ -54,14 +54,15 @@ def test_keeps_the_contract(tiny_model: ModelSpec) -> None:
     assert all(not node.metadata_props and not node.doc_string for node in nodes)
 
 
-@pytest.mark.parametrize("architecture", ["johnson", "fast"])
+@pytest.mark.parametrize("architecture", ["johnson", "fast", "texture-pyramid"])
 def test_every_runtime_paints_as_torch(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_export, "half_weights", lambda model: model)  # rounding aside
     torch.manual_seed(1)
-    options = {"johnson": {"width": 4, "blocks": 1}, "fast": {}}[architecture]
-    net = build_net(architecture, **options)
+    net = build_net(
+        architecture, **({"width": 4, "blocks": 1} if architecture == "johnson" else {})
+    )
     spec = write_model(net, tmp_path / "new" / "m.onnx", CARD, architecture=architecture)
     assert (spec.architecture, spec.stride) == (architecture, net.stride)
     for result in measure_parity(net, spec):
