@@ -54,7 +54,8 @@ class Report:
 
     def take_over(self, earlier: Path) -> None:
         """Add, from an earlier report on the same photographs and clips, the groups that this one
-        has not. Their frames a second are left out: the machine may have been another.
+        has not. Their Pareto ratios may be those of more or fewer of the photographs, which their
+        tables say. Their frames a second are left out: the machine may have been another.
 
         Raises `InputNotFoundError`, `UsageError` or `OutputError`.
         """
@@ -65,7 +66,7 @@ class Report:
             raise InputNotFoundError(f"There is no report {earlier}.") from None
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise UsageError(f"{earlier} is no quality.json: {error}.") from None
-        for key in ("schema", "photographs", "pareto_photographs", "clips"):
+        for key in ("schema", "photographs", "clips"):
             one, other = (told.get(key) for told in (document, self.document))
             if key == "clips":  # their own error differs by the machine's rounding
                 one, other = ([*clips] for clips in (one or {}, other or {}))

@@ -19,14 +19,17 @@ def markdown(document: dict[str, Any]) -> str:
     """All tables of the report, each with its heading."""
     entries: list[Row] = document["entries"]
     total, compared = len(document["photographs"]), document["pareto_photographs"]
-    spared = f" Pareto ratios are those of {compared} of the photographs." * (compared < total)
-    parts = [f"# Quality, on {total} held-out photographs", _LEGEND + spared]
+    legend = _LEGEND + (f" {_spared(compared)}" if compared < total else "")
+    parts = [f"# Quality, on {total} held-out photographs", legend]
     for group in dict.fromkeys(entry["group"] for entry in entries):
         rows = [entry for entry in entries if entry["group"] == group]
         if group in (STABILITY, SINGLE):  # a row is a pair
             rows = [entry for entry in rows if entry["against"]]
         heading, columns = _layout(group, entries)
-        parts += [f"## {heading}", _table(columns, rows)]
+        parts.append(f"## {heading}")
+        others = {count for row in rows if (count := _compared(row))} - {compared}
+        parts += [_spared(count) for count in sorted(others)]  # of an earlier report
+        parts.append(_table(columns, rows))
     if document["clips"]:
         parts += ["## The clips' own warping error", _clips(document["clips"])]
     return "\n\n".join(parts) + "\n"
@@ -38,6 +41,16 @@ _LEGEND = (
     "Noise gain: ‖S(x + n) − S(x)‖ / ‖n‖. Warping errors are those of Lai et al. 2018, times 1000. "
     "GMAC and frames a second are for 640×360."
 )
+
+
+def _spared(compared: int) -> str:
+    return f"Pareto ratios are those of {compared} of the photographs."
+
+
+def _compared(row: Row) -> int:
+    """How many photographs the Pareto ratio of an entry is the median of; 0 if it has none."""
+    ratio = row["figures"].get("pareto_ratio")
+    return len(ratio["each"]) if isinstance(ratio, dict) else 0
 
 
 def value(row: Row, name: str) -> float | None:
