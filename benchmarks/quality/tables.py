@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Any
 
 from benchmarks.quality.entries import SHIPPED, UNSEEN
@@ -30,6 +31,8 @@ def markdown(document: dict[str, Any]) -> str:
         others = {count for row in rows if (count := _compared(row))} - {compared}
         parts += [_spared(count) for count in sorted(others)]  # of an earlier report
         parts.append(_table(columns, rows))
+        if group == SHIPPED:
+            parts += ["## Shipped models, over all of their styles", _table(_MODELS, _models(rows))]
     if document["clips"]:
         parts += ["## The clips' own warping error", _clips(document["clips"])]
     return "\n\n".join(parts) + "\n"
@@ -49,8 +52,7 @@ def _spared(compared: int) -> str:
 
 def _compared(row: Row) -> int:
     """How many photographs the Pareto ratio of an entry is the median of; 0 if it has none."""
-    ratio = row["figures"].get("pareto_ratio")
-    return len(ratio["each"]) if isinstance(ratio, dict) else 0
+    return len(_each(row, "pareto_ratio"))
 
 
 def value(row: Row, name: str) -> float | None:
@@ -91,6 +93,35 @@ def _layout(group: str, entries: list[Row]) -> tuple[str, list[Column]]:
     if group == LOSSES:
         name.append(("trained with", _trained_with))
     return group[:1].upper() + group[1:], [*name, *_LOOK, *_STABLE, *_COST]
+
+
+def _models(rows: list[Row]) -> list[Row]:
+    """One row a model: medians over all of its styles and photographs, which scatter less than
+    those of a single style."""
+    models = [
+        [row for row in rows if row["model"] == name]
+        for name in dict.fromkeys(row["model"] for row in rows)
+    ]
+    return [
+        {
+            "label": of_one[0]["model"],
+            "figures": {"styles": len(of_one)}
+            | {
+                name: {
+                    "median": median(each),
+                }
+                for name in ("pareto_ratio", "style_loss", "content_loss", "noise_gain")
+                if (each := [n for row in of_one for n in _each(row, name)])
+            },
+        }
+        for of_one in models
+    ]
+
+
+def _each(row: Row, name: str) -> list[float]:
+    """A figure on every photograph; empty when it was not measured."""
+    figure = row["figures"].get(name)
+    return list(figure["each"]) if isinstance(figure, dict) else []
 
 
 def _figure(title: str, name: str, places: str, factor: float = 1.0) -> Column:
@@ -176,6 +207,12 @@ _LOOK = [
     _figure("Pareto ratio", "pareto_ratio", ".2f"),
     _figure("style loss", "style_loss", ".3f"),
     _figure("content loss", "content_loss", ".3f"),
+]
+_MODELS: list[Column] = [
+    ("model", _label),
+    _figure("styles", "styles", ".0f"),
+    *_LOOK,
+    _figure("noise gain", "noise_gain", ".2f"),
 ]
 _STABLE = [
     _figure("noise gain", "noise_gain", ".2f"),

@@ -216,6 +216,30 @@ def test_tables_compare_what_belongs_together() -> None:
     assert "| 10% | not measured | yes |" in rows["adain: b"]
 
 
+def test_a_model_of_many_styles_has_a_figure_over_all_of_them() -> None:
+    def style(label: str, model: str, *ratios: float) -> Any:
+        figures = {"pareto_ratio": {"median": 0.0, "each": ratios}} if ratios else {}
+        return {
+            "label": label, "group": "shipped", "against": None, "model": model, "figures": figures,
+        }  # fmt: skip
+
+    text = markdown(
+        {
+            "photographs": ["a", "b", "c"],
+            "pareto_photographs": 3,
+            "clips": {},
+            "entries": [
+                style("one", "many.onnx", 1.0, 1.1, 3.0),
+                style("two", "many.onnx", 1.2, 1.3, 1.4),
+                style("three", "alone.onnx"),
+            ],
+        }
+    )
+    *_, rows = text.split("## Shipped models, over all of their styles")
+    assert "| many.onnx | 2 | 1.25 | not measured |" in rows
+    assert "| alone.onnx | 1 | not measured |" in rows
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
