@@ -45,6 +45,11 @@ class Training:
     init: str | None = None
     report: tuple[Mapping[str, str], ...] = ()
 
+    def taught(self) -> tuple[str, ...]:
+        """The paintings that it learns: all of the net's, or the `only` one of its recipe."""
+        only = self.recipe.only
+        return self.paintings if only is None else (self.paintings[only],)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
@@ -139,7 +144,7 @@ def _train(training: Training, material: Material) -> None:
     torch.set_num_threads(material.threads)
     folder = material.work / training.name
     recipe = training.recipe
-    files = [material.paintings / f"{name}.jpg" for name in training.paintings]
+    files = [material.paintings / f"{name}.jpg" for name in training.taught()]
     if missing := [file for file in files if not file.is_file()]:
         raise InputNotFoundError(f"There is no painting {missing[0]}.")
     trainer = Trainer(

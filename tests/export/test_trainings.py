@@ -61,6 +61,12 @@ def material(tmp_path: Path) -> Material:
         init = "tiny"
         updates = 1
 
+        [pair]
+        like = "tiny"
+        paintings = ["painting", "nothing"]
+        init = "tiny"
+        only = 0
+
         [lost]
         like = "tiny"
         paintings = ["nothing"]
@@ -83,6 +89,9 @@ def test_trainings_stop_in_time_go_on_and_start_from_each_other(
     net, recipe = load_checkpoint_net(material.work / "tinier" / "checkpoint.safetensors")
     assert recipe.updates == 1
     assert sum(p.numel() for p in net.parameters())
+    assert run_trainings(["pair"], material, book=book) == {"pair": 3}
+    meta, _ = read_checkpoint(material.work / "pair" / "checkpoint.safetensors")
+    assert meta["styles"] == ["painting", "nothing"]
     with pytest.raises(TrainingError, match="lost"):
         run_trainings(["lost"], material, book=book)
     with pytest.raises(UsageError, match="no training nobody"):
