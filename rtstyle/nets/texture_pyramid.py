@@ -30,6 +30,8 @@ class TexturePyramid(nn.Module):
 
     def __init__(self, *, width: int = 8, scales: int = 6, styles: int = 0) -> None:
         super().__init__()
+        if scales < 1:
+            raise TypeError(f"scales {scales}, where 1 or more are expected")
         self.options = {"width": width, "scales": scales}
         if styles:
             self.options["styles"] = styles
@@ -53,7 +55,7 @@ class TexturePyramid(nn.Module):
 
 class _Join(nn.Module):
     """What was painted so far, `channels` of it, and the photograph at twice its size → `width`
-    channels more at that size. Norms before the two meet balance their pulls (§3.2)."""
+    channels more at that size. Norms before the two meet balance their pulls."""
 
     def __init__(self, channels: int, width: int, norm: MakeNorm) -> None:
         super().__init__()

@@ -54,6 +54,8 @@ def test_an_unknown_architecture_or_option_is_named() -> None:
         build_net("jonson")
     with pytest.raises(ModelError, match="johnson does not take these options"):
         build_net("johnson", norm="group")
+    with pytest.raises(ModelError, match="scales 0, where 1 or more"):
+        build_net("texture-pyramid", scales=0)
 
 
 def test_a_net_that_has_styles_is_told_how_many() -> None:
