@@ -93,7 +93,9 @@ def _training(name: str, table: dict[str, Any]) -> Training:
     recipe = Recipe(**table)
     styles = styles_option(recipe.architecture, len(paintings))
     recipe = replace(recipe, options=recipe.options | styles)
-    return Training(name, paintings, recipe, init, report)
+    training = Training(name, paintings, recipe, init, report)
+    training.taught()  # a number that no painting has is a mistake of the book
+    return training
 
 
 def run_trainings(

@@ -107,9 +107,7 @@ def _models(rows: list[Row]) -> list[Row]:
             "label": of_one[0]["model"],
             "figures": {"styles": len(of_one)}
             | {
-                name: {
-                    "median": median(each),
-                }
+                name: {"median": median(each)}
                 for name in ("pareto_ratio", "style_loss", "content_loss", "noise_gain")
                 if (each := [n for row in of_one for n in _each(row, name)])
             },

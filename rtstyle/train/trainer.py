@@ -121,6 +121,13 @@ class Trainer:
         self.half = _has_fast_bf16(self.device)
         self.style_loss = style_loss(recipe.style_loss)
         net = build_net(recipe.architecture, **recipe.options)
+        stride = int(getattr(net, "stride", 1))
+        for crop in (recipe.crop_at(0), recipe.crop_at(recipe.updates - 1)):
+            if crop % stride or crop < 2 * stride:
+                raise TrainingError(
+                    f"Crops of {crop} pixels do not fit the net; a multiple of {stride}, "
+                    f"{2 * stride} or more, is expected."
+                )
         without_encoder = hasattr(net, "encode") and not hasattr(init, "encode")
         if without_encoder:
             take_encoder(net, loss_net)

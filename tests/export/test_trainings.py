@@ -32,6 +32,7 @@ def test_the_book_is_right() -> None:
         ("[a]\nlike = 'b'\n", "'b'"),
         ("[a]\nupdates = 3\n", "paintings"),
         ("a = 1\n", "not right"),
+        ("[a]\npaintings = ['x']\nonly = 1\n", "not right"),
         ("[a\n", "not right"),
     ],
 )

@@ -249,6 +249,14 @@ def test_a_net_of_another_shape_is_no_start(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+def test_crops_that_do_not_fit_the_net_are_refused(tmp_path: Path) -> None:
+    deep = replace(TINY, architecture="texture-pyramid", options={"width": 4, "scales": 6})
+    with pytest.raises(TrainingError, match="a multiple of 32, 64 or more"):
+        _trainer(tmp_path, deep)
+    with pytest.raises(TrainingError, match="Crops of 160 pixels"):
+        _trainer(tmp_path, replace(deep, crop=160, options={"width": 4, "scales": 7}))
+
+
 def test_an_unknown_style_loss_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no style loss 'grim'; known are gram, mmd-linear"):
         _trainer(tmp_path, replace(TINY, style_loss="grim"))
