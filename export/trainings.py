@@ -131,7 +131,7 @@ def run_trainings(
     return {name: read_checkpoint(material.work / name / CHECKPOINT)[0]["done"] for name in names}
 
 
-class _TimeIsUp(KeyboardInterrupt):
+class _ToGoOn(KeyboardInterrupt):
     """Ends the loop as Ctrl-C does: with a checkpoint."""
 
 
@@ -162,18 +162,20 @@ def _train(training: Training, material: Material) -> None:
         trainer.resume(folder / CHECKPOINT)
     before, began = trainer.done, time.monotonic()
     end = None if material.minutes is None else began + 60 * material.minutes
+    parent = multiprocessing.parent_process()
 
     def step(done: int, losses: dict[str, float]) -> None:
         if done % 200 == 0:
             each = (time.monotonic() - began) / (done - before)
             told = ", ".join(f"{term} {value:.3f}" for term, value in losses.items())
             print(f"{training.name} {done}/{recipe.updates}, {each:.3f} s each: {told}", flush=True)
-        if end is not None and time.monotonic() > end:
-            raise _TimeIsUp
+        time_is_up = end is not None and time.monotonic() > end
+        if time_is_up or (parent is not None and not parent.is_alive()):  # it may be killed
+            raise _ToGoOn
 
     try:
         train(trainer, folder=folder, save_every=500, on_step=step)
-    except _TimeIsUp:
+    except _ToGoOn:
         print(f"{training.name}: stopped after {trainer.done} updates, to go on", flush=True)
 
 

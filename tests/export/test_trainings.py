@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +70,10 @@ def material(tmp_path: Path) -> Material:
         init = "tiny"
         only = 0
 
+        [endless]
+        like = "tiny"
+        updates = 1000000
+
         [lost]
         like = "tiny"
         paintings = ["nothing"]
@@ -97,6 +103,23 @@ def test_trainings_stop_in_time_go_on_and_start_from_each_other(
         run_trainings(["lost"], material, book=book)
     with pytest.raises(UsageError, match="no training nobody"):
         run_trainings(["nobody"], material, book=book)
+
+
+def test_a_training_outlives_no_killed_parent(material: Material, tmp_path: Path) -> None:
+    material.work.mkdir()
+    code = (
+        "from pathlib import *\nfrom export.trainings import *\n"
+        f"run_trainings(['endless'], {material!r}, book=PosixPath({str(tmp_path / 'book.toml')!r}))"
+    )
+    told = [sys.executable, "-c", code]
+    with subprocess.Popen(told, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()  # it says so after 200 updates
+        parent.kill()
+        rest, _ = parent.communicate(timeout=60)  # to its end: nothing holds the pipe any longer
+    assert "to go on" in rest
+    meta, _ = read_checkpoint(material.work / "endless" / "checkpoint.safetensors")
+    assert 200 <= meta["done"] < 1000000
 
 
 def test_the_command_says_what_is_missing(
