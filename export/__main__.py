@@ -181,11 +181,17 @@ def _train(options: argparse.Namespace) -> None:
         content=options.content, paintings=options.paintings, loss_net=options.loss_net,
         work=options.work, device=options.device, threads=options.threads, minutes=options.minutes,
     )  # fmt: skip
+    if not 0 <= options.before < 1 or (options.before and not options.keep):
+        raise UsageError(
+            f"--before goes with --keep and is a share from 0 to below 1, not {options.before:g}."
+        )
     options.work.mkdir(parents=True, exist_ok=True)
     for name, done in run_trainings(options.names, material, jobs=options.jobs).items():
         print(f"{name}: {done} updates")
         if options.keep:
-            keep_weights(options.work / name / CHECKPOINT, CHECKPOINTS / name)
+            keep_weights(
+                options.work / name / CHECKPOINT, CHECKPOINTS / name, before=options.before
+            )
     print(f"For the quality report: --entries {write_entries(options.names, options.work)}")
 
 
@@ -278,6 +284,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--keep", action="store_true", help="put the weights into export/checkpoints"
     )
+    train.add_argument(
+        "--before", type=float, default=0.0, metavar="SHARE",
+        help="with --keep: average with the weights kept before, which get this share",
+    )  # fmt: skip
     train.set_defaults(run=_train)
 
     bring = commands.add_parser(

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
-from rtstyle.nets import styles_option
+from rtstyle.nets import per_style, styles_option
 from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
 from rtstyle.train.data import load_photos
 from rtstyle.train.device import choose_device
@@ -179,19 +179,51 @@ def _train(training: Training, material: Material) -> None:
         print(f"{training.name}: stopped after {trainer.done} updates, to go on", flush=True)
 
 
-def _start(name: str, work: Path) -> torch.nn.Module:
-    """The net to start from: what was trained here, or what is in the repository."""
+def _start(init: str, work: Path) -> torch.nn.Module:
+    """The net to start from: what was trained here, or what is in the repository. After a colon,
+    the painting whose row alone is wanted."""
+    name, _, painting = init.partition(":")
     for folder in (work / name, CHECKPOINTS / name):
         if (folder / CHECKPOINT).exists():
-            return load_checkpoint_net(folder / CHECKPOINT)[0]
-    raise InputNotFoundError(f"There is nothing to start from called {name}; train it first.")
+            break
+    else:
+        raise InputNotFoundError(f"There is nothing to start from called {name}; train it first.")
+    net, _ = load_checkpoint_net(folder / CHECKPOINT)
+    if painting:
+        paintings = read_checkpoint(folder / CHECKPOINT)[0]["styles"]
+        if painting not in paintings:
+            raise UsageError(f"{name} has no {painting}; it has {', '.join(paintings)}.")
+        row = paintings.index(painting)
+        for parameter in per_style(net):
+            parameter.data = parameter.data[row : row + 1]
+    return net
 
 
-def keep_weights(source: Path, folder: Path) -> None:
+def keep_weights(source: Path, folder: Path, *, before: float = 0.0) -> None:
     """Write the averaged net of the checkpoint `source`, without what going on needs, into
-    `folder`."""
+    `folder`. Where that holds one already, the mean of the two is written, in which the one
+    `before` has that share: of two trainings that both ended at a low rate it is better than the
+    later (Izmailov et al. 2018, "Averaging weights leads to wider optima").
+
+    Raises `TrainingError` when the two are of different shapes or paintings."""
     net, recipe = load_checkpoint_net(source)
     meta, _ = read_checkpoint(source)
+    if before:
+        kept = folder / CHECKPOINT
+        if not kept.exists():
+            raise TrainingError(f"There is no {kept} to average with; leave out --before.")
+        earlier = load_checkpoint_net(kept)[0].state_dict()
+        shapes = {name: value.shape for name, value in earlier.items()}
+        if shapes != {name: value.shape for name, value in net.state_dict().items()} or (
+            read_checkpoint(kept)[0]["styles"] != meta["styles"]
+        ):
+            raise TrainingError(
+                f"{kept} and {source} are of different nets or paintings; leave out --before."
+            )
+        with torch.no_grad():
+            for name, value in net.state_dict().items():
+                if value.is_floating_point():
+                    value.lerp_(earlier[name], before)
     folder.mkdir(parents=True, exist_ok=True)
     write_checkpoint(folder / CHECKPOINT, net, recipe, done=meta["done"], names=meta["styles"])
 

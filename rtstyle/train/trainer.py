@@ -48,8 +48,8 @@ def start_from(net: nn.Module, init: nn.Module) -> None:
     """Give `net` the weights of `init`, a net of its kind.
 
     Where `net` has a row for every style and `init` none, every style starts from the same one;
-    where `init` has fewer, the further ones start from their mean. A net for any painting may start
-    from the net that paints inside it.
+    where `init` has fewer, the further ones start from their mean, and so does a net of one style.
+    A net for any painting may start from the net that paints inside it.
     Raises `TrainingError` when the shapes do not fit.
     """
     painter = getattr(net, "painter", None)
@@ -68,6 +68,8 @@ def start_from(net: nn.Module, init: nn.Module) -> None:
         old = state[name]
         if value.dim() == old.dim() + 1:
             state[name] = old.expand_as(value)
+        elif value.dim() == old.dim() - 1:
+            state[name] = old.mean(0)
         elif name in rows and value.shape[1:] == old.shape[1:] and len(value) > len(old):
             mean = old.mean(0, keepdim=True).expand(len(value) - len(old), *old.shape[1:])
             state[name] = torch.cat([old, mean])

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from export.__main__ import main
-from export.trainings import BOOK, Material, read_book, run_trainings
+from export.trainings import BOOK, Material, keep_weights, read_book, run_trainings
 from rtstyle.errors import TrainingError, UsageError
-from rtstyle.nets import build_net
-from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint
+from rtstyle.nets import build_net, per_style
+from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
+from rtstyle.train.recipe import Recipe
 from tests.train.materials import make_loss_net, make_painting, make_photos
 
 
@@ -74,6 +76,17 @@ def material(tmp_path: Path) -> Material:
         like = "tiny"
         updates = 1000000
 
+        [alone]
+        like = "tiny"
+        init = "pair:nothing"
+        updates = 1
+        lr = 0.0
+        lr_end = 0.0
+
+        [nowhere]
+        like = "alone"
+        init = "pair:something"
+
         [lost]
         like = "tiny"
         paintings = ["nothing"]
@@ -85,7 +98,7 @@ def material(tmp_path: Path) -> Material:
 
 
 def test_trainings_stop_in_time_go_on_and_start_from_each_other(
-    material: Material, tmp_path: Path
+    material: Material, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book.toml"
     material.work.mkdir()
@@ -99,10 +112,41 @@ def test_trainings_stop_in_time_go_on_and_start_from_each_other(
     assert run_trainings(["pair"], material, book=book) == {"pair": 3}
     meta, _ = read_checkpoint(material.work / "pair" / "checkpoint.safetensors")
     assert meta["styles"] == ["painting", "nothing"]
+    assert run_trainings(["alone"], material, book=book) == {"alone": 1}
+    pair, _ = load_checkpoint_net(material.work / "pair" / "checkpoint.safetensors")
+    alone, _ = load_checkpoint_net(material.work / "alone" / "checkpoint.safetensors")
+    rows = {id(parameter) for parameter in per_style(pair)}
+    for mine, theirs in zip(alone.parameters(), pair.parameters(), strict=True):
+        assert torch.equal(mine, theirs[1] if id(theirs) in rows else theirs)
     with pytest.raises(TrainingError, match="lost"):
         run_trainings(["lost"], material, book=book)
     with pytest.raises(UsageError, match="no training nobody"):
         run_trainings(["nobody"], material, book=book)
+    with pytest.raises(TrainingError, match="nowhere"):
+        run_trainings(["nowhere"], material, book=book)
+    assert "pair has no something; it has painting, nothing." in capfd.readouterr().err
+
+
+def test_weights_are_kept_and_averaged_with_those_before(tmp_path: Path) -> None:
+    new, kept = tmp_path / "new.safetensors", tmp_path / "kept"
+    nets = [build_net("fast", width=4, deep=4, blocks=1, tail=4) for _ in range(2)]
+    recipe = Recipe(options=nets[0].options)  # type: ignore[arg-type]
+
+    def write(net: torch.nn.Module, *names: str) -> None:
+        write_checkpoint(new, net, recipe, done=3, names=names)
+
+    write(nets[0], "a")
+    with pytest.raises(TrainingError, match="leave out --before"):
+        keep_weights(new, kept, before=0.3)
+    keep_weights(new, kept)
+    write(nets[1], "a")
+    keep_weights(new, kept, before=0.3)
+    mean, _ = load_checkpoint_net(kept / "checkpoint.safetensors")
+    for average, first, second in zip(*(n.parameters() for n in (mean, *nets)), strict=True):
+        torch.testing.assert_close(average, 0.3 * first + 0.7 * second)
+    write(nets[1], "b")
+    with pytest.raises(TrainingError, match="different nets or paintings"):
+        keep_weights(new, kept, before=0.3)
 
 
 def test_a_training_outlives_no_killed_parent(material: Material, tmp_path: Path) -> None:
@@ -137,4 +181,6 @@ def test_the_command_says_what_is_missing(
     ]
     assert main(["train", "nobody", *arguments]) == 2
     assert "gallery" in capsys.readouterr().err
+    assert main(["train", "gallery", *arguments, "--before", "0.3"]) == 2
+    assert "--before goes with --keep" in capsys.readouterr().err
     assert BOOK.exists()

@@ -12,14 +12,14 @@ from safetensors.torch import save_file
 
 from rtstyle.errors import TrainingError, UsageError
 from rtstyle.media.picture import read_picture
-from rtstyle.nets import per_style
+from rtstyle.nets import build_net, per_style
 from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint
 from rtstyle.train.data import load_photos
 from rtstyle.train.loop import train
 from rtstyle.train.paintings import Drawn
 from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.trainer import Trainer
+from rtstyle.train.trainer import Trainer, start_from
 from tests.train.materials import TINY, make_loss_net, make_painting, make_photos
 
 
@@ -247,6 +247,16 @@ def test_a_net_of_another_shape_is_no_start(tmp_path: Path) -> None:
             paintings=[read_picture(tmp_path / "painting0.png")[0]], loss_net=trainer.loss_net,
             init=trainer.ema,
         )  # fmt: skip
+
+
+def test_a_net_of_one_style_starts_from_the_mean_of_several() -> None:
+    many, one = (build_net("fast", width=4, deep=4, blocks=1, tail=4, styles=k) for k in (3, 0))
+    rows = {id(parameter) for parameter in per_style(many)}
+    for parameter in per_style(many):
+        torch.nn.init.normal_(parameter)
+    start_from(one, many)
+    for mine, theirs in zip(one.parameters(), many.parameters(), strict=True):
+        assert torch.equal(mine, theirs.mean(0) if id(theirs) in rows else theirs)
 
 
 def test_crops_that_do_not_fit_the_net_are_refused(tmp_path: Path) -> None:
