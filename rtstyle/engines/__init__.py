@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, cast
 
 from rtstyle.engines.base import Engine
@@ -193,9 +193,8 @@ def _open(name: str, wanted: _Wanted) -> Engine:
 def _engine_class(name: str) -> Any:
     if name not in ENGINES:
         raise UsageError(f"There is no engine {name!r}; known are auto, {', '.join(ENGINES)}.")
-    module, _, class_name = ENGINES[name].partition(":")
     try:
-        return getattr(import_module(module), class_name)
+        return resolve_name(ENGINES[name])
     except ImportError as error:
         raise EngineError(
             f"The engine {name} cannot be loaded ({error}); install its package first."

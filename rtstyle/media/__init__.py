@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
 
 from rtstyle.errors import UsageError
 from rtstyle.media.base import Origin, Sink, Source
@@ -43,16 +42,9 @@ __all__ = [
     "Sink",
     "Source",
     "WriteOptions",
-    "load",
     "open_sink",
     "open_source",
 ]
-
-
-def load(place: str) -> Any:
-    """The class at "module:Class", imported now."""
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
 
 
 def open_source(path: str | PathLike[str], reading: ReadOptions | None = None) -> Source:
@@ -62,7 +54,7 @@ def open_source(path: str | PathLike[str], reading: ReadOptions | None = None) -
     """
     path, reading = Path(path), reading or ReadOptions()
     kind = source_kind(path)
-    make: Callable[..., Source] = load(SOURCES[kind])
+    make: Callable[..., Source] = resolve_name(SOURCES[kind])
     if kind == "file":
         if reading.rate is not None:
             raise UsageError(f"A rate applies to pictures; {path} has its own times.")
@@ -83,7 +75,7 @@ def open_sink(
     """
     path, writing = Path(path), writing or WriteOptions()
     kind = sink_kind(path)
-    make: Callable[..., Sink] = load(SINKS[kind])
+    make: Callable[..., Sink] = resolve_name(SINKS[kind])
     if kind == "file":
         return make(path, source.info, origin=source.origin, options=writing)
     if writing.encodes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from pkgutil import resolve_name
 from urllib.parse import urlsplit
 
 from rtstyle.errors import UsageError
 from rtstyle.frame import StreamInfo
-from rtstyle.media import SINKS, SOURCES, Sink, load
+from rtstyle.media import SINKS, SOURCES, Sink
 from rtstyle.media.kinds import VIDEO_SUFFIXES
 from rtstyle.media.live_source import TIME_BASE, LiveSource
 from rtstyle.media.network_sink import SCHEMES as SINK_SCHEMES
@@ -65,10 +66,10 @@ def open_live_sink(
 
 
 def _made(kind: str, *arguments: object) -> LiveSource:
-    make: Callable[..., LiveSource] = load(SOURCES[kind])
+    make: Callable[..., LiveSource] = resolve_name(SOURCES[kind])
     return make(*arguments)
 
 
 def _opened(kind: str, *arguments: object, **options: object) -> Sink:
-    make: Callable[..., Sink] = load(SINKS[kind])
+    make: Callable[..., Sink] = resolve_name(SINKS[kind])
     return make(*arguments, **options)

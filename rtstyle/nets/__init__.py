@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from inspect import Parameter, signature
+from pkgutil import resolve_name
 from typing import Any
 
 from torch import nn
@@ -50,13 +50,11 @@ def styles_option(architecture: str, count: int) -> dict[str, int]:
 
 
 def _kind(architecture: str) -> type[nn.Module]:
-    try:
-        module, _, name = ARCHITECTURES[architecture].partition(":")
-    except KeyError:
+    if architecture not in ARCHITECTURES:
         raise ModelError(
             f"There is no architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}."
-        ) from None
-    kind: type[nn.Module] = getattr(import_module(module), name)
+        )
+    kind: type[nn.Module] = resolve_name(ARCHITECTURES[architecture])
     return kind
 
 

@@ -7,7 +7,8 @@ suits every painting.
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Protocol
 
 from torch import Tensor
@@ -40,14 +41,10 @@ class StyleLoss(Protocol):
 
 def style_loss(name: str) -> StyleLoss:
     """The style loss of that name. Raises `UsageError` when there is none."""
-    try:
-        module, _, cls = STYLE_LOSSES[name].partition(":")
-    except KeyError:
-        raise UsageError(
-            f"There is no style loss {name!r}; known are {', '.join(STYLE_LOSSES)}."
-        ) from None
-    loss: StyleLoss = getattr(import_module(module), cls)()
-    return loss
+    if name not in STYLE_LOSSES:
+        raise UsageError(f"There is no style loss {name!r}; known are {', '.join(STYLE_LOSSES)}.")
+    kind: Callable[[], StyleLoss] = resolve_name(STYLE_LOSSES[name])
+    return kind()
 
 
 def describe(loss: StyleLoss, features: Features) -> Features:
