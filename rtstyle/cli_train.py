@@ -93,7 +93,10 @@ def train(
     lr: Annotated[float, typer.Option("--lr", min=0)] = 1e-3,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     init: Annotated[
-        Path | None, typer.Option("--init", help="Start from this model's or checkpoint's weights.")
+        Path | None,
+        typer.Option(
+            "--init", metavar="MODEL|FILE", help="Start from this model's or checkpoint's weights."
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
     threads: Threads = None,

@@ -15,8 +15,10 @@ from rtstyle.errors import InputNotFoundError, MediaError, TrainingError, UsageE
 from rtstyle.frame import Image
 from rtstyle.media.kinds import PICTURE_SUFFIXES
 from rtstyle.media.picture import read_picture, write_picture
+from rtstyle.model import find_models
 from rtstyle.model_spec import ModelSpec
 from rtstyle.nets import styles_option
+from rtstyle.style import name_key
 from rtstyle.train.checkpoint import load_checkpoint_net
 from rtstyle.train.data import load_photos, resize_short_side
 from rtstyle.train.device import choose_device
@@ -37,7 +39,7 @@ _log = logging.getLogger("rtstyle")
 class Job:
     """One training. Paths: the paintings (files, or one folder of them), the model to write, the
     folder of photographs, the perceptual network's weights, the folder that keeps checkpoint, loss
-    log and preview, and the checkpoint or model file to start from, if any.
+    log and preview, and the checkpoint or model file to start from, if any, or the name of a model.
 
     `names` are those of the styles, the files' by default. With `add_to`, a model file of several
     styles, the paintings become further styles of that model, which keeps every other number bit
@@ -187,9 +189,17 @@ def _start(job: Job) -> tuple[nn.Module | None, ModelSpec | None]:
         return net, spec
     if job.init is None:
         return None, None
-    if job.init.suffix == ".onnx":
-        return load_onnx_net(job.init)[0], None
-    return load_checkpoint_net(job.init)[0], None
+    init = job.init if job.init.exists() else _named(job.init)
+    if init.suffix == ".onnx":
+        return load_onnx_net(init)[0], None
+    return load_checkpoint_net(init)[0], None
+
+
+def _named(name: Path) -> Path:
+    """The file of the user's or the shipped model of that name, or what was told."""
+    key = name_key(str(name))
+    models = (model.path for model in find_models())
+    return next((path for path in models if name_key(path.stem) == key), name)
 
 
 def _one_more(

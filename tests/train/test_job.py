@@ -10,14 +10,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
 from rtstyle.engines import open_engine
 from rtstyle.errors import InputNotFoundError, MediaError, ModelError, TrainingError, UsageError
 from rtstyle.media.picture import read_picture
-from rtstyle.model import read_model
+from rtstyle.model import read_model, shipped_folder
+from rtstyle.nets import per_style
 from rtstyle.style_encoder import encode, read_style_encoder
+from rtstyle.train.checkpoint import load_checkpoint_net
 from rtstyle.train.job import Job, find_paintings, run_job
+from rtstyle.train.onnx_weights import load_onnx_net
 from rtstyle.train.recipe import Recipe
 from tests.train.materials import TINY, make_loss_net, make_painting, make_photos
 
@@ -127,6 +131,16 @@ def test_a_model_file_is_a_start(tmp_path: Path) -> None:
     with (job.folder / "losses.csv").open(newline="") as file:
         losses = [float(row["style"]) for row in csv.DictReader(file)]
     assert first[0] < 0.8 * losses[0]
+
+
+def test_a_shipped_model_of_several_styles_is_a_start_by_its_name(tmp_path: Path) -> None:
+    job = replace(_job(tmp_path), init=Path("Gallery"))
+    run_job(job, replace(TINY, architecture="fast", options={}, updates=1, lr=0.0, lr_end=0.0))
+    mine, _ = load_checkpoint_net(job.folder / "checkpoint.safetensors")
+    gallery, _ = load_onnx_net(shipped_folder() / "gallery.onnx")
+    rows = {id(parameter) for parameter in per_style(gallery)}
+    for one, several in zip(mine.parameters(), gallery.parameters(), strict=True):
+        assert torch.equal(one, several.mean(0) if id(several) in rows else several)
 
 
 def test_what_cannot_learn_one_more_style_says_so(tmp_path: Path) -> None:
