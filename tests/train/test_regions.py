@@ -83,7 +83,7 @@ def test_each_region_is_painted_in_its_style(bank: ModelSpec, tmp_path: Path) ->
         ("white", "does not fit"),
         ("white=no_such_style", "no style"),
         ("white=starry_night", "painted by a StyleBank"),
-        ("white=udnie_johnson32:udnie", "must be of one StyleBank"),
+        ("white=shipwreck_johnson32:shipwreck", "must be of one StyleBank"),
     ],
 )
 def test_a_wrong_region_is_told(region: str, told: str, tmp_path: Path) -> None:
