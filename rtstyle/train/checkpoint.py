@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from rtstyle.errors import ModelError, TrainingError
@@ -38,10 +38,11 @@ def write_checkpoint(
     }  # fmt: skip
     part = path.with_name(path.name + ".part")
     try:
-        save_file(
+        # save_file() would make a file that its owner alone can read.
+        part.write_bytes(save(
             {k: v.detach().cpu().contiguous().clone() for k, v in everything.items()},
-            part, metadata={"rtstyle": json.dumps(meta)},
-        )  # fmt: skip
+            metadata={"rtstyle": json.dumps(meta)},
+        ))  # fmt: skip
         part.replace(path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
