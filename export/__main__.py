@@ -173,6 +173,7 @@ def _train(options: argparse.Namespace) -> None:
         CHECKPOINTS,
         Material,
         keep_weights,
+        read_book,
         run_trainings,
         write_entries,
     )
@@ -186,12 +187,12 @@ def _train(options: argparse.Namespace) -> None:
             f"--before goes with --keep and is a share from 0 to below 1, not {options.before:g}."
         )
     options.work.mkdir(parents=True, exist_ok=True)
+    book = read_book()
     for name, done in run_trainings(options.names, material, jobs=options.jobs).items():
         print(f"{name}: {done} updates")
         if options.keep:
-            keep_weights(
-                options.work / name / CHECKPOINT, CHECKPOINTS / name, before=options.before
-            )
+            folder = CHECKPOINTS / book[name].kept_as
+            keep_weights(options.work / name / CHECKPOINT, folder, before=options.before)
     print(f"For the quality report: --entries {write_entries(options.names, options.work)}")
 
 

@@ -36,12 +36,13 @@ _RECIPE = {field.name for field in fields(Recipe)}
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One net of the book: names of its paintings, its recipe, the net that it starts from, and
-    what the quality report is told of it."""
+    """One net of the book: names of its paintings, its recipe, the net that it starts from, the
+    folder of `CHECKPOINTS` that its weights are kept in, and what the quality report is told."""
 
     name: str
     paintings: tuple[str, ...]
     recipe: Recipe
+    kept_as: str
     init: str | None = None
     report: tuple[Mapping[str, str], ...] = ()
 
@@ -75,25 +76,28 @@ def read_book(path: Path = BOOK) -> dict[str, Training]:
 
 
 def _whole(tables: dict[str, dict[str, Any]], name: str, depth: int = 0) -> dict[str, Any]:
-    """The table with all that it takes from the one it is like."""
+    """The table with all that it takes from the one it is like: what it is trained by, not where
+    it goes."""
     table = dict(tables[name])
     like = table.pop("like", None)
     if like is None:
         return table
     if depth > len(tables):
         raise UsageError(f"The training {name} is like itself; name another one.")
-    return {k: v for k, v in _whole(tables, like, depth + 1).items() if k != "report"} | table
+    taken = _whole(tables, like, depth + 1)
+    return {k: v for k, v in taken.items() if k not in ("report", "kept_as")} | table
 
 
 def _training(name: str, table: dict[str, Any]) -> Training:
     paintings = tuple(table.pop("paintings"))
     init, report = table.pop("init", None), tuple(table.pop("report", ()))
+    kept_as = table.pop("kept_as", name)
     if unknown := set(table) - _RECIPE:
         raise UsageError(f"The training {name} has the unknown {', '.join(sorted(unknown))}.")
     recipe = Recipe(**table)
     styles = styles_option(recipe.architecture, len(paintings))
     recipe = replace(recipe, options=recipe.options | styles)
-    training = Training(name, paintings, recipe, init, report)
+    training = Training(name, paintings, recipe, kept_as, init, report)
     training.taught()  # a number that no painting has is a mistake of the book
     return training
 

@@ -26,6 +26,15 @@ def test_the_book_is_right() -> None:
         alike = {"stability_weight": 0.0, "content_weight": 1.0}
         assert replace(book[steady].recipe, **alike) == book[without].recipe
         assert book[steady].recipe.stability_weight > 0
+    assert book["gallery_again"].kept_as == book["gallery"].kept_as == "gallery"
+
+
+def test_where_weights_are_kept_is_not_taken_from_the_training_it_is_like(tmp_path: Path) -> None:
+    (tmp_path / "book.toml").write_text(
+        "[a]\npaintings = ['x']\nkept_as = 'net'\n[b]\nlike = 'a'\nupdates = 3\n"
+    )
+    book = read_book(tmp_path / "book.toml")
+    assert (book["a"].kept_as, book["b"].kept_as) == ("net", "b")
 
 
 @pytest.mark.parametrize(
