@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -16,6 +18,8 @@ from rtstyle.errors import InputNotFoundError, MediaError, TrainingError
 from rtstyle.frame import Image
 from rtstyle.media.kinds import PICTURE_SUFFIXES
 from rtstyle.media.picture import read_picture
+
+_log = logging.getLogger("rtstyle")
 
 SHORT_SIDE = 352  # pixels kept of every photograph
 SMALLER, LARGER = (0.5, 1.0), (1.0, 3.0)  # scales of the crops
@@ -65,9 +69,8 @@ def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
     listing = "".join(f"{p.relative_to(folder)}\0{p.stat().st_size}\0" for p in files)
     key = hashlib.sha256(f"{SHORT_SIDE}\0{listing}".encode()).hexdigest()[:16]
     cached = cache / f"photos-{key}.npz" if cache else None
-    if cached and cached.exists():
-        with np.load(cached) as z:
-            return Photos(z["pixels"], z["offsets"], z["shapes"], tuple(map(str, z["skipped"])))
+    if cached and (kept := _kept(cached)) is not None:
+        return kept
 
     images, skipped = [], []
     for path in files:
@@ -93,14 +96,38 @@ def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
         skipped=tuple(skipped),
     )
     if cached:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        part = cached.with_suffix(".part.npz")
-        np.savez(
-            part, pixels=photos.pixels, offsets=photos.offsets, shapes=photos.shapes,
-            skipped=np.array(photos.skipped, dtype=np.str_),
-        )  # fmt: skip
-        part.replace(cached)
+        _keep(photos, cached)
     return photos
+
+
+def _kept(path: Path) -> Photos | None:
+    """What an earlier run decoded, or None where nothing is that can be read."""
+    try:
+        # Opened here, as numpy leaves the file of a damaged archive open.
+        with path.open("rb") as file, np.load(file) as z:
+            return Photos(z["pixels"], z["offsets"], z["shapes"], tuple(map(str, z["skipped"])))
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, ValueError, LookupError, BadZipFile) as error:
+        _log.info("%s is damaged and made again: %s", path, error)
+        return None
+
+
+def _keep(photos: Photos, path: Path) -> None:
+    """Spare the next run the decoding; a disk that does not take it is no reason to stop."""
+    part = path.with_suffix(".part.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            np.savez(
+                part, pixels=photos.pixels, offsets=photos.offsets, shapes=photos.shapes,
+                skipped=np.array(photos.skipped, dtype=np.str_),
+            )  # fmt: skip
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
 
 
 def random_crops(

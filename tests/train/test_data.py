@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from rtstyle.media.picture import read_picture
@@ -22,6 +23,30 @@ def test_broken_photographs_are_skipped_and_listed(tmp_path: Path) -> None:
     again = load_photos(folder, cache=tmp_path / "cache")  # this time from the cache
     assert again.skipped == photos.skipped
     assert (again.pixels == photos.pixels).all()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"PK\x03\x04 nothing more", b"no archive"])
+def test_a_damaged_cache_is_made_again(damaged: bytes, tmp_path: Path) -> None:
+    folder = make_photos(tmp_path / "photos")
+    photos = load_photos(folder, cache=tmp_path / "cache")
+    (cached,) = (tmp_path / "cache").iterdir()
+    whole = cached.stat().st_size
+    cached.write_bytes(damaged)
+    assert (load_photos(folder, cache=tmp_path / "cache").pixels == photos.pixels).all()
+    assert cached.stat().st_size == whole
+
+
+def test_a_full_disk_costs_the_cache_alone(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    folder = make_photos(tmp_path / "photos")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        photos = load_photos(folder, cache=tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(photos) == 3
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_crops_have_the_size_asked_for_whatever_the_photograph(tmp_path: Path) -> None:
