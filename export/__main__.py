@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from export.difference import Difference
 
 CHECKPOINT, CARD = "checkpoint.safetensors", "model.json"
+FACES = Path(__file__).parent / "faces.csv"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,7 +180,8 @@ def _train(options: argparse.Namespace) -> None:
     )
 
     material = Material(
-        content=options.content, paintings=options.paintings, loss_net=options.loss_net,
+        content=options.content, paintings=options.paintings,
+        loss_nets=tuple(options.loss_net), faces=options.faces,
         work=options.work, device=options.device, threads=options.threads, minutes=options.minutes,
     )  # fmt: skip
     if not 0 <= options.before < 1 or (options.before and not options.keep):
@@ -276,7 +278,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("names", nargs="+", metavar="NAME", help="a table of the book")
     train.add_argument("--content", type=Path, required=True, help="folder of photographs")
     train.add_argument("--paintings", type=Path, required=True, help="folder of paintings")
-    train.add_argument("--loss-net", type=Path, required=True, help="the compressed VGG-19")
+    train.add_argument(
+        "--loss-net", type=Path, required=True, action="append", metavar="FILE",
+        help="weights of VGG-16 or the compressed VGG-19; again for another, each training takes "
+        "its own",
+    )  # fmt: skip
+    train.add_argument(
+        "--faces", type=Path, default=FACES, help="CSV list of the faces in the photographs"
+    )
     train.add_argument("--work", type=Path, required=True, help="folder that keeps the trainings")
     train.add_argument("--minutes", type=float, help="stop each after so long, to go on later")
     train.add_argument("--jobs", type=int, default=1, help="how many at once")

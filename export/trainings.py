@@ -20,17 +20,18 @@ import torch
 from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
 from rtstyle.nets import per_style, styles_option
 from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
-from rtstyle.train.data import load_photos
+from rtstyle.train.data import load_photos, with_faces
 from rtstyle.train.device import choose_device
 from rtstyle.train.job import load_paintings
 from rtstyle.train.loop import train
-from rtstyle.train.perceptual import load_perceptual_net
+from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.trainer import Trainer
 
 BOOK = Path(__file__).parent / "trainings.toml"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 CHECKPOINT = "checkpoint.safetensors"
+FACES = Path(__file__).parent / "faces.csv"  # of the photographs that the book was trained on
 _RECIPE = {field.name for field in fields(Recipe)}
 
 
@@ -54,13 +55,16 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """Folders of photographs and paintings, the perceptual network, and the folder that keeps what
-    is trained. `threads` of the CPU for each training, `minutes` for each, or None for no limit."""
+    """Folders of photographs and paintings, the perceptual networks, of which each training takes
+    the kind that its recipe names, or the first, and the folder that keeps what is trained. `faces`
+    lists those of the photographs. `threads` of the CPU for each training, `minutes` for each, or
+    None for no limit."""
 
     content: Path
     paintings: Path
-    loss_net: Path
+    loss_nets: tuple[Path, ...]
     work: Path
+    faces: Path = FACES
     device: str = "auto"
     threads: int = 1
     minutes: float | None = None
@@ -153,11 +157,14 @@ def _train(training: Training, material: Material) -> None:
     files = [material.paintings / f"{name}.jpg" for name in training.taught()]
     if missing := [file for file in files if not file.is_file()]:
         raise InputNotFoundError(f"There is no painting {missing[0]}.")
+    photos = load_photos(material.content, cache=material.work)
+    if recipe.face_weight or recipe.portraits:
+        photos = with_faces(photos, material.faces)
     trainer = Trainer(
         recipe,
-        photos=load_photos(material.content, cache=material.work),
+        photos=photos,
         paintings=load_paintings(files, recipe.style_size)[1],
-        loss_net=load_perceptual_net(material.loss_net),
+        loss_net=_loss_net(recipe.loss_net, material.loss_nets),
         device=choose_device(material.device),
         init=None if training.init is None else _start(training.init, material.work),
         names=training.paintings,
@@ -178,9 +185,21 @@ def _train(training: Training, material: Material) -> None:
             raise _ToGoOn
 
     try:
-        train(trainer, folder=folder, save_every=500, on_step=step)
-    except _ToGoOn:
+        train(trainer, folder=folder, on_step=step)
+    except KeyboardInterrupt:
         print(f"{training.name}: stopped after {trainer.done} updates, to go on", flush=True)
+
+
+def _loss_net(kind: str | None, files: Sequence[Path]) -> PerceptualNet:
+    """The first of the weights files, or the first of that kind."""
+    nets = [load_perceptual_net(file) for file in files]
+    for net in nets:
+        if kind in (None, net.kind):
+            return net
+    raise InputNotFoundError(
+        f"The recipe asks for the perceptual network {kind}, and the weights given are of "
+        f"{', '.join(net.kind for net in nets)}; pass them with --loss-net too."
+    )
 
 
 def _start(init: str, work: Path) -> torch.nn.Module:

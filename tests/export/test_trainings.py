@@ -96,13 +96,23 @@ def material(tmp_path: Path) -> Material:
         like = "alone"
         init = "pair:something"
 
+        [other]
+        like = "tiny"
+        loss_net = "vgg16"
+
+        [portraits]
+        like = "tiny"
+        loss_net = "vgg19_16x"
+        portraits = 0.5
+
         [lost]
         like = "tiny"
         paintings = ["nothing"]
         """)
     return Material(
         content=make_photos(tmp_path / "photos"), paintings=tmp_path,
-        loss_net=make_loss_net(tmp_path / "net.safetensors"), work=tmp_path / "work", device="cpu",
+        loss_nets=(make_loss_net(tmp_path / "net.safetensors"),), work=tmp_path / "work",
+        device="cpu",
     )  # fmt: skip
 
 
@@ -133,7 +143,12 @@ def test_trainings_stop_in_time_go_on_and_start_from_each_other(
         run_trainings(["nobody"], material, book=book)
     with pytest.raises(TrainingError, match="nowhere"):
         run_trainings(["nowhere"], material, book=book)
-    assert "pair has no something; it has painting, nothing." in capfd.readouterr().err
+    with pytest.raises(TrainingError, match="other, portraits"):
+        run_trainings(["other", "portraits"], material, book=book)
+    told = capfd.readouterr().err
+    assert "pair has no something; it has painting, nothing." in told
+    assert "network vgg16, and the weights given are of vgg19_16x; pass" in told
+    assert "none are known of these photographs" in told
 
 
 def test_weights_are_kept_and_averaged_with_those_before(tmp_path: Path) -> None:
