@@ -35,8 +35,9 @@ def where_loss(painted: Tensor, photo: Tensor, where: Tensor) -> Tensor:
     place = F.interpolate(where[:, None].float(), photo.shape[2:], mode="area")
     share = place.mean((1, 2, 3))
     off = ((painted.float() - photo).square() * place).mean((1, 2, 3))
-    energy = (photo.square() * place).mean((1, 2, 3)) + 1e-3 * photo.square().mean((1, 2, 3))
-    return off / energy * (share / _SMALL).clamp(max=1)
+    energy = (photo.square() * place).mean((1, 2, 3))
+    least = 1e-3 * share * photo.square().mean((1, 2, 3)) + 1e-12  # of a black face
+    return off / (energy + least) * (share / _SMALL).clamp(max=1)
 
 
 def tv_loss(x: Tensor) -> Tensor:
