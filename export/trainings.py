@@ -31,6 +31,7 @@ from rtstyle.train.trainer import Trainer
 BOOK = Path(__file__).parent / "trainings.toml"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 CHECKPOINT = "checkpoint.safetensors"
+HELD_OUT = Path(__file__).parents[1] / "benchmarks" / "heldout.txt"
 FACES = Path(__file__).parent / "faces.csv"  # of the photographs that the book was trained on
 _RECIPE = {field.name for field in fields(Recipe)}
 
@@ -57,7 +58,8 @@ class Training:
 class Material:
     """Folders of photographs and paintings, the perceptual networks, of which each training takes
     the kind that its recipe names, or the first, and the folder that keeps what is trained. `faces`
-    lists those of the photographs. `threads` of the CPU for each training, `minutes` for each, or
+    lists those of the photographs, `without` the photographs that the nets are judged by later and
+    that none is trained on. `threads` of the CPU for each training, `minutes` for each, or
     None for no limit."""
 
     content: Path
@@ -65,6 +67,7 @@ class Material:
     loss_nets: tuple[Path, ...]
     work: Path
     faces: Path = FACES
+    without: Path = HELD_OUT
     device: str = "auto"
     threads: int = 1
     minutes: float | None = None
@@ -157,7 +160,8 @@ def _train(training: Training, material: Material) -> None:
     files = [material.paintings / f"{name}.jpg" for name in training.taught()]
     if missing := [file for file in files if not file.is_file()]:
         raise InputNotFoundError(f"There is no painting {missing[0]}.")
-    photos = load_photos(material.content, cache=material.work)
+    held_out = material.without.read_text(encoding="utf-8").split()
+    photos = load_photos(material.content, cache=material.work, without=held_out)
     if recipe.face_weight or recipe.portraits:
         photos = with_faces(photos, material.faces)
     trainer = Trainer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -77,13 +78,20 @@ def with_faces(photos: Photos, path: Path) -> Photos:
     )
 
 
-def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
-    """Decode every photograph below `folder`, or take them from `cache` if nothing changed.
+def load_photos(
+    folder: Path, *, cache: Path | None = None, without: Collection[str] = ()
+) -> Photos:
+    """Decode every photograph below `folder`, or take them from `cache` if nothing changed. Files
+    that `without` names are left out.
 
     Broken files are skipped and listed. Raises `TrainingError` when no photograph is left.
     """
     files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in PICTURE_SUFFIXES
+        and str(p.relative_to(folder)) not in without
+        and p.is_file()
     )
     if not files:
         raise TrainingError(

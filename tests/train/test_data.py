@@ -24,6 +24,7 @@ def test_broken_photographs_are_skipped_and_listed(tmp_path: Path) -> None:
     again = load_photos(folder, cache=tmp_path / "cache")  # this time from the cache
     assert again.skipped == photos.skipped
     assert (again.pixels == photos.pixels).all()
+    assert load_photos(folder, without=["photo1.png"]).names == ("photo0.png", "photo2.png")
     assert again.names == photos.names == ("photo0.png", "photo1.png", "photo2.png")
 
 
