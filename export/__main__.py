@@ -198,6 +198,19 @@ def _train(options: argparse.Namespace) -> None:
     print(f"For the quality report: --entries {write_entries(options.names, options.work)}")
 
 
+def _pause(options: argparse.Namespace) -> None:
+    from export.trainings import CHECKPOINTS, keep_unfinished
+
+    for name in options.names:
+        source = options.work / name / CHECKPOINT
+        if not source.exists():
+            raise InputNotFoundError(f"There is no {source}; train {name} first.")
+        path = keep_unfinished(source, CHECKPOINTS / name)
+        print(
+            f"{path}: {path.stat().st_size / 1e6:.1f} MB, {read_checkpoint(path)[0]['done']} updates"
+        )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m export", description=__doc__)
     commands: Any = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -299,6 +312,13 @@ def _parser() -> argparse.ArgumentParser:
         help="with --keep: average with the weights kept before, which get this share",
     )  # fmt: skip
     train.set_defaults(run=_train)
+
+    pause = commands.add_parser(
+        "pause", help="keep a training in export/checkpoints that another machine is to go on with"
+    )
+    pause.add_argument("names", nargs="+", metavar="NAME", help="a table of the book")
+    pause.add_argument("--work", type=Path, required=True, help="folder that keeps the trainings")
+    pause.set_defaults(run=_pause)
 
     bring = commands.add_parser(
         "import", help="write another project's checkpoint or ONNX file as a model file"

@@ -31,6 +31,7 @@ from rtstyle.train.trainer import Trainer
 BOOK = Path(__file__).parent / "trainings.toml"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 CHECKPOINT = "checkpoint.safetensors"
+UNFINISHED = "unfinished.safetensors"  # beside it in `CHECKPOINTS`: a training that is to go on
 HELD_OUT = Path(__file__).parents[1] / "benchmarks" / "heldout.txt"
 FACES = Path(__file__).parent / "faces.csv"  # of the photographs that the book was trained on
 _RECIPE = {field.name for field in fields(Recipe)}
@@ -173,8 +174,10 @@ def _train(training: Training, material: Material) -> None:
         init=None if training.init is None else _start(training.init, material.work),
         names=training.paintings,
     )
-    if (folder / CHECKPOINT).exists():
-        trainer.resume(folder / CHECKPOINT)
+    for begun in (folder / CHECKPOINT, CHECKPOINTS / training.name / UNFINISHED):
+        if begun.exists():
+            trainer.resume(begun)
+            break
     before, began = trainer.done, time.monotonic()
     end = None if material.minutes is None else began + 60 * material.minutes
     parent = multiprocessing.parent_process()
@@ -253,6 +256,28 @@ def keep_weights(source: Path, folder: Path, *, before: float = 0.0) -> None:
                     value.lerp_(earlier[name], before)
     folder.mkdir(parents=True, exist_ok=True)
     write_checkpoint(folder / CHECKPOINT, net, recipe, done=meta["done"], names=meta["styles"])
+
+
+def keep_unfinished(source: Path, folder: Path) -> Path:
+    """Write all that a training needs to go on from the checkpoint `source` into `folder`, in half
+    precision: the weights in float16, the optimiser's state, whose range is wider, in bfloat16.
+    Returns the file."""
+    meta, tensors = read_checkpoint(source)
+    net, recipe = load_checkpoint_net(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / UNFINISHED
+    rest = {
+        name: value.to(torch.bfloat16 if name.startswith("optimizer.") else torch.float16)
+        if value.is_floating_point() and value.dim()
+        else value
+        for name, value in tensors.items()
+        if not name.startswith("ema.")
+    }
+    write_checkpoint(
+        path, net.half(), recipe,
+        tensors=rest, done=meta["done"], names=meta["styles"], state=meta["state"],
+    )  # fmt: skip
+    return path
 
 
 def write_entries(names: Sequence[str], work: Path, book: Path = BOOK) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from export import trainings
 from export.__main__ import main
 from export.trainings import BOOK, Material, keep_weights, read_book, run_trainings
 from rtstyle.errors import TrainingError, UsageError
@@ -149,6 +150,28 @@ def test_trainings_stop_in_time_go_on_and_start_from_each_other(
     assert "pair has no something; it has painting, nothing." in told
     assert "network vgg16, and the weights given are of vgg19_16x; pass" in told
     assert "none are known of these photographs" in told
+
+
+def test_a_training_goes_on_from_what_another_machine_kept(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, kept, work = tmp_path / "book.toml", tmp_path / "kept", material.work
+    monkeypatch.setattr(trainings, "CHECKPOINTS", kept)
+    work.mkdir()
+    training = read_book(book)["tiny"]
+    trainings._train(training, replace(material, minutes=0.0))
+    begun = work / "tiny" / "checkpoint.safetensors"
+    assert main(["pause", "tiny", "--work", str(work)]) == 0
+    unfinished = kept / "tiny" / "unfinished.safetensors"
+    assert unfinished.stat().st_size < 0.7 * begun.stat().st_size
+    whole = load_checkpoint_net(begun)[0].state_dict()
+    for name, value in load_checkpoint_net(unfinished)[0].state_dict().items():
+        torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-4)
+    elsewhere = replace(material, work=tmp_path / "elsewhere")
+    trainings._train(training, elsewhere)
+    with (elsewhere.work / "tiny" / "losses.csv").open() as file:
+        assert [line.split(",")[0] for line in file] == ["update", "2", "3"]
+    assert main(["pause", "tinier", "--work", str(work)]) == 1
 
 
 def test_weights_are_kept_and_averaged_with_those_before(tmp_path: Path) -> None:
