@@ -206,9 +206,8 @@ def _pause(options: argparse.Namespace) -> None:
         if not source.exists():
             raise InputNotFoundError(f"There is no {source}; train {name} first.")
         path = keep_unfinished(source, CHECKPOINTS / name)
-        print(
-            f"{path}: {path.stat().st_size / 1e6:.1f} MB, {read_checkpoint(path)[0]['done']} updates"
-        )
+        done = read_checkpoint(path)[0]["done"]
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {done} updates")
 
 
 def _parser() -> argparse.ArgumentParser:
