@@ -98,7 +98,7 @@ def _whole(tables: dict[str, dict[str, Any]], name: str, depth: int = 0) -> dict
 
 def _training(name: str, table: dict[str, Any]) -> Training:
     paintings = tuple(table.pop("paintings"))
-    init, report = table.pop("init", None), tuple(table.pop("report", ()))
+    init, report = table.pop("init", "") or None, tuple(table.pop("report", ()))
     kept_as = table.pop("kept_as", name)
     if unknown := set(table) - _RECIPE:
         raise UsageError(f"The training {name} has the unknown {', '.join(sorted(unknown))}.")

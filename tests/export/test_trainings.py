@@ -27,6 +27,13 @@ def test_the_book_is_right() -> None:
         alike = {"stability_weight": 0.0, "content_weight": 1.0}
         assert replace(book[steady].recipe, **alike) == book[without].recipe
         assert book[steady].recipe.stability_weight > 0
+    light = build_net("fast", **book["gallery_light"].recipe.options)
+    kernels = [m.weight for m in light.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert all(kernel.shape[0] % 8 == 0 for kernel in kernels[:-1])
+    for name, kept in (("gallery_vgg16", "gallery"), ("gallery_light", "gallery_light")):
+        assert (book[name].recipe.loss_net, book[name].kept_as) == ("vgg16", kept)
+        assert book[name].recipe.face_weight > 0
+    assert book["gallery_light_begun"].init is None
     assert book["gallery_again"].kept_as == book["gallery"].kept_as == "gallery"
 
 
