@@ -71,7 +71,7 @@ class _Convolution(torch.autograd.Function):
         return _convolve(x, kernel)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return _convolve(grad, ctx.turned), None, None
 
 
