@@ -25,11 +25,12 @@ from rtstyle.engines import open_engine
 from rtstyle.image import Look, prepare
 from rtstyle.media import WriteOptions, open_source
 from rtstyle.metrics import Report
-from rtstyle.model import ModelSpec, read_model
-from rtstyle.precision import PRECISIONS
-from rtstyle.render import render
-from rtstyle.style import Style, styles_of
-from rtstyle.style_text import find_style
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.model.zoo import PRECISIONS
+from rtstyle.rendering.api import render
+from rtstyle.style.parse import find_style
+from rtstyle.style.style import Style, styles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,13 @@ def johnson32(folder: Path) -> ModelSpec:
     import torch
 
     from rtstyle.nets import build_net
-    from rtstyle.train.checkpoint import write_checkpoint
+    from rtstyle.nets.checkpoint import write_checkpoint
     from rtstyle.train.recipe import Recipe
 
     torch.manual_seed(0)
     recipe = Recipe(architecture="johnson", options={"width": 32})
     path = folder / "johnson32.safetensors"
-    write_checkpoint(path, build_net("johnson", width=32), recipe)
+    write_checkpoint(path, build_net("johnson", width=32), asdict(recipe))
     return read_model(path)
 
 
@@ -106,7 +107,7 @@ def peak_memory_mb(clip: Path, style: str, threads: int | None) -> float | None:
     code = (
         "import sys\n"
         "from rtstyle.media import WriteOptions\n"
-        "from rtstyle.render import render\n"
+        "from rtstyle.rendering.api import render\n"
         "render(sys.argv[1], sys.argv[2], style=sys.argv[3], threads=int(sys.argv[4]) or None,"
         " writing=WriteOptions(overwrite=True))\n"
         "print(*(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"

@@ -26,11 +26,11 @@ from rtstyle.live.controls import Controls, Settings, can_mix
 from rtstyle.live.engine_pool import Canvas, EnginePool
 from rtstyle.live.meter import MeterSink
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media.live import open_live_source
+from rtstyle.media.devices.opening import open_live_source
 from rtstyle.metrics import Latencies
-from rtstyle.precision import PRECISIONS, VARIANTS
-from rtstyle.style import Style, find_styles
-from rtstyle.style_text import find_style
+from rtstyle.model.zoo import PRECISIONS, VARIANTS
+from rtstyle.style.parse import find_style
+from rtstyle.style.style import Style, find_styles
 
 CAMERA = "lavfi:testsrc2=size=640x360:rate=30"
 FRAME_MS = 1e3 / 30

@@ -36,9 +36,10 @@ from rtstyle.engines import open_engine
 from rtstyle.errors import EngineError, RtstyleError, UsageError
 from rtstyle.frame import Image
 from rtstyle.media import WriteOptions, open_source
-from rtstyle.model import ModelSpec, read_model
-from rtstyle.render import render
-from rtstyle.style import styles_of
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.rendering.api import render
+from rtstyle.style.style import styles_of
 
 Painter = Callable[[Image], Image]
 _FEWEST = 2  # rounds that an interval is made of
@@ -234,7 +235,7 @@ def make_net(folder: Path, width: int, height: int, *, channels: int = 32) -> Ne
     import torch
 
     from rtstyle.nets import build_net
-    from rtstyle.train.onnx_export import Card, write_model
+    from rtstyle.train.to_onnx import Card, write_model
 
     torch.manual_seed(0)
     net = build_net("johnson", width=channels).eval()

@@ -19,7 +19,7 @@ def main(told: dict[str, Any]) -> None:
     from rtstyle.engines import open_engine
     from rtstyle.image import Look, prepare
     from rtstyle.media.synthetic import SyntheticSource
-    from rtstyle.style_text import find_style
+    from rtstyle.style.parse import find_style
 
     style = find_style(told["style"])
     source = SyntheticSource(told["width"], told["height"], n_frames=4)
@@ -34,7 +34,7 @@ def main(told: dict[str, Any]) -> None:
                 _lose(told["slower"], since=start)
 
         def paint_through(count: int) -> None:
-            from rtstyle.media.null import NullSink
+            from rtstyle.media.synthetic import NullSink
             from rtstyle.pipeline import Pipeline
 
             start = perf_counter()

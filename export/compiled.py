@@ -23,7 +23,8 @@ from rtstyle.engines.tensorrt_build import (
     timing_cache_path,
 )
 from rtstyle.errors import EngineError, ModelError, OutputError, UsageError
-from rtstyle.model import ModelSpec, read_model
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
 
 Size = tuple[int, int, int]  # N, H, W
 
@@ -87,8 +88,8 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     `EngineError` without torch-tensorrt or a card, or when it does not compile.
     """
     from rtstyle.engines.torch_half_net import half_net
+    from rtstyle.nets.checkpoint import load_checkpoint_net
     from rtstyle.nets.contract import Contract
-    from rtstyle.train.checkpoint import load_checkpoint_net
 
     spec = read_model(checkpoint)
     net, _ = load_checkpoint_net(checkpoint)

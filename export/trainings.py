@@ -19,14 +19,13 @@ import torch
 
 from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
 from rtstyle.nets import per_style, styles_option
-from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
+from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
 from rtstyle.train.data import load_photos
-from rtstyle.train.device import choose_device
 from rtstyle.train.job import load_paintings
 from rtstyle.train.loop import train
 from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.trainer import Trainer
+from rtstyle.train.trainer import Trainer, choose_device
 
 BOOK = Path(__file__).parent / "trainings.toml"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -210,7 +209,7 @@ def keep_weights(source: Path, folder: Path, *, before: float = 0.0) -> None:
     later (Izmailov et al. 2018, "Averaging weights leads to wider optima").
 
     Raises `TrainingError` when the two are of different shapes or paintings."""
-    net, recipe = load_checkpoint_net(source)
+    net, settings = load_checkpoint_net(source)
     meta, _ = read_checkpoint(source)
     if before:
         kept = folder / CHECKPOINT
@@ -229,7 +228,7 @@ def keep_weights(source: Path, folder: Path, *, before: float = 0.0) -> None:
                 if value.is_floating_point():
                     value.lerp_(earlier[name], before)
     folder.mkdir(parents=True, exist_ok=True)
-    write_checkpoint(folder / CHECKPOINT, net, recipe, done=meta["done"], names=meta["styles"])
+    write_checkpoint(folder / CHECKPOINT, net, settings, done=meta["done"], names=meta["styles"])
 
 
 def write_entries(names: Sequence[str], work: Path, book: Path = BOOK) -> Path:

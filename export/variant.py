@@ -15,8 +15,10 @@ from export.feeds import feeds_of, hard_pictures, photographs, styles_to_try
 from export.half import to_half
 from export.int8 import to_int8
 from rtstyle.errors import OutputError, UsageError
-from rtstyle.model import METADATA_KEY, read_model, shipped_folder
-from rtstyle.train.half_weights import half_weights
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import METADATA_KEY
+from rtstyle.model.zoo import shipped_folder
+from rtstyle.nets.onnx_weights import half_weights
 
 # Grey levels on average on the photographs that ranges are taken from, tried in turn until those
 # that are held back for measuring are within the limit too.

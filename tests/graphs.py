@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from rtstyle.model import ModelSpec
-from rtstyle.style_encoder import StyleEncoder, encoder_path
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.encoder import StyleEncoder, encoder_path
 
 Shape = Sequence[int | str | None]
 FREE: Shape = ("N", "H", "W", 3)

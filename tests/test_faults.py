@@ -20,15 +20,15 @@ import rtstyle.pipeline
 from benchmarks.reliability import faults, soak
 from benchmarks.reliability import faulty_engines as faulty
 from rtstyle.channel import Channel
-from rtstyle.engine_watch import EngineWatch
 from rtstyle.engines import open_engine
+from rtstyle.engines.watchdog import EngineWatch
 from rtstyle.errors import EngineError
 from rtstyle.frame import Frame
-from rtstyle.media.null import NullSink
-from rtstyle.media.synthetic import SyntheticSource
-from rtstyle.model import ModelSpec, read_model
+from rtstyle.media.synthetic import NullSink, SyntheticSource
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
 from rtstyle.pipeline import Pipeline
-from rtstyle.style import styles_of
+from rtstyle.style.style import styles_of
 from tests import graphs
 from tests.media.clips import Clip, make_clip
 

@@ -13,9 +13,10 @@ from onnx import TensorProto, helper
 
 from rtstyle.engines import ENGINES, ON_CARDS, open_engine
 from rtstyle.errors import ModelError
-from rtstyle.model import ModelSpec, read_model
-from rtstyle.onnx_safety import MAX_NODES, check_safe
-from rtstyle.style_encoder import encode, read_style_encoder
+from rtstyle.model.file import read_model
+from rtstyle.model.onnx_reader import MAX_NODES, check_safe
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.encoder import encode, read_style_encoder
 from tests import graphs
 
 ROOT = Path(__file__).parents[1]

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import InputNotFoundError, UsageError
-from rtstyle.model import ModelSpec, find_models, read_model, shipped_folder
-from rtstyle.painting_style import painting_style
-from rtstyle.style import Style, styles_named, styles_of
-from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.model.zoo import find_models, shipped_folder
+from rtstyle.nets.checkpoint import load_checkpoint_net
+from rtstyle.style.encoder import painting_style
+from rtstyle.style.style import Style, styles_named, styles_of
+from rtstyle.train.recipe import Recipe
 
 SHIPPED, UNSEEN = "shipped", "unseen"  # groups; those of a list are named there
 _KEYS = {"label", "group", "file", "style", "painting", "style_size", "against"}
@@ -130,8 +133,8 @@ def _with_styles(model: ModelSpec) -> ModelSpec:
     where the file does not name them."""
     if model.path.suffix != ".safetensors":
         return model
-    net, recipe = load_checkpoint_net(model.path)
-    provenance = model.provenance | {"recipe": {"style_size": recipe.style_size}}
+    net, settings = load_checkpoint_net(model.path)
+    provenance = model.provenance | {"recipe": {"style_size": Recipe(**settings).style_size}}
     count = int(getattr(net, "style_size", 0))
     if not count or model.style_size:
         return replace(model, provenance=provenance)

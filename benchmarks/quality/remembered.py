@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rtstyle.media.partial import PartialFile
+from rtstyle.files import PartialFile
 
 METHOD = 1  # raise when a figure is measured in another way: nothing older is taken then
 

@@ -20,9 +20,9 @@ from rtstyle.cluster.run import render_connected
 from rtstyle.cluster.worker import Facts
 from rtstyle.errors import UsageError
 from rtstyle.metrics import Report
-from rtstyle.segments.job import RenderJob, Segments
-from rtstyle.segments.run import render_in_segments
-from rtstyle.style_text import find_style
+from rtstyle.rendering.job import RenderJob, Segments
+from rtstyle.rendering.run import render_in_segments
+from rtstyle.style.parse import find_style
 
 _LEAST_SPEED_UP = 1.8
 

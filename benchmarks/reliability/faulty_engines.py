@@ -13,7 +13,7 @@ import numpy as np
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done
 from rtstyle.engines.identity_engine import IdentityEngine
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 FAULTY_BATCH = 5  # counted from 0
 

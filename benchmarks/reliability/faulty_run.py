@@ -17,7 +17,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from rtstyle import cli, pipeline
+from rtstyle import pipeline
+from rtstyle.cli import main as cli
 from rtstyle.engines import ENGINES
 
 

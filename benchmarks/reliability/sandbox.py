@@ -22,13 +22,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-_PRELOADED = ("rtstyle.cli", "rtstyle.render", "rtstyle.media.file_source",
-              "rtstyle.media.file_sink",
-              "rtstyle.media.still", "rtstyle.media.sequence", "rtstyle.engines.identity_engine",
+_PRELOADED = ("rtstyle.cli.main", "rtstyle.rendering.api", "rtstyle.media.video.source",
+              "rtstyle.media.video.sink",
+              "rtstyle.media.images", "rtstyle.media.sequence", "rtstyle.engines.identity_engine",
               "rich.table", "onnxruntime", "openvino",
               "benchmarks.reliability.looking")  # fmt: skip
 _COMMANDS = {  # what a run may be, by its first word
-    "rtstyle": "rtstyle.cli:main",
+    "rtstyle": "rtstyle.cli.main:main",
     "look": "benchmarks.reliability.looking:main",
 }
 

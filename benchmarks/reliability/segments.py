@@ -13,10 +13,10 @@ from benchmarks.reliability.film import make_film
 from benchmarks.reliability.finding import Finding
 from benchmarks.reliability.kills import content
 from rtstyle.errors import UsageError
-from rtstyle.media.file_source import FileSource
-from rtstyle.render import render
-from rtstyle.segments.job import Segments
-from rtstyle.style_text import find_style
+from rtstyle.media.video.source import FileSource
+from rtstyle.rendering.api import render
+from rtstyle.rendering.job import Segments
+from rtstyle.style.parse import find_style
 
 _MOST_OVERHEAD = 0.03
 

@@ -25,10 +25,9 @@ from benchmarks.reliability.finding import Finding
 from rtstyle.engines import open_engine
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame, Image
-from rtstyle.media.null import NullSink
-from rtstyle.media.synthetic import SyntheticSource
+from rtstyle.media.synthetic import NullSink, SyntheticSource
 from rtstyle.pipeline import Pipeline
-from rtstyle.style_text import find_style
+from rtstyle.style.parse import find_style
 
 FRAMES, MOST_GROWTH = 10_000_000, 0.01
 _SAMPLES, _FEWEST, _TELL_SECONDS = 1000, 2000, 60.0

@@ -10,8 +10,9 @@ from pathlib import Path
 from export.importers import recognise
 from export.importers.plain_onnx import wrap
 from rtstyle.errors import OutputError, UsageError
-from rtstyle.model import UNKNOWN_STRIDE, ModelSpec, parse_metadata, read_model
-from rtstyle.train.onnx_export import Card, write_model
+from rtstyle.model.file import UNKNOWN_STRIDE, read_model
+from rtstyle.model.spec import ModelSpec, parse_metadata
+from rtstyle.train.to_onnx import Card, write_model
 
 
 def import_files(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rtstyle.engines import FASTER_IN_INT8
 from rtstyle.errors import UsageError
-from rtstyle.precision import PRECISIONS
+from rtstyle.model.zoo import PRECISIONS
 
 SIZES = {
     "360p": (640, 360),

@@ -15,7 +15,7 @@ from rtstyle.bench.result import Measured, Missing
 from rtstyle.bench.runner import Outcome
 from rtstyle.bench.strict import build, items, text
 from rtstyle.errors import MediaError, OutputError, RtstyleError
-from rtstyle.media.partial import PartialFile
+from rtstyle.files import PartialFile
 
 SCHEMA = 1
 _MOST_BYTES = 8_000_000  # a run of every engine at every size has some hundred thousand

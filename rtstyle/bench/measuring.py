@@ -15,8 +15,8 @@ from rtstyle.bench.result import Measured, histogram, one_line, quantiles
 from rtstyle.engines import automatic, open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, RtstyleError, UsageError
-from rtstyle.style import Style
-from rtstyle.style_text import find_style
+from rtstyle.style.parse import find_style
+from rtstyle.style.style import Style
 
 
 class OpeningError(EngineError):

@@ -11,7 +11,7 @@ from rtstyle.demo import sample_photos
 from rtstyle.engines import open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.image import Look, prepare
-from rtstyle.style import Style
+from rtstyle.style.style import Style
 
 _SIDE = 256  # pixels of the photograph that are painted: enough for every layer, soon done
 

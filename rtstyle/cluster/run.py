@@ -12,16 +12,16 @@ from threading import Lock
 from typing import Any
 
 from rtstyle.cluster.connection import connected
-from rtstyle.cluster.painter import ClusterPainter
+from rtstyle.cluster.executor import ClusterPainter
 from rtstyle.cluster.worker import Facts
 from rtstyle.cluster.workers import Share, Workers
 from rtstyle.engines import ENGINES, ON_CARDS
 from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.media.kinds import sink_kind, source_kind
+from rtstyle.media.options import sink_kind, source_kind
 from rtstyle.metrics import Report
-from rtstyle.segments.job import RenderJob
-from rtstyle.segments.run import render_in_segments
-from rtstyle.style import Style
+from rtstyle.rendering.job import RenderJob
+from rtstyle.rendering.run import render_in_segments
+from rtstyle.style.style import Style
 
 _VIDEOS_AT_ONCE = 4  # that are planned, painted or joined; so that joining one leaves none idle
 _USUAL_CPUS = 4  # of a worker; more paint one small picture hardly faster

@@ -19,10 +19,10 @@ from rtstyle.engines import open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import ClusterError, OutputError, RtstyleError
 from rtstyle.metrics import Report
-from rtstyle.segments.job import RenderJob
-from rtstyle.segments.paint import paint_segments
-from rtstyle.segments.plan import Segment
-from rtstyle.style import Style
+from rtstyle.rendering.encode import paint_segments
+from rtstyle.rendering.job import RenderJob
+from rtstyle.rendering.plan import Segment
+from rtstyle.style.style import Style
 
 
 @dataclass(frozen=True, slots=True)

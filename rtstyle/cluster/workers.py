@@ -16,7 +16,7 @@ from typing import Any, Self
 from rtstyle.cluster.package import Package
 from rtstyle.cluster.worker import Facts, Order, Painted, Worker, versions
 from rtstyle.errors import ClusterError, OutputError, RtstyleError
-from rtstyle.segments.plan import Segment
+from rtstyle.rendering.plan import Segment
 
 _LOSSES = 3  # workers that one segment may cost, or a place may lose before its first segment
 _TICK = 0.5  # seconds between two looks at how far a worker is

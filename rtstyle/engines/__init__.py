@@ -17,9 +17,9 @@ from rtstyle.engines.batch import find_peak
 from rtstyle.engines.striped import StripedEngine
 from rtstyle.engines.upgrading import BuildingEngine, UpgradingEngine
 from rtstyle.errors import EngineError, UsageError
-from rtstyle.model import ModelSpec
-from rtstyle.onnx_safety import check_safe
-from rtstyle.precision import CHOICES, PRECISIONS, at_precision, best_precision
+from rtstyle.model.onnx_reader import check_safe
+from rtstyle.model.spec import ModelSpec
+from rtstyle.model.zoo import CHOICES, PRECISIONS, at_precision, best_precision
 
 ENGINES = {
     "openvino": "rtstyle.engines.openvino_engine:OpenVinoEngine",
@@ -67,7 +67,7 @@ def open_engine(
     """Load `model` into the engine called `name`, or with "auto" into the best that works.
 
     `threads` is the number of CPU threads, all cores by default. `precision` is one of
-    `rtstyle.precision.PRECISIONS`; "auto" takes half on a card where the model has that variant,
+    `rtstyle.model.zoo.PRECISIONS`; "auto" takes half on a card where the model has that variant,
     and "fastest" takes INT8 on a processor too.
     `devices` are numbers of cards, over which batches are striped where there are several.
 

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 Batch = NDArray[np.uint8]  # (N, H, W, 3) RGB; H and W multiples of the model's stride
 StyleVector = NDArray[np.float32]  # (N, S)

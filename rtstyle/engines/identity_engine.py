@@ -9,7 +9,7 @@ import numpy as np
 
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
 class IdentityEngine:

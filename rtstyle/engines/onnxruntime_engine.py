@@ -11,7 +11,7 @@ import onnxruntime as ort
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, cannot_load, cannot_paint, to_batch, to_inputs
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 _SOURCE_LINE = re.compile(r"\S+\.(cc|h|hpp|cpp):\d+ .*?\) ")  # file, line and C++ signature
 _FATAL = 4  # log severity: what goes wrong is raised, so nothing needs to be printed as well

@@ -14,7 +14,6 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from rtstyle.cache import cache_folder
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_batch, to_inputs
 from rtstyle.engines.card_memory import (
@@ -26,7 +25,8 @@ from rtstyle.engines.card_memory import (
 from rtstyle.engines.onnxruntime_engine import reason
 from rtstyle.engines.onnxruntime_resident import ResidentBinding
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.files import cache_folder
+from rtstyle.model.spec import ModelSpec
 
 T = TypeVar("T")
 _FATAL = 4

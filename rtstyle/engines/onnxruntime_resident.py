@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rtstyle.engines.base import Batch
 from rtstyle.engines.batch import to_batch
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
 class ResidentBinding:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import cannot_load, cannot_paint, hanging, to_batch, to_inputs
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 Shapes = dict[str, tuple[int, ...]]  # by input name
 

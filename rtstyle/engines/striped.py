@@ -10,7 +10,7 @@ from typing import Self
 
 from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
 class StripedEngine:

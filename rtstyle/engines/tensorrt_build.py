@@ -17,9 +17,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rtstyle.cache import cache_folder
 from rtstyle.engines.cuda import Gpu
 from rtstyle.errors import EngineError
+from rtstyle.files import cache_folder
 
 Shapes = Mapping[str, tuple[int, ...]]  # of every input, by name
 

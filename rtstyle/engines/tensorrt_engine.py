@@ -25,7 +25,7 @@ from rtstyle.engines.tensorrt_slot import (
 )
 from rtstyle.errors import EngineError
 from rtstyle.frame import CardImage
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 _SIZES = 4  # sizes kept ready, since each holds memory of the card
 

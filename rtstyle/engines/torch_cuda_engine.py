@@ -21,7 +21,7 @@ from rtstyle.engines.torch_half_net import half_net
 from rtstyle.engines.torch_net import any_net
 from rtstyle.errors import EngineError
 from rtstyle.frame import CardImage
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.contract import Contract
 
 _SIZES = 3  # sizes kept ready, since each holds memory of the card

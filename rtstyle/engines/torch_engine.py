@@ -11,7 +11,7 @@ from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
 from rtstyle.engines.torch_net import checkpoint_net
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.contract import Contract
 
 

@@ -13,7 +13,7 @@ from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
 from rtstyle.engines.torch_card import card, card_error, card_name
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
 class TorchTensorRtEngine:

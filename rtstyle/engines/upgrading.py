@@ -11,7 +11,7 @@ from typing import Protocol, Self
 from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
 from rtstyle.engines.batch import to_inputs
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 Shapes = dict[str, tuple[int, ...]]
 _log = logging.getLogger("rtstyle")

@@ -15,7 +15,7 @@ import numpy as np
 from rtstyle.engines import open_engine
 from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
 from rtstyle.errors import RtstyleError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

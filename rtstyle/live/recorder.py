@@ -14,10 +14,10 @@ from typing import Self
 from rtstyle.errors import OutputError, RtstyleError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.live.controls import Controls
-from rtstyle.media.file_sink import FileSink
-from rtstyle.media.live_source import TIME_BASE
+from rtstyle.media.devices.source import TIME_BASE
+from rtstyle.media.images import write_picture
 from rtstyle.media.options import WriteOptions
-from rtstyle.media.picture import write_picture
+from rtstyle.media.video.sink import FileSink
 
 
 class RecorderSink:

@@ -12,14 +12,14 @@ from rtstyle.engines.base import Engine
 from rtstyle.errors import RtstyleError
 from rtstyle.frame import Image
 from rtstyle.image import Look, geometry
+from rtstyle.live.adaptive import SteadyRate
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import Canvas, EnginePool
-from rtstyle.live.staging import StagedSource, TimedSource, compose
-from rtstyle.live.steady import SteadyRate
+from rtstyle.live.overlay import StagedSource, TimedSource, compose
 from rtstyle.media.base import Sink
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
-from rtstyle.style import Style
+from rtstyle.style.style import Style
 
 _WINDOW_SECONDS = 2.0  # that the figures on the screen are of
 

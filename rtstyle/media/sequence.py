@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from rtstyle.errors import InputNotFoundError, OutputError, OutputExistsError, UsageError
+from rtstyle.files import check_output
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import Origin
-from rtstyle.media.kinds import NUMBER, PICTURE_SUFFIXES, is_pattern, is_picture
-from rtstyle.media.partial import check_output
-from rtstyle.media.picture import read_picture, write_picture
+from rtstyle.media.images import read_picture, write_picture
+from rtstyle.media.options import NUMBER, PICTURE_SUFFIXES, is_pattern, is_picture
 
 
 def find_pictures(path: Path) -> list[Path]:

@@ -15,11 +15,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from rtstyle.errors import MediaError, OutputError, RtstyleError, UsageError
-from rtstyle.serve.guard import guard
+from rtstyle.serve.app_state import Studio, gallery_message, settings_message
+from rtstyle.serve.auth import guard
+from rtstyle.serve.connection import Viewer
 from rtstyle.serve.options import ServeOptions
-from rtstyle.serve.studio import Studio, gallery_message, settings_message
 from rtstyle.serve.uploads import decode_upload
-from rtstyle.serve.viewer import Viewer
 from rtstyle.serve.webrtc import prepare_webrtc
 
 _PAGE = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}

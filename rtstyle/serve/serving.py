@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
+from rtstyle.serve.app_state import Studio
 from rtstyle.serve.options import ServeOptions
 from rtstyle.serve.server import Server
-from rtstyle.serve.studio import Studio
-from rtstyle.style import Style
+from rtstyle.style.style import Style
 
 
 def serve(

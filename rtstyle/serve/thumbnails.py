@@ -12,7 +12,7 @@ from rtstyle.errors import OutputError
 from rtstyle.frame import Image
 from rtstyle.image import Look, finish, geometry, prepare
 from rtstyle.live.engine_pool import Canvas, EnginePool
-from rtstyle.style import Style
+from rtstyle.style.style import Style
 
 WIDTH, HEIGHT = 288, 216
 

@@ -21,7 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from rtstyle.channel import Channel
 from rtstyle.frame import Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
-from rtstyle.media.live_source import TIME_BASE
+from rtstyle.media.devices.source import TIME_BASE
 
 _MAX_PIXELS = 1920 * 1080  # of a picture from a browser; larger ones are scaled down
 

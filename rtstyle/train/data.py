@@ -16,8 +16,8 @@ from torch import Tensor
 
 from rtstyle.errors import InputNotFoundError, MediaError, TrainingError
 from rtstyle.frame import Image
-from rtstyle.media.kinds import PICTURE_SUFFIXES
-from rtstyle.media.picture import read_picture
+from rtstyle.media.images import read_picture
+from rtstyle.media.options import PICTURE_SUFFIXES
 
 _log = logging.getLogger("rtstyle")
 

@@ -18,7 +18,7 @@ import pytest
 
 import rtstyle.cluster.package
 import rtstyle.cluster.workers
-from rtstyle.arguments import inputs_and_output, targets
+from rtstyle.cli.options import inputs_and_output, targets
 from rtstyle.cluster.connection import connected
 from rtstyle.cluster.package import Package
 from rtstyle.cluster.run import Cluster, render_connected, render_on_cluster, share_of
@@ -27,10 +27,10 @@ from rtstyle.cluster.workers import Share
 from rtstyle.errors import ClusterError, MediaError, UsageError
 from rtstyle.media import WriteOptions
 from rtstyle.metrics import Report
-from rtstyle.segments.job import RenderJob
-from rtstyle.style import find_styles
+from rtstyle.rendering.job import RenderJob
+from rtstyle.style.style import find_styles
 from tests.media.clips import Clip, make_clip
-from tests.segments.renders import CLIP, HALF, frame_times, paint, sound, state_of
+from tests.rendering.renders import CLIP, HALF, frame_times, paint, sound, state_of
 
 pytest.importorskip("ray")
 

@@ -19,9 +19,10 @@ from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
 from rtstyle.errors import EngineError
 from rtstyle.media import open_sink, open_source
 from rtstyle.media.synthetic import SyntheticSource
-from rtstyle.model import ModelSpec, read_model
-from rtstyle.render import render
-from rtstyle.style import Style
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.rendering.api import render
+from rtstyle.style.style import Style
 from tests import graphs
 from tests.engines.fake_gpu import FakeCuda, FakeTensorRt, install
 

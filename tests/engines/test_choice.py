@@ -30,9 +30,10 @@ from rtstyle.engines.torch_fused_norm import (
 )
 from rtstyle.engines.upgrading import UpgradingEngine
 from rtstyle.errors import EngineError, ModelError, UsageError
-from rtstyle.model import ModelSpec, read_model
-from rtstyle.precision import at_precision
-from rtstyle.style_text import find_style
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.model.zoo import at_precision
+from rtstyle.style.parse import find_style
 from tests.engines.fake_gpu import FakeTensorRt, install
 
 

@@ -23,7 +23,8 @@ from rtstyle.engines import ENGINES, ON_CARDS, automatic, available_engines, ope
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, ModelError, RtstyleError, UsageError
 from rtstyle.image import Look, finish, prepare
-from rtstyle.model import ModelSpec, read_model
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.contract import Contract
 from tests import graphs
 
@@ -359,7 +360,7 @@ import resource, sys
 import numpy as np
 from rtstyle.engines import open_engine
 from rtstyle.errors import EngineError
-from rtstyle.model import read_model
+from rtstyle.model.file import read_model
 from pathlib import Path
 
 with open_engine(sys.argv[1], read_model(Path(sys.argv[2])), threads=1) as engine:

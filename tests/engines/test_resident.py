@@ -16,8 +16,9 @@ from rtstyle.engines.onnxruntime_gpu_engine import OnnxRuntimeCudaEngine
 from rtstyle.engines.resident import bring_to_card
 from rtstyle.engines.tensorrt_engine import TensorRtEngine
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec, read_model
-from rtstyle.style import Style, styles_of
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.style import Style, styles_of
 from tests import graphs
 from tests.engines.fake_gpu import FakeTensorRt, install
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame, StreamInfo
+from rtstyle.live.adaptive import SteadyRate
 from rtstyle.live.barcode import Stamp, draw, read, strip_height
 from rtstyle.live.meter import MeterSink
-from rtstyle.live.steady import SteadyRate
 from rtstyle.media import WriteOptions, open_source
-from rtstyle.media.file_sink import FileSink
+from rtstyle.media.video.sink import FileSink
 
 NOISE = np.random.default_rng(0).integers(0, 255, (360, 640, 3)).astype(np.uint8)
 

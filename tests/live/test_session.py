@@ -20,9 +20,9 @@ from rtstyle.live.engine_pool import Canvas, EnginePool
 from rtstyle.live.meter import MeterSink
 from rtstyle.live.recorder import RecorderSink
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media.null import NullSink
-from rtstyle.model import ModelSpec
-from rtstyle.style import Style
+from rtstyle.media.synthetic import NullSink
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.style import Style
 from tests.live.conftest import Ramp
 
 

@@ -15,8 +15,8 @@ import pytest
 from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
-from rtstyle.model import read_model
-from rtstyle.style import styles_of
+from rtstyle.model.file import read_model
+from rtstyle.style.style import styles_of
 from tests.graphs import dimming, tinting
 from tests.serve.dim import DIM
 
@@ -45,9 +45,9 @@ class Running:
 @pytest.fixture
 def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
     """Start a server with the given `ServeOptions`; it is stopped after the test."""
+    from rtstyle.serve.app_state import Studio
     from rtstyle.serve.options import ServeOptions
     from rtstyle.serve.server import Server
-    from rtstyle.serve.studio import Studio
 
     monkeypatch.setenv("RTSTYLE_MODELS", str(models))
     loop = asyncio.new_event_loop()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from rtstyle.media.picture import read_picture
-from rtstyle.train.any_painting import AnyPainting
+from rtstyle.media.images import read_picture
 from rtstyle.train.data import load_photos, random_crops
+from rtstyle.train.targets import AnyPainting
 from tests.train.materials import make_painting, make_photos
 
 

@@ -1,0 +1,152 @@
+"""A folder of results that take a while to make again and may be deleted at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtstyle.errors import OutputError, OutputExistsError, UsageError
+
+_log = logging.getLogger("rtstyle")
+
+
+def cache_folder() -> Path:
+    """The user's: $RTSTYLE_CACHE, or the platform's place for caches."""
+    if chosen := os.environ.get("RTSTYLE_CACHE"):
+        return Path(chosen)
+    home = Path.home()
+    if sys.platform == "win32":
+        local = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+        return local / "rtstyle" / "cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "rtstyle"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "rtstyle"
+
+
+def cached(
+    key: str, shape: tuple[int, ...], make: Callable[[], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """The array kept under `key`, a file name, or what `make` gives, which is then kept.
+
+    A damaged file is made again, and a folder that cannot be written is no error.
+    """
+    path = cache_folder() / key
+    kept = _read(path, shape)
+    if kept is None:
+        kept = make()
+        _write(path, kept)
+    return kept
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, values = content[:32], content[32:]
+    if len(values) != 4 * np.prod(shape) or hashlib.sha256(values).digest() != digest:
+        _log.info("%s is damaged and made again.", path)
+        return None
+    return np.frombuffer(values, "<f4").astype(np.float32).reshape(shape)
+
+
+def _write(path: Path, array: NDArray[np.float32]) -> None:
+    values = array.astype("<f4").tobytes()
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(hashlib.sha256(values).digest() + values)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
+
+
+# An output file that gets its name only when it is whole.
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """A folder, on the disk of the output, where it is written; `on_whole` gets the finished file
+    right before it is named."""
+
+    folder: Path
+    on_whole: Callable[[Path], None] = lambda path: None
+
+
+class PartialFile:
+    """A hidden temporary file beside `path`, created at once; the caller writes to `temporary`.
+
+    With a `workplace`, it is there instead.
+
+    Raises `OutputExistsError` when `path` is there and `overwrite` is not set, `UsageError` when it
+    is one of `inputs`, and `OutputError` when nothing can be created in its folder.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        overwrite: bool,
+        inputs: Iterable[Path] = (),
+        workplace: Workplace | None = None,
+    ) -> None:
+        check_output(path, overwrite=overwrite, inputs=inputs)
+        self.path = path
+        self._workplace = workplace or Workplace(path.parent)
+        name = f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}"
+        self.temporary = self._workplace.folder / name
+        try:
+            self.temporary.touch(exist_ok=False)
+        except OSError as error:
+            raise OutputError(
+                f"Nothing can be written in {path.parent}: {error.strerror or error}; "
+                "choose another folder."
+            ) from error
+
+    def commit(self) -> None:
+        """Give the file its name, in one step. Raises `OutputError`."""
+        try:
+            self._workplace.on_whole(self.temporary)
+            os.replace(self.temporary, self.path)
+        except OSError as error:
+            self.discard()
+            raise OutputError(f"{self.path} cannot be created: {error.strerror}.") from error
+
+    def discard(self) -> None:
+        """Remove what was written; harmless after `commit`."""
+        with suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
+
+
+def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse an output that would destroy something or has no folder to go to."""
+    if path.is_dir():
+        raise OutputError(f"A file is expected for the output, but {path} is a folder.")
+    if not path.parent.is_dir():
+        raise OutputError(f"The output folder {path.parent} does not exist; create it first.")
+    if not path.exists():
+        return
+    if any(_is_same(path, other) for other in inputs):
+        raise UsageError(f"The output {path} is the input itself; choose another name.")
+    if not overwrite:
+        raise OutputExistsError(f"{path} exists already; choose another name, or pass --overwrite.")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
