@@ -1,4 +1,4 @@
-"""A folder of results that take a while to make again and may be deleted at any time."""
+"""Files that are whole or not there: outputs, atomic writes, and the folder of cached results."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 import logging
 import os
 import secrets
-import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 
 from rtstyle.errors import OutputError, OutputExistsError, UsageError
@@ -24,13 +24,7 @@ def cache_folder() -> Path:
     """The user's: $RTSTYLE_CACHE, or the platform's place for caches."""
     if chosen := os.environ.get("RTSTYLE_CACHE"):
         return Path(chosen)
-    home = Path.home()
-    if sys.platform == "win32":
-        local = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-        return local / "rtstyle" / "cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "rtstyle"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "rtstyle"
+    return platformdirs.user_cache_path("rtstyle", appauthor=False)
 
 
 def cached(
@@ -62,19 +56,28 @@ def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
 
 def _write(path: Path, array: NDArray[np.float32]) -> None:
     values = array.astype("<f4").tobytes()
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic_write(path) as part:
             part.write_bytes(hashlib.sha256(values).digest() + values)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
 
 
-# An output file that gets its name only when it is whole.
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """The name of a new file beside `path`, which takes its place when the block ends well.
+
+    After an error there is nothing left of it, and an earlier file at `path` is untouched. Raises
+    `OSError` where the file cannot take its place.
+    """
+    part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,9 @@ MAY_IMPORT_TORCH = (
 
 # What each package or module may import of rtstyle besides itself; imports point one way:
 # errors ← frame, files ← model ← style ← image, media, engines ← pipeline ← the rest.
-BASE = {"errors", "frame"}
+BASE = {"closing", "errors", "frame"}
 LAYERS = {
+    "closing": set[str](),
     "errors": set[str](),
     "frame": {"errors"},
     "files": BASE,

@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
+
+from rtstyle.closing import Closing
 
 _PRELOADED = ("rtstyle.cli.main", "rtstyle.rendering.api", "rtstyle.media.video.source",
               "rtstyle.media.video.sink",
@@ -54,7 +55,7 @@ class Ran:
     peak_mb: float = 0.0
 
 
-class Sandbox:
+class Sandbox(Closing):
     """Runs commands, one at a time. `folder` is for what they print."""
 
     def __init__(self, folder: Path, *, limits: Limits | None = None, fresh: bool = False) -> None:
@@ -65,12 +66,7 @@ class Sandbox:
         self._folder.mkdir(parents=True, exist_ok=True)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         if self._nursery is not None:
             assert self._nursery.stdin is not None
             self._nursery.stdin.close()

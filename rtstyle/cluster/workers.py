@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, PriorityQueue
 from threading import Event, Lock, Thread
-from types import TracebackType
 from typing import Any, Self
 
+from rtstyle.closing import Closing
 from rtstyle.cluster.package import Package
 from rtstyle.cluster.worker import Facts, Order, Painted, Worker, versions
 from rtstyle.errors import ClusterError, OutputError, RtstyleError
@@ -60,7 +60,7 @@ class _Work:
     losses: int = field(compare=False, default=0)
 
 
-class Workers:
+class Workers(Closing):
     """`count` workers of one `share` each; several videos give them segments, from any thread.
 
     Each paints one segment at a time, so no more than `count` are on their way. A worker that is
@@ -114,12 +114,7 @@ class Workers:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.stop()
         for thread in self._threads:
             thread.join(2 * _CLOSING_SECONDS)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from types import TracebackType
-from typing import Self
 
 import onnxruntime as ort
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, cannot_load, cannot_paint, to_batch, to_inputs
 from rtstyle.errors import EngineError
@@ -17,7 +16,7 @@ _SOURCE_LINE = re.compile(r"\S+\.(cc|h|hpp|cpp):\d+ .*?\) ")  # file, line and C
 _FATAL = 4  # log severity: what goes wrong is raised, so nothing needs to be printed as well
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Closing):
     """Runs an ONNX model by ONNX Runtime's CPU provider.
 
     `submit` returns a finished `Pending`. Raises `EngineError` when the model cannot be loaded.
@@ -66,15 +65,7 @@ class OnnxRuntimeEngine:
             )
         return Done(to_batch(self.model, output))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         del self._session
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_batch, to_inputs
 from rtstyle.engines.card_memory import (
@@ -34,7 +34,7 @@ _SIZES = 4  # sizes kept ready
 _log = logging.getLogger("rtstyle")
 
 
-class _Provider:
+class _Provider(Closing):
     """Runs an ONNX model by one provider of ONNX Runtime, with a session for each size.
 
     Batches are painted one after the other by a thread of the engine's own, so `submit` returns at
@@ -156,15 +156,7 @@ class _Provider:
             )
         return session
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._worker.shutdown(cancel_futures=True)
         self._sizes.clear()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from threading import Thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import cannot_load, cannot_paint, hanging, to_batch, to_inputs
 from rtstyle.errors import EngineError
@@ -21,7 +21,7 @@ Shapes = dict[str, tuple[int, ...]]  # by input name
 _PATIENCE_SECONDS, _CLOSING_SECONDS = 300, 2  # for one batch; for one that nobody waits for
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Closing):
     """Runs an ONNX model by OpenVINO's CPU plugin in float32.
 
     `submit` returns while the batch is being painted. A size that comes twice in a row is compiled
@@ -93,15 +93,7 @@ class OpenVinoEngine:
         self._one_size_shapes = shapes
         return self._one_size
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         # Batches that are still being painted keep alive what they need.
         del self._any_size, self._one_size
 

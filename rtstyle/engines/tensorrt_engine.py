@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_inputs
 from rtstyle.engines.card_memory import BatchSplitter
@@ -30,7 +29,7 @@ from rtstyle.model.spec import ModelSpec
 _SIZES = 4  # sizes kept ready, since each holds memory of the card
 
 
-class TensorRtEngine:
+class TensorRtEngine(Closing):
     """Runs an ONNX model by TensorRT, in the precision that its graph says.
 
     The first batch of a new size waits until its plan is built, which takes seconds to minutes, or
@@ -108,15 +107,7 @@ class TensorRtEngine:
         self._cuda.use()
         return TensorRtPainter(load_plan(self._runtime, self._cuda, self.model, shapes), shapes)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         with suppress(EngineError):  # a lost card: what it was lost by is told, not this
             self._cuda.use()
         self._pictures.close()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_inputs
 from rtstyle.engines.card_memory import BatchSplitter
@@ -27,7 +27,7 @@ from rtstyle.nets.contract import Contract
 _SIZES = 3  # sizes kept ready, since each holds memory of the card
 
 
-class TorchCudaEngine:
+class TorchCudaEngine(Closing):
     """Runs rtstyle's own nets in half precision, one CUDA graph for each slot.
 
     Convolutions are float16 in channels-last order, norm statistics float32. A graph uploads from
@@ -118,15 +118,7 @@ class TorchCudaEngine:
 
         return paint
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._pictures.close()
         self._sizes.close()
         del self._net

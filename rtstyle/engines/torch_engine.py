@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 import torch
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
 from rtstyle.engines.torch_net import checkpoint_net
@@ -15,7 +13,7 @@ from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.contract import Contract
 
 
-class TorchEngine:
+class TorchEngine(Closing):
     """Runs a checkpoint (.safetensors) by eager torch in float32.
 
     `submit` returns a finished `Pending`. `threads` holds for the whole process, as torch knows no
@@ -52,13 +50,5 @@ class TorchEngine:
             ) from error
         return Done(painted.contiguous().numpy())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         del self._net

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
 from rtstyle.engines.torch_card import card, card_error, card_name
@@ -16,7 +16,7 @@ from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
 
 
-class TorchTensorRtEngine:
+class TorchTensorRtEngine(Closing):
     """Runs the compiled program that lies beside the model: udnie.onnx → udnie.trt.pt2.
 
     A program paints one size on the kind of card it was compiled for; `submit` says which where a
@@ -74,15 +74,7 @@ class TorchTensorRtEngine:
             raise card_error(f"{self.device} failed on a batch", error) from error
         return Done(painted.numpy())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         del self._run
 
 

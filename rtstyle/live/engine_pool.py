@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from rtstyle.closing import Closing
 from rtstyle.engines import open_engine
 from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
 from rtstyle.errors import RtstyleError
@@ -30,7 +29,7 @@ class Canvas:
         return self.model.path, self.size
 
 
-class EnginePool:
+class EnginePool(Closing):
     """Lends engines that have painted a picture of their size already, so that none hesitates.
 
     Whoever leases an engine releases it; those that nobody has are kept, up to `keep` of them, the
@@ -126,15 +125,7 @@ class EnginePool:
         for surplus in closing:
             surplus.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
         with self._lock:
             closing, self._open = list(self._open.values()), {}
@@ -147,7 +138,7 @@ class EnginePool:
         return [self._open.pop(key) for key in idle[: max(0, len(idle) - self._keep)]]
 
 
-class _Shared:
+class _Shared(Closing):
     """An engine that several threads may submit to."""
 
     def __init__(self, engine: Engine, canvas: Canvas) -> None:
@@ -166,17 +157,6 @@ class _Shared:
     def close(self) -> None:
         with self._lock:
             self._engine.__exit__(None, None, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _warm_up(engine: Engine, canvas: Canvas) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from rtstyle.closing import Closing
 from rtstyle.frame import Frame
 from rtstyle.live import barcode
 from rtstyle.metrics import Latencies
 
 
-class MeterSink:
+class MeterSink(Closing):
     """Reads every frame's bar code; `clock` tells the time now in seconds on its clock.
 
     `latency` is how old pictures are here. `missing` counts numbers that never came, `unreadable`
@@ -49,14 +48,3 @@ class MeterSink:
             f"bar codes: {self.n_frames} read, {self.missing} frames dropped on the way{lost}; "
             f"glass to glass {self.latency.quantiles()}"
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 
+from rtstyle.closing import Closing
 from rtstyle.frame import Frame, Image
 from rtstyle.live import barcode
 from rtstyle.live.controls import Controls
@@ -26,7 +26,7 @@ class TimedSource(Source, Protocol):
     def close(self) -> None: ...
 
 
-class StagedSource:
+class StagedSource(Closing):
     """The frames of `source` as the controls want them: mirrored, or one held while paused.
 
     With `stamped`, each carries its number and capture time as a bar code.
@@ -53,15 +53,7 @@ class StagedSource:
                 image = barcode.draw(image, barcode.Stamp(frame.index, float(frame.time) * 1e3))
             yield replace(frame, image=image)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._source.close()
 
 

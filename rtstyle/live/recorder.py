@@ -8,9 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, RtstyleError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.live.controls import Controls
@@ -20,7 +19,7 @@ from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.sink import FileSink
 
 
-class RecorderSink:
+class RecorderSink(Closing):
     """Writes PNG snapshots and MP4 recordings into `folder`, when the controls ask for them.
 
     A file that cannot be written costs the recording, not the painting: `on_note` gets the
@@ -59,15 +58,7 @@ class RecorderSink:
         """Complete the recording that is going on."""
         self._stop()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._stop()
 
     def _snapshot(self, frame: Frame) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 
+from rtstyle.closing import Closing
 from rtstyle.errors import InputNotFoundError, MediaError, OutputError
 from rtstyle.files import PartialFile, check_output
 from rtstyle.frame import Frame, Image, StreamInfo
@@ -103,7 +102,7 @@ def _has_alpha(data: bytes) -> bool:
 # One image file as a source of one frame, and as a sink that takes one.
 
 
-class StillSource:
+class StillSource(Closing):
     """A picture, as one frame at time 0. Raises `InputNotFoundError` and `MediaError`."""
 
     info: StreamInfo
@@ -121,19 +120,8 @@ class StillSource:
         """The one frame."""
         yield Frame(self._image, Fraction(0), 0, 1 / self.info.rate)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
-
-class StillSink:
+class StillSink(Closing):
     """One picture; the suffix names its format. A second frame raises `OutputError`."""
 
     notes: list[str]
@@ -162,13 +150,5 @@ class StillSink:
             raise OutputError(f"No frame was written, so there is no {self._path} to finish.")
         write_picture(self._path, self._frame.image, overwrite=self._overwrite)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._frame = None

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from rtstyle.closing import Closing
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import Origin, Sink
 
 
-class SyntheticSource:
+class SyntheticSource(Closing):
     """`n_frames` pictures of a textured colour pattern that moves two pixels a frame.
 
     The same arguments give the same pictures everywhere. Frames come as fast as they are taken.
@@ -51,22 +50,11 @@ class SyntheticSource:
             image = np.roll(self._pattern, 2 * index, axis=1)
             yield Frame(image, index * step, index, step)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
 
 # A sink that keeps nothing, to measure everything before it.
 
 
-class NullSink:
+class NullSink(Closing):
     """Counts the frames it takes."""
 
     notes: list[str]
@@ -82,22 +70,11 @@ class NullSink:
     def finish(self, *, complete: bool = True) -> None:
         """Nothing to complete."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
 
 # Several sinks at once.
 
 
-class TeeSink:
+class TeeSink(Closing):
     """Gives every frame to each of `sinks`, in order. Closing them is left to who opened them."""
 
     notes: list[str]
@@ -116,14 +93,3 @@ class TeeSink:
         for sink in self._sinks:
             sink.finish(complete=complete)
             self.notes += sink.notes
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+
+import platformdirs
 
 from rtstyle.errors import ModelError, RtstyleError, UsageError
 from rtstyle.model.file import UNKNOWN_STRIDE as UNKNOWN_STRIDE
@@ -42,14 +43,7 @@ def user_folder() -> Path:
     """The folder of the user's own models: $RTSTYLE_MODELS, or the platform's place for data."""
     if chosen := os.environ.get("RTSTYLE_MODELS"):
         return Path(chosen)
-    home = Path.home()
-    if sys.platform == "win32":
-        data = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        data = home / "Library" / "Application Support"
-    else:
-        data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    return data / "rtstyle" / "models"
+    return platformdirs.user_data_path("rtstyle", appauthor=False) / "models"
 
 
 def _models_in(folder: Path) -> list[ModelSpec]:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import numpy as np
 from av.error import FFmpegError
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, MediaError, OutputError
 from rtstyle.frame import CardImage, Frame, StreamInfo
@@ -67,7 +66,7 @@ def paint_segments(
         return report
 
 
-class SegmentsSource:
+class SegmentsSource(Closing):
     """The frames of several segments, as one source. The next one is opened ahead of its turn.
 
     `losses` is filled by the number of each segment that has been read to its end. Times and `info`
@@ -109,17 +108,6 @@ class SegmentsSource:
                     with ahead.result():
                         pass
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
     def _open(self, segment: Segment) -> VideoPart | PicturesPart:
         part = open_part(segment.video, segment.part, hwaccel=self._hwaccel)
         if isinstance(part, VideoPart):
@@ -127,7 +115,7 @@ class SegmentsSource:
         return part
 
 
-class SegmentsSink:
+class SegmentsSink(Closing):
     """Encodes frames into one file a segment; a file is finished while the next one is begun.
 
     `target` tells the path of a segment by its number. `results` has what is on the disk, `losses`
@@ -179,15 +167,7 @@ class SegmentsSink:
         except (FFmpegError, OSError) as error:
             raise _cannot_write(self._job, error) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._finisher.shutdown()
         if self._encoder is not None:
             self._encoder.discard()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from rtstyle.closing import Closing
 from rtstyle.engines import open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.metrics import Report
@@ -41,7 +41,7 @@ class Painter(Protocol):
         ...
 
 
-class LocalPainter:
+class LocalPainter(Closing):
     """Paints one segment after the other with one engine, which closing it closes."""
 
     threads: int | None = None
@@ -77,13 +77,5 @@ class LocalPainter:
             job, todo, path, engine=self._engine, style=style, resumed=resumed, on_frame=on_frame
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._stack.close()

@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from rtstyle.closing import Closing
 from rtstyle.media.video.source import Losses
 
 _MAGIC = b"rtstyle segment 1\n"
@@ -110,7 +110,7 @@ class PacketWriter:
             self._temporary.unlink(missing_ok=True)
 
 
-class PacketFile:
+class PacketFile(Closing):
     """A finished segment's file, open for reading. Raises `BrokenSegmentError` and `OSError`."""
 
     def __init__(self, path: Path) -> None:
@@ -140,15 +140,7 @@ class PacketFile:
         if left or self._file.read(_DIGEST) != digest.digest():
             raise BrokenSegmentError("its checksum is wrong")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def _read_end(self) -> tuple[SegmentResult, int]:

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, cast
 
 import av
 
+from rtstyle.closing import Closing
 from rtstyle.errors import OutputError
 from rtstyle.media.options import source_kind
 from rtstyle.media.sequence import find_pictures
@@ -37,7 +37,7 @@ _SAMPLES, _SAMPLE_BYTES = 16, 1 << 16  # of an input that are compared beside it
 Facts = dict[str, Any]  # what JSON holds
 
 
-class State:
+class State(Closing):
     """What an interrupted render of `output` left, held against other processes.
 
     It stands beside the output, or within where that is a folder which was there before.
@@ -69,15 +69,7 @@ class State:
         self.has_pictures = False  # whether pictures were written, which stand elsewhere
         self._facts, self._was_damaged = self._read()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         holds = self.has_pictures or any(self.folder.glob("*.segment"))
         if not holds and not self.owns_output(complete=False):
             self.remove()

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from threading import Event, Lock
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from av import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from rtstyle.channel import Channel
+from rtstyle.closing import Closing
 from rtstyle.frame import Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
 from rtstyle.media.devices.source import TIME_BASE
@@ -26,7 +26,7 @@ from rtstyle.media.devices.source import TIME_BASE
 _MAX_PIXELS = 1920 * 1080  # of a picture from a browser; larger ones are scaled down
 
 
-class BrowserSource:
+class BrowserSource(Closing):
     """What a browser's camera sends. `push` comes from asyncio, `frames` runs in a thread.
 
     `info` is that of the first picture; browsers change the size as the network does.
@@ -72,17 +72,6 @@ class BrowserSource:
         self._closed.set()
         self._pictures.cancel()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _rgb(self, frame: VideoFrame) -> Image:
         # WebRTC's video is BT.601 of limited range unless it says otherwise, which it never does.
         converted = self._reformatter.reformat(
@@ -98,7 +87,7 @@ class BrowserSource:
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-class BrowserSink:
+class BrowserSink(Closing):
     """Gives painted frames to every `PaintedTrack` that watches; a slow browser misses some.
 
     `write` is called from one thread; `watch` and `leave` from asyncio.
@@ -144,17 +133,6 @@ class BrowserSink:
 
     def finish(self, *, complete: bool = True) -> None:
         """Nothing to complete."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
 
 
 @dataclass(slots=True)

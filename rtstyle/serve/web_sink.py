@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from threading import Thread
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
+from rtstyle.closing import Closing
 from rtstyle.frame import Frame
 from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
@@ -20,7 +20,7 @@ from rtstyle.serve.tracks import BrowserSink
 T = TypeVar("T")
 
 
-class WebSink:
+class WebSink(Closing):
     """Shows frames on a page at `url`, whose controls are the ones given.
 
     Raises `OutputError` when the page cannot be served. `figures` may be assigned: what the page
@@ -64,15 +64,7 @@ class WebSink:
     def finish(self, *, complete: bool = True) -> None:
         """Nothing to complete."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._call(self._server.stop())
         self._end_loop()
 

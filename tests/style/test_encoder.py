@@ -8,6 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows, get_win_folder_from_env_vars
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
@@ -18,6 +21,7 @@ from rtstyle.files import cache_folder
 from rtstyle.frame import Image
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
+from rtstyle.style import encoder as style_encoder
 from rtstyle.style.encoder import (
     MAX_ASPECT,
     StyleEncoder,
@@ -25,7 +29,6 @@ from rtstyle.style.encoder import (
     painting_style,
     prepare_painting,
 )
-from rtstyle.style import encoder as style_encoder
 from tests import graphs
 
 COLOR = (200, 120, 40)
@@ -176,16 +179,19 @@ def test_a_cache_that_cannot_be_written_is_no_error(model: ModelSpec, cache: Pat
 
 
 @pytest.mark.parametrize(
-    ("platform", "variable"), [("linux", "XDG_CACHE_HOME"), ("win32", "LOCALAPPDATA")]
+    ("directories", "variable"), [(Unix, "XDG_CACHE_HOME"), (Windows, "LOCALAPPDATA")]
 )
 def test_knows_where_caches_are(
-    platform: str, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    directories: type, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("RTSTYLE_CACHE")
     monkeypatch.setenv(variable, str(tmp_path))
-    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("platformdirs.PlatformDirs", directories)
+    # where Windows itself cannot be asked
+    monkeypatch.setattr("platformdirs.windows.get_win_folder", get_win_folder_from_env_vars)
     assert cache_folder().is_relative_to(tmp_path / "rtstyle")
-    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.delenv(variable)
+    monkeypatch.setattr("platformdirs.PlatformDirs", MacOS)
     assert cache_folder().parts[-3:] == ("Library", "Caches", "rtstyle")
 
 

@@ -11,13 +11,12 @@ from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from time import perf_counter, sleep
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import av
 from av.error import FFmpegError, ProtocolNotFoundError
 
+from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import Image, StreamInfo
 from rtstyle.media.devices.source import TIME_BASE, LiveSource, Patience
@@ -44,7 +43,7 @@ class Input:
     paced: bool = False
 
 
-class AvDevice:
+class AvDevice(Closing):
     """An opened `Input`. Raises `MediaError`, or FFmpeg's own error where `explain` is to tell."""
 
     info: StreamInfo
@@ -91,15 +90,7 @@ class AvDevice:
         except FFmpegError as error:
             raise MediaError(f"{self._source.name} broke off: {reason(error)}.") from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._container.close()
 
 
@@ -254,7 +245,7 @@ class LoopedFileSource(LiveSource):
         super().__init__(str(path), lambda: _Player(path))
 
 
-class _Player:
+class _Player(Closing):
     info: StreamInfo
     note = ""
 
@@ -274,14 +265,3 @@ class _Player:
                     yield frame.image
                     end = float(frame.time + (frame.duration or 1 / file.info.rate))
             sleep(max(0.0, started + end - perf_counter()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass

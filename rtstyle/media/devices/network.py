@@ -9,13 +9,12 @@ from contextlib import suppress
 from fractions import Fraction
 from threading import Event, Thread
 from time import perf_counter
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from rtstyle.channel import Channel
+from rtstyle.closing import Closing
 from rtstyle.errors import OutputError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.devices.capture import unknown_protocol, without_password
@@ -28,7 +27,7 @@ _CONNECT_SECONDS, _SEND_SECONDS = 10.0, 5.0
 _FIRST_RETRY, _LAST_RETRY = 0.5, 8.0
 
 
-class NetworkSink:
+class NetworkSink(Closing):
     """Sends frames as H.264 to `url`, from a process of its own so that a slow server harms nobody.
 
     Frames that the connection has no room for are left out; a connection that breaks or stalls is
@@ -62,15 +61,7 @@ class NetworkSink:
         if dropped := self._frames.dropped:
             self.notes.append(f"{dropped} frames were not sent, as {self._name} was too slow")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._closed.set()
         self._frames.cancel()
         if (sender := self._sender) is not None:

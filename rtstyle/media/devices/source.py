@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from threading import Event, Thread
 from time import perf_counter
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from rtstyle.channel import Channel
+from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, RtstyleError
 from rtstyle.frame import Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
@@ -21,7 +22,7 @@ from rtstyle.media.base import Origin
 TIME_BASE = Fraction(1, 90_000)  # of live frame times, in seconds; what video formats like
 
 
-class Device(Protocol):
+class Device(AbstractContextManager["Device"], Protocol):
     """One opened camera, stream or screen. Used by one thread; a context manager that closes it."""
 
     info: StreamInfo
@@ -30,15 +31,6 @@ class Device(Protocol):
     def pictures(self) -> Iterator[Image]:
         """The pictures, each when it is due. May wait as long as the device makes it wait."""
         ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +47,7 @@ class Patience:
     last_retry: float = 8.0
 
 
-class LiveSource:
+class LiveSource(Closing):
     """Frames of a device, timed by when they came.
 
     A device that fails or stalls is reopened, and until it is back its last picture is delivered
@@ -116,17 +108,6 @@ class LiveSource:
         """End `frames` and release the device. Safe from any thread, more than once."""
         self._closed.set()
         self._capture.end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _pictures(self) -> Iterator[tuple[float, Image]]:
         """Fresh and held pictures, each with the `perf_counter` time that it counts from."""

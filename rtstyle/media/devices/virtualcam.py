@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, optional
 from rtstyle.frame import Frame, StreamInfo
 
@@ -17,7 +17,7 @@ _INSTALL = {
 }
 
 
-class VirtualCameraSink:
+class VirtualCameraSink(Closing):
     """Shows frames on the virtual camera `device`, the first one by default.
 
     Raises `OutputError` with the way to install one where there is none, and
@@ -53,15 +53,7 @@ class VirtualCameraSink:
     def finish(self, *, complete: bool = True) -> None:
         """Nothing to complete."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._camera.close()
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
 
+from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, optional
 from rtstyle.frame import Frame, Image, StreamInfo
 
@@ -28,7 +28,7 @@ _HELP = (
 )
 
 
-class WindowSink:
+class WindowSink(Closing):
     """Shows frames as large as the window is, with a line of figures over them.
 
     Keys become commands for `on_command`; f, i and h are the window's own. `status()` tells the
@@ -76,15 +76,7 @@ class WindowSink:
     def finish(self, *, complete: bool = True) -> None:
         """Nothing to complete."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._pygame.display.quit()
         self._pygame.font.quit()
 

@@ -6,8 +6,6 @@ from contextlib import suppress
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 from av.container import OutputContainer
@@ -15,6 +13,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import PartialFile, Workplace
 from rtstyle.frame import Frame, StreamInfo
@@ -28,7 +27,7 @@ from rtstyle.media.video.remux import Passthrough
 _INT_MAX = 2**31 - 1
 
 
-class FileSink:
+class FileSink(Closing):
     """Encodes a video file; the suffix names its container.
 
     With `origin`, the file's other streams, chapters and metadata are copied along (the sound only
@@ -117,15 +116,7 @@ class FileSink:
         if self._others is not None:
             self.notes += self._others.notes
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._discard()
 
     def _create(self) -> OutputContainer:

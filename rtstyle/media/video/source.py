@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
 from av import VideoFrame
 from av.error import FFmpegError
 
+from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import CardImage, Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
@@ -23,7 +23,7 @@ from rtstyle.media.video.nvcodec import card_image
 from rtstyle.media.video.orientation import Orientation, orientation_of
 
 
-class FileSource:
+class FileSource(Closing):
     """A video file, decoded by FFmpeg.
 
     `start` and `duration`, in seconds, cut out a part; its first frame then has time 0. Raises
@@ -158,15 +158,7 @@ class FileSource:
             remarks=tuple(self._reader.notes),
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._container.close()
 
     def _clock_start(self) -> Fraction:
