@@ -139,6 +139,6 @@ def _order(job: RenderJob, style: Style, segment: Segment) -> Order:
     model = style.model.path
     variants = [model.parent / precision / model.name for precision in VARIANTS]
     return Order(
-        replace(job, devices=()), style, Package.of(paths, base),
+        replace(job, engine=replace(job.engine, devices=())), style, Package.of(paths, base),
         Package.of([model, *(path for path in variants if path.is_file())], model.parent),
     )  # fmt: skip

@@ -262,8 +262,8 @@ def settings_of(job: RenderJob, style: Style) -> Facts:
             str(part) for part in (writing.codec, writing.crf, writing.preset, writing.pixel_format)
         ],
         "encoder options": dict(writing.options),
-        "engine": job.engine,
-        "precision": job.precision,
+        "engine": job.engine.name,
+        "precision": job.engine.precision,
         "hwaccel": job.reading.hwaccel,
         "segment": str(job.segments.seconds),
         "version": [version("rtstyle"), av.__version__],
