@@ -53,7 +53,7 @@ def write_checkpoint(
 
 
 def net_facts(net: nn.Module) -> dict[str, Any]:
-    """What a model file and a checkpoint tell of a net, in the words of `ModelSpec`."""
+    """What a model file and a checkpoint say of a net, in the words of `ModelSpec`."""
     any_painting = hasattr(net, "encode")
     return {
         "stride": int(net.stride),  # type: ignore[arg-type]

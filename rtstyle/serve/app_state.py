@@ -14,7 +14,7 @@ from rtstyle.live.session import Figures, LiveOptions
 from rtstyle.serve.auth import ServeOptions
 from rtstyle.serve.pictures import Thumbnails
 from rtstyle.serve.tracks import TrackSink
-from rtstyle.style.encoder import painting_model, painting_style
+from rtstyle.style.encoder import arbitrary_style_model, style_from_image
 from rtstyle.style.style import Style
 
 
@@ -62,14 +62,14 @@ class AppState:
     def takes_uploads(self) -> bool:
         """Whether a model is installed that takes any picture as its style."""
         try:
-            painting_model()
+            arbitrary_style_model()
         except StyleNotFoundError:
             return False
         return True
 
     def style_of_picture(self, picture: Image, name: str) -> Style:
-        """The picture (H, W, 3) as a style. Takes a moment; raises as `painting_style` does."""
-        return replace(painting_style(picture), name=name)
+        """The picture (H, W, 3) as a style. Takes a moment; raises as `style_from_image` does."""
+        return replace(style_from_image(picture), name=name)
 
 
 def _not_found(name: str) -> Style:

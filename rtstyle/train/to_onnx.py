@@ -90,7 +90,7 @@ def write_model(
 def _write_style_encoder(net: nn.Module, spec: ModelSpec) -> None:
     path = encoder_path(spec.path)
     encoder = StyleEncoderFile(
-        path, spec.stride, int(net.painting_size), spec.style_size  # type: ignore[arg-type]
+        path, spec.stride, int(net.image_size), spec.style_size  # type: ignore[arg-type]
     )  # fmt: skip
     model = _export(
         StyleEncoder(net.cpu()).eval(), {"painting": _example(spec)}, output="style",
