@@ -24,7 +24,7 @@ from rtstyle.bench import Document, Measured, Missing, read_document
 from rtstyle.bench.document import write_text
 from rtstyle.bench.table import number
 from rtstyle.errors import MediaError, UsageError
-from rtstyle.style import find_styles
+from rtstyle.style.style import find_styles
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("benchmarks", "results")  # these three are seen from a root

@@ -27,6 +27,7 @@ from benchmarks.pairs import Comparison, compare, interleave
 from benchmarks.self_check import Tried, judge, try_all
 from benchmarks.studies import command_line, keep, show
 from rtstyle.bench.case import parse_size
+from rtstyle.closing import Closing
 from rtstyle.errors import EngineError, RtstyleError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +44,7 @@ class Plan:
     loss: float  # that raises an alarm
 
 
-class Side:
+class Side(Closing):
     """A process that paints with the code of one tree."""
 
     def __init__(self, tree: Path, painting: dict[str, Any], *, slower: float = 0.0) -> None:
@@ -76,10 +77,7 @@ class Side:
             raise EngineError(f"The code of {self._name} cannot be measured: {said[0]}")
         return line
 
-    def __enter__(self) -> Side:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._process.kill()
         self._process.communicate()
 

@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 from av.stream import Disposition, Stream
 
 from rtstyle.errors import RtstyleError
-from rtstyle.media.container import open_container
-from rtstyle.media.file_source import FileSource
 from rtstyle.media.options import WriteOptions
-from rtstyle.render import render
-from rtstyle.style import find_styles
+from rtstyle.media.video.container import open_container
+from rtstyle.media.video.source import FileSource
+from rtstyle.rendering.api import render
+from rtstyle.style.style import find_styles
 from tests.media.clips import Clip, make_clip
 
 

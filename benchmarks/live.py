@@ -18,19 +18,20 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from rtstyle.engines import EngineOptions
 from rtstyle.engines.base import Engine
 from rtstyle.frame import Frame
 from rtstyle.image import Look, geometry, prepare
 from rtstyle.live import barcode
+from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings, can_mix
 from rtstyle.live.engine_pool import Canvas, EnginePool
-from rtstyle.live.meter import MeterSink
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media.live import open_live_source
+from rtstyle.media.devices.opening import open_live_source
 from rtstyle.metrics import Latencies
-from rtstyle.precision import PRECISIONS, VARIANTS
-from rtstyle.style import Style, find_styles
-from rtstyle.style_text import find_style
+from rtstyle.model.zoo import PRECISIONS, VARIANTS
+from rtstyle.style.parse import find_style
+from rtstyle.style.style import Style, find_styles
 
 CAMERA = "lavfi:testsrc2=size=640x360:rate=30"
 FRAME_MS = 1e3 / 30
@@ -167,9 +168,10 @@ def main(argv: list[str]) -> None:
     style = find_style(options.style)
     relatives = [other for other in find_styles() if can_mix(style, other)]
     gallery = relatives if len(relatives) > 1 else find_styles()
-    with EnginePool(
-        options.engine, threads=options.threads, precision=options.precision, keep=32
-    ) as pool:
+    chosen = EngineOptions(
+        name=options.engine, threads=options.threads, precision=options.precision
+    )
+    with EnginePool(chosen, keep=32) as pool:
         if gallery is not relatives:
             _open_all(gallery, pool)
         net_ms = net_alone_ms(style, pool)

@@ -16,15 +16,22 @@ from typing import Any
 def main(told: dict[str, Any]) -> None:
     """Serve rounds until the input ends. `told` has style, engine, threads, width, height,
     level ("engine" or "memory"), pictures a round and `slower`, an artificial loss."""
-    from rtstyle.engines import open_engine
+    from rtstyle import engines
     from rtstyle.image import Look, prepare
     from rtstyle.media.synthetic import SyntheticSource
-    from rtstyle.style_text import find_style
+    from rtstyle.style.parse import find_style
 
     style = find_style(told["style"])
     source = SyntheticSource(told["width"], told["height"], n_frames=4)
     pictures = [frame.image for frame in source.frames()]
-    with open_engine(told["engine"], style.model, threads=told["threads"]) as engine:
+    name, threads = told["engine"], told["threads"]
+    if hasattr(engines, "EngineOptions"):
+        options = engines.EngineOptions(name=name, threads=threads)
+        opened = engines.open_engine(options, style.model)
+    else:  # a tree from before it
+        legacy: Any = engines.open_engine
+        opened = legacy(name, style.model, threads=threads)
+    with opened as engine:
         batches = [prepare(picture, model=style.model, look=Look()) for picture in pictures]
 
         def paint_alone(count: int) -> None:
@@ -34,7 +41,7 @@ def main(told: dict[str, Any]) -> None:
                 _lose(told["slower"], since=start)
 
         def paint_through(count: int) -> None:
-            from rtstyle.media.null import NullSink
+            from rtstyle.media.synthetic import NullSink
             from rtstyle.pipeline import Pipeline
 
             start = perf_counter()

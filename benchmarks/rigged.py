@@ -27,9 +27,9 @@ from rtstyle.engines.identity_engine import IdentityEngine
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame
 from rtstyle.media import WriteOptions, open_sink
-from rtstyle.media.null import NullSink
-from rtstyle.style import Style
-from rtstyle.style_text import find_style
+from rtstyle.media.synthetic import NullSink
+from rtstyle.style.parse import find_style
+from rtstyle.style.style import Style
 
 SLOW_S = 0.03  # beside a millisecond or two of everything else
 

@@ -27,8 +27,8 @@ from benchmarks.studies import Study, Table, command_line, keep, show
 from rtstyle.bench import Case, Measured, Missing, run_cases
 from rtstyle.bench.case import parse_size
 from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.model import ModelSpec
-from rtstyle.style_text import find_style
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.parse import find_style
 
 _FLOAT = 4  # bytes: engines on a processor compute in single precision
 _SIDES = (512, 1024, 2048)  # of the matrices: a short one also fits between two neighbours' turns

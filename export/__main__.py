@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtstyle.errors import InputNotFoundError, ModelError, RtstyleError, UsageError
-from rtstyle.model import read_model, shipped_folder
-from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint
-from rtstyle.train.onnx_export import Card, write_model
+from rtstyle.model.file import read_model
+from rtstyle.model.zoo import shipped_folder
+from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint
 from rtstyle.train.parity import measure_parity, require_parity
+from rtstyle.train.recipe import Recipe
+from rtstyle.train.to_onnx import Card, write_model
 
 if TYPE_CHECKING:
     from export.difference import Difference
@@ -43,7 +45,8 @@ def export_checkpoint(checkpoint: Path, output: Path, card: Card) -> None:
 
     The recipe and the number of updates are added to the card's provenance.
     """
-    net, recipe = load_checkpoint_net(checkpoint)
+    net, settings = load_checkpoint_net(checkpoint)
+    recipe = Recipe(**settings)
     meta, _ = read_checkpoint(checkpoint)
     training = {"recipe": asdict(recipe), "updates": meta["done"]}
     card = replace(card, provenance=training | card.provenance)

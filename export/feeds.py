@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from rtstyle.errors import InputNotFoundError
 from rtstyle.frame import Image
-from rtstyle.media.kinds import PICTURE_SUFFIXES
-from rtstyle.media.picture import read_picture
-from rtstyle.model import ModelSpec
-from rtstyle.style_encoder import encode, read_style_encoder
+from rtstyle.media.images import read_picture
+from rtstyle.media.options import PICTURE_SUFFIXES
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.encoder import encode, read_style_encoder
 
 Feed = dict[str, NDArray[Any]]  # inputs of the graph by name
 GRAIN = 2  # grey levels: no more contrast than a camera's noise
@@ -51,7 +51,7 @@ def styles_to_try(spec: ModelSpec, pictures: Sequence[Image]) -> list[NDArray[np
         return []
     if spec.style_input == "statistics":
         encoder = read_style_encoder(spec)
-        side = -(-encoder.painting_size // encoder.stride) * encoder.stride
+        side = -(-encoder.image_size // encoder.stride) * encoder.stride
         squares = (
             cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)[::-1]
             for picture in pictures[:_PAINTINGS]

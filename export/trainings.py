@@ -19,14 +19,13 @@ import torch
 
 from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
 from rtstyle.nets import per_style, styles_option
-from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
+from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
 from rtstyle.train.data import load_photos, with_faces
-from rtstyle.train.device import choose_device
 from rtstyle.train.job import load_paintings
 from rtstyle.train.loop import train
 from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.trainer import Trainer
+from rtstyle.train.trainer import Trainer, choose_device
 
 BOOK = Path(__file__).parent / "trainings.toml"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -236,7 +235,7 @@ def keep_weights(source: Path, folder: Path, *, before: float = 0.0) -> None:
     later (Izmailov et al. 2018, "Averaging weights leads to wider optima").
 
     Raises `TrainingError` when the two are of different shapes or paintings."""
-    net, recipe = load_checkpoint_net(source)
+    net, settings = load_checkpoint_net(source)
     meta, _ = read_checkpoint(source)
     if before:
         kept = folder / CHECKPOINT
@@ -255,7 +254,7 @@ def keep_weights(source: Path, folder: Path, *, before: float = 0.0) -> None:
                 if value.is_floating_point():
                     value.lerp_(earlier[name], before)
     folder.mkdir(parents=True, exist_ok=True)
-    write_checkpoint(folder / CHECKPOINT, net, recipe, done=meta["done"], names=meta["styles"])
+    write_checkpoint(folder / CHECKPOINT, net, settings, done=meta["done"], names=meta["styles"])
 
 
 def keep_unfinished(source: Path, folder: Path) -> Path:
@@ -263,7 +262,7 @@ def keep_unfinished(source: Path, folder: Path) -> Path:
     precision: the weights in float16, the optimiser's state, whose range is wider, in bfloat16.
     Returns the file."""
     meta, tensors = read_checkpoint(source)
-    net, recipe = load_checkpoint_net(source)
+    net, settings = load_checkpoint_net(source)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / UNFINISHED
     rest = {
@@ -274,7 +273,7 @@ def keep_unfinished(source: Path, folder: Path) -> Path:
         if not name.startswith("ema.")
     }
     write_checkpoint(
-        path, net.half(), recipe,
+        path, net.half(), settings,
         tensors=rest, done=meta["done"], names=meta["styles"], state=meta["state"],
     )  # fmt: skip
     return path

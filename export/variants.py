@@ -9,7 +9,7 @@ from pathlib import Path
 from export.difference import Difference
 from export.variant import write_variant
 from rtstyle.errors import InputNotFoundError, ModelError
-from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.nets.checkpoint import load_checkpoint_net
 
 MAX_ZOO_BYTES = 30_000_000  # of all models, their encoders and their variants together
 CHECKPOINT = "checkpoint.safetensors"

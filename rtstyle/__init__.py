@@ -32,29 +32,29 @@ if TYPE_CHECKING:
     from rtstyle.media import open_sink as open_sink
     from rtstyle.media import open_source as open_source
     from rtstyle.metrics import Report as Report
-    from rtstyle.model import ModelSpec as ModelSpec
+    from rtstyle.model.spec import ModelSpec as ModelSpec
     from rtstyle.pipeline import Pipeline as Pipeline
-    from rtstyle.render import render as render
-    from rtstyle.style import Style as Style
-    from rtstyle.style import find_styles as find_styles
-    from rtstyle.style_text import find_style as find_style
+    from rtstyle.rendering.api import render as render
+    from rtstyle.style.parse import find_style as find_style
+    from rtstyle.style.style import Style as Style
+    from rtstyle.style.style import find_styles as find_styles
 
 # Imported on first use, so that `rtstyle --help` does not wait for video and model libraries.
 _HOMES = {
     "Frame": "frame",
     "Look": "image",
-    "ModelSpec": "model",
+    "ModelSpec": "model.spec",
     "Pipeline": "pipeline",
     "Report": "metrics",
     "RtstyleError": "errors",
     "StreamInfo": "frame",
-    "Style": "style",
-    "find_style": "style_text",
-    "find_styles": "style",
+    "Style": "style.style",
+    "find_style": "style.parse",
+    "find_styles": "style.style",
     "open_engine": "engines",
     "open_sink": "media",
     "open_source": "media",
-    "render": "render",
+    "render": "rendering.api",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]

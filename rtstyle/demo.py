@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtstyle.frame import Image
-from rtstyle.media.picture import read_picture
+from rtstyle.media.images import read_picture
 
 WIDTH, HEIGHT, FPS = 640, 360, 24
 SECONDS_EACH, FADE = 2.5, 0.5  # of every photograph, and of the cross-fade into the next

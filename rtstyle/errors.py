@@ -6,6 +6,9 @@ message alone; `UsageError` ends with exit status 2, every other one with 1.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 
 class RtstyleError(Exception):
     """Base of everything that rtstyle raises on purpose."""
@@ -49,3 +52,23 @@ class ClusterError(RtstyleError, RuntimeError):
 
 class TrainingError(RtstyleError, RuntimeError):
     """Training that cannot start or go on."""
+
+
+# Libraries of the extra `live`, imported when asked for.
+
+
+class MissingExtraError(RtstyleError, ImportError):
+    """A library that only some commands need is not installed."""
+
+
+def optional(module: str, what: str) -> Any:
+    """The module, or `MissingExtraError` that says what it is for and how to install it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        library = (error.name or module).partition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError)
+        why = "is not installed" if missing else f"cannot be loaded ({error})"
+        raise MissingExtraError(
+            f"{what} needs {library}, which {why}: pip install 'rtstyle[live]'."
+        ) from error

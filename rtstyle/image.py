@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import MAX_PIXELS as MAX_PIXELS
 from rtstyle.frame import CardImage, Image
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 Batch = NDArray[np.uint8]  # (1, H, W, 3) RGB
 

@@ -15,14 +15,14 @@ from threading import Event, Semaphore, Thread
 from time import perf_counter
 
 from rtstyle.channel import Channel
-from rtstyle.engine_watch import EngineWatch, Painting
 from rtstyle.engines.base import Engine
+from rtstyle.engines.watchdog import EngineWatch, Painting
 from rtstyle.frame import CardImage, Frame, Image
 from rtstyle.image import Look, finish, prepare
 from rtstyle.media.base import Sink, Source
 from rtstyle.metrics import Report
-from rtstyle.model import ModelSpec
-from rtstyle.style import Style
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.style import Style
 
 _KEEPS_UP = 0.9  # share of a frame's time within which an engine must paint to make up for a delay
 _CLOSING_SECONDS = 10.0  # that threads have to end once nothing is wanted of them any more

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from rtstyle.model import ModelSpec, read_model
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
 from rtstyle.nets import build_net
-from rtstyle.train.onnx_export import Card, write_model
 from rtstyle.train.recipe import Recipe
+from rtstyle.train.to_onnx import Card, write_model
 
 torch.set_num_threads(1)  # tiny nets gain nothing from more, and threads would fight
 

@@ -8,10 +8,10 @@ import av
 import pytest
 from typer.testing import CliRunner
 
-from rtstyle.cli import app
+from rtstyle.cli.main import app
 from rtstyle.demo import make_clip
-from rtstyle.media.picture import read_picture
-from rtstyle.style import find_styles
+from rtstyle.media.images import read_picture
+from rtstyle.style.style import find_styles
 
 
 def test_the_demo_clip_has_pictures_and_sound(tmp_path: Path) -> None:

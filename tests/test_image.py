@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import Image
 from rtstyle.image import MAX_PIXELS, Look, finish, geometry, prepare
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 MODEL = ModelSpec(Path("m.onnx"), "fast", 8, ("m",))
 sides = st.integers(1, 150)

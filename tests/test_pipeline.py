@@ -14,12 +14,11 @@ from rtstyle.engines.identity_engine import IdentityEngine
 from rtstyle.errors import EngineError, MediaError, OutputError
 from rtstyle.frame import Frame
 from rtstyle.image import Look
-from rtstyle.media.null import NullSink
-from rtstyle.media.synthetic import SyntheticSource
+from rtstyle.media.synthetic import NullSink, SyntheticSource
 from rtstyle.metrics import Report
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from rtstyle.pipeline import Pipeline
-from rtstyle.style import Style, styles_of
+from rtstyle.style.style import Style, styles_of
 
 
 class KeepingSink(NullSink):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rtstyle.style import find_styles
+from rtstyle.style.style import find_styles
 from tests.media.clips import make_clip
 
 ROOT = Path(__file__).parent.parent

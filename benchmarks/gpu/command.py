@@ -28,8 +28,8 @@ from benchmarks.gpu.rates import engine_rate, file_rate, idle_gap, pipeline_rate
 from benchmarks.gpu.rows import Report, Row, line, markdown
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, RtstyleError
-from rtstyle.model import ModelSpec
-from rtstyle.style import Style
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.style import Style
 
 SIZES = {"512²": (512, 512), "720p": (720, 1280), "1080p": (1080, 1920), "2160p": (2160, 3840)}
 QUICK = {"64×96": (64, 96)}
@@ -158,10 +158,11 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def _open(label: str, model: ModelSpec, device: str) -> Engine:
-    from rtstyle.engines import open_engine
+    from rtstyle.engines import EngineOptions, open_engine
 
     if device != "cpu":
-        return open_engine(label, model, precision="fp32", devices=(int(device),))
+        options = EngineOptions(name=label, precision="fp32", devices=(int(device),))
+        return open_engine(options, model)
     if label != "torch-cuda":
         raise EngineError("it needs a card")
     from rtstyle.engines.torch_cuda_engine import TorchCudaEngine

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import RtstyleError
-from rtstyle.model import ModelSpec, read_model
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
 
 NETS: dict[str, tuple[str, dict[str, Any]]] = {
     "johnson-32": ("johnson", {"width": 32}),
@@ -28,7 +29,7 @@ def cost(model: ModelSpec, height: int, width: int) -> tuple[float, float]:
     import torch
     from torch import nn
 
-    from rtstyle.train.checkpoint import load_checkpoint_net
+    from rtstyle.nets.checkpoint import load_checkpoint_net
 
     net, _ = load_checkpoint_net(model.path)
     side = 8 * int(net.stride)  # type: ignore[arg-type]
@@ -62,14 +63,15 @@ def make_models(
     import torch
 
     from rtstyle.nets import build_net
-    from rtstyle.train.checkpoint import write_checkpoint
+    from rtstyle.nets.checkpoint import write_checkpoint
     from rtstyle.train.recipe import Recipe
 
     torch.manual_seed(0)
     net = build_net(architecture, **options).eval()
     path = folder / f"{name}.safetensors"
     styles = [f"style {i}" for i in range(options.get("styles", 0))]
-    write_checkpoint(path, net, Recipe(architecture=architecture, options=options), names=styles)
+    recipe = Recipe(architecture=architecture, options=options)
+    write_checkpoint(path, net, asdict(recipe), names=styles)
     models = {".safetensors": read_model(path)}
     if quick:
         skip(f"{name}: engines that need a model file, as --quick exports none")
@@ -85,7 +87,7 @@ def _export(net: Any, path: Path, spec: ModelSpec) -> ModelSpec:
     import onnx
 
     from export.half import to_half
-    from rtstyle.train.onnx_export import to_onnx
+    from rtstyle.train.to_onnx import to_onnx
 
     onnx.save_model(to_half(to_onnx(net, replace(spec, path=path))), path)
     return read_model(path)

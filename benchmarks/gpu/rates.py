@@ -12,9 +12,8 @@ from typing import Any
 from rtstyle.engines.base import Batch, Engine
 from rtstyle.frame import Frame
 from rtstyle.media import WriteOptions, open_sink, open_source
-from rtstyle.media.null import NullSink
-from rtstyle.media.synthetic import SyntheticSource
-from rtstyle.style import Style
+from rtstyle.media.synthetic import NullSink, SyntheticSource
+from rtstyle.style.style import Style
 
 
 def engine_rate(engine: Engine, frames: list[Batch], style: Any, seconds: float) -> float:

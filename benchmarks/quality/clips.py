@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.quality.warping import Flow, Mask, is_unoccluded, warping_error
 from rtstyle.errors import MediaError
 from rtstyle.media import open_source
-from rtstyle.model import UNKNOWN_STRIDE
+from rtstyle.model.file import UNKNOWN_STRIDE
 from rtstyle.train.data import resize_short_side
 
 Picture = NDArray[np.uint8]  # (H, W, 3)

@@ -46,7 +46,7 @@ from benchmarks.quality.report import Report
 from benchmarks.quality.sheets import labelled_sheet
 from rtstyle.engines import open_engine
 from rtstyle.errors import UsageError
-from rtstyle.media.picture import read_picture, write_picture
+from rtstyle.media.images import read_picture, write_picture
 from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
 from rtstyle.train.preview import square
 

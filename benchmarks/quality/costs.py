@@ -11,11 +11,11 @@ import onnx
 from benchmarks.gmac import count_macs
 from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from rtstyle.nets import ARCHITECTURES, build_net
-from rtstyle.style import Style
-from rtstyle.train.checkpoint import load_checkpoint_net
-from rtstyle.train.onnx_export import to_onnx
+from rtstyle.nets.checkpoint import load_checkpoint_net
+from rtstyle.style.style import Style
+from rtstyle.train.to_onnx import to_onnx
 
 HEIGHT, WIDTH = 360, 640
 SECONDS = 4.0  # of painting, to find the speed

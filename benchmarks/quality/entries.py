@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import InputNotFoundError, UsageError
-from rtstyle.model import ModelSpec, find_models, read_model, shipped_folder
-from rtstyle.painting_style import painting_style
-from rtstyle.style import Style, styles_named, styles_of
-from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.model.zoo import find_models, shipped_folder
+from rtstyle.nets.checkpoint import load_checkpoint_net
+from rtstyle.style.encoder import style_from_image
+from rtstyle.style.style import Style, styles_named, styles_of
+from rtstyle.train.recipe import Recipe
 
 SHIPPED, UNSEEN = "shipped", "unseen"  # groups; those of a list are named there
 _KEYS = {"label", "group", "file", "style", "painting", "style_size", "against"}
@@ -60,7 +63,7 @@ def unseen_entries(names: list[str], paintings: Path, style_size: int) -> list[E
         if model.path.parent == shipped_folder() and model.style_input == "statistics"
         for name in names
         if (paintings / name).is_file()
-        for style in [painting_style(paintings / name, model=model)]
+        for style in [style_from_image(paintings / name, model=model)]
     ]
 
 
@@ -130,8 +133,8 @@ def _with_styles(model: ModelSpec) -> ModelSpec:
     where the file does not name them."""
     if model.path.suffix != ".safetensors":
         return model
-    net, recipe = load_checkpoint_net(model.path)
-    provenance = model.provenance | {"recipe": {"style_size": recipe.style_size}}
+    net, settings = load_checkpoint_net(model.path)
+    provenance = model.provenance | {"recipe": {"style_size": Recipe(**settings).style_size}}
     count = int(getattr(net, "style_size", 0))
     if not count or model.style_size:
         return replace(model, provenance=provenance)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rtstyle.media.picture import read_picture
+from rtstyle.media.images import read_picture
 from rtstyle.train.data import resize_short_side, to_float
 from rtstyle.train.losses import content_loss
 from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet

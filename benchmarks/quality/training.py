@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rtstyle.model import ModelSpec
-from rtstyle.train.checkpoint import read_checkpoint
+from rtstyle.model.spec import ModelSpec
+from rtstyle.nets.checkpoint import read_checkpoint
 
 SECONDS_KEY = "seconds_per_1000_updates"  # in a model's provenance
 _STRETCH = 60  # updates; a multiple of what comes every second, third or fifth update

@@ -18,11 +18,12 @@ from benchmarks.reliability.kills import content
 from rtstyle.cluster.connection import connected
 from rtstyle.cluster.run import render_connected
 from rtstyle.cluster.worker import Facts
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.metrics import Report
-from rtstyle.segments.job import RenderJob, Segments
-from rtstyle.segments.run import render_in_segments
-from rtstyle.style_text import find_style
+from rtstyle.rendering.job import RenderJob, Segments
+from rtstyle.rendering.run import render_in_segments
+from rtstyle.style.parse import find_style
 
 _LEAST_SPEED_UP = 1.8
 
@@ -56,8 +57,9 @@ def measure(arguments: argparse.Namespace) -> Finding:
 
         def job(output: Path) -> RenderJob:
             return RenderJob(
-                source=source, output=output, style=arguments.style, engine=arguments.engine,
-                threads=1, segments=Segments(seconds=arguments.segment),
+                source=source, output=output, style=arguments.style,
+                engine=EngineOptions(name=arguments.engine, threads=1),
+                segments=Segments(seconds=arguments.segment),
             )  # fmt: skip
 
         here, killed_one = folder / "here.mp4", folder / "killed.mp4"

@@ -20,7 +20,7 @@ from benchmarks.reliability.materials import (
     write_clip,
     write_picture,
 )
-from rtstyle.model import shipped_folder
+from rtstyle.model.zoo import shipped_folder
 
 KINDS = {  # how many of every hundred inputs
     **dict.fromkeys(mutations.BYTES, 9),

@@ -12,7 +12,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from rtstyle.demo import FPS, HEIGHT, SAMPLE_RATE, WIDTH, make_clip
-from rtstyle.media.file_source import FileSource
+from rtstyle.media.video.source import FileSource
 
 
 def make_film(path: Path, seconds: int) -> Path:

@@ -13,9 +13,9 @@ from typing import Any
 from av.error import FFmpegError
 
 from rtstyle.errors import RtstyleError
-from rtstyle.media.container import open_container
-from rtstyle.media.file_source import FileSource
-from rtstyle.media.picture import read_picture
+from rtstyle.media.images import read_picture
+from rtstyle.media.video.container import open_container
+from rtstyle.media.video.source import FileSource
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from rtstyle.model import shipped_folder
+from rtstyle.model.zoo import shipped_folder
 from tests.graphs import copying, dimming, fading, inverting, tinting
 from tests.media.clips import picture
 

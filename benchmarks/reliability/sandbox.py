@@ -19,16 +19,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
-_PRELOADED = ("rtstyle.cli", "rtstyle.render", "rtstyle.media.file_source",
-              "rtstyle.media.file_sink",
-              "rtstyle.media.still", "rtstyle.media.sequence", "rtstyle.engines.identity_engine",
+from rtstyle.closing import Closing
+
+_PRELOADED = ("rtstyle.cli.main", "rtstyle.rendering.api", "rtstyle.media.video.source",
+              "rtstyle.media.video.sink",
+              "rtstyle.media.images", "rtstyle.media.sequence", "rtstyle.engines.identity_engine",
               "rich.table", "onnxruntime", "openvino",
               "benchmarks.reliability.looking")  # fmt: skip
 _COMMANDS = {  # what a run may be, by its first word
-    "rtstyle": "rtstyle.cli:main",
+    "rtstyle": "rtstyle.cli.main:main",
     "look": "benchmarks.reliability.looking:main",
 }
 
@@ -54,7 +55,7 @@ class Ran:
     peak_mb: float = 0.0
 
 
-class Sandbox:
+class Sandbox(Closing):
     """Runs commands, one at a time. `folder` is for what they print."""
 
     def __init__(self, folder: Path, *, limits: Limits | None = None, fresh: bool = False) -> None:
@@ -65,12 +66,7 @@ class Sandbox:
         self._folder.mkdir(parents=True, exist_ok=True)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         if self._nursery is not None:
             assert self._nursery.stdin is not None
             self._nursery.stdin.close()

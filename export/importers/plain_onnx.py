@@ -16,7 +16,8 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from rtstyle.errors import UsageError
-from rtstyle.model import METADATA_KEY, UNKNOWN_STRIDE, ModelSpec, read_model
+from rtstyle.model.file import UNKNOWN_STRIDE, read_model
+from rtstyle.model.spec import METADATA_KEY, ModelSpec
 
 _OPSET = 18
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from statistics import fmean
 from threading import Event, Thread
-from types import TracebackType
 from typing import Any, Self
+
+from rtstyle.closing import Closing
 
 _EVERY_S = 0.1
 
@@ -19,7 +20,7 @@ class NoCardError(Exception):
 
 
 @dataclass
-class CardMeter:
+class CardMeter(Closing):
     """Samples a card from a thread of its own while it is entered.
 
     `memory_mb` is the most that was in use above what was in use before, by whatever ran
@@ -43,12 +44,7 @@ class CardMeter:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._end.set()
         if self._thread is not None:
             self._thread.join()

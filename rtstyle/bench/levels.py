@@ -19,11 +19,11 @@ from rtstyle.errors import EngineError, OutputError
 from rtstyle.image import Look, geometry, prepare
 from rtstyle.media import WriteOptions, open_sink
 from rtstyle.media.base import Sink, Source
-from rtstyle.media.live import open_live_source
-from rtstyle.media.null import NullSink
+from rtstyle.media.devices.opening import open_live_source
+from rtstyle.media.synthetic import NullSink
 from rtstyle.metrics import Latencies, Report
 from rtstyle.pipeline import Pipeline
-from rtstyle.style import Style
+from rtstyle.style.style import Style
 
 LEAST = 3  # measured pictures or batches, however slow they are
 _MOST_ENQUEUED = 512  # batches that a card's queue holds without making the one who fills it wait

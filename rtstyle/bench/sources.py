@@ -7,9 +7,8 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from rtstyle.closing import Closing
 from rtstyle.frame import Frame, Image
 from rtstyle.media import WriteOptions, open_sink, open_source
 from rtstyle.media.base import Origin
@@ -34,7 +33,7 @@ def make_clip(path: Path, width: int, height: int, *, frames: int = CLIP_FRAMES)
         sink.finish()
 
 
-class _Endless:
+class _Endless(Closing):
     """What the two have in common: no end, no notes, nothing to close."""
 
     notes: list[str]
@@ -43,17 +42,6 @@ class _Endless:
     def __init__(self) -> None:
         self.notes = []
         self.origin = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
 
 
 class EndlessPictures(_Endless):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import ClusterError
-from rtstyle.segments.lock import FolderLock
+from rtstyle.rendering.store import FolderLock
 
 _ANSWER_SECONDS = 5.0
 _PREFIX = "rtstyle-ray-"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import InputNotFoundError
-from rtstyle.media.kinds import is_picture
-from rtstyle.segments.state import fingerprint
+from rtstyle.media.options import is_picture
+from rtstyle.rendering.store import fingerprint
 
 _PIECE_BYTES = 16 << 20
 

@@ -19,10 +19,10 @@ from rtstyle.engines import open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import ClusterError, OutputError, RtstyleError
 from rtstyle.metrics import Report
-from rtstyle.segments.job import RenderJob
-from rtstyle.segments.paint import paint_segments
-from rtstyle.segments.plan import Segment
-from rtstyle.style import Style
+from rtstyle.rendering.encode import paint_segments
+from rtstyle.rendering.job import RenderJob
+from rtstyle.rendering.plan import Segment
+from rtstyle.style.style import Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +151,11 @@ class Worker:
         job, style = order.job, order.style
         path = self._located(order.model)[style.model.path.absolute()]
         style = replace(style, model=replace(style.model, path=path))
-        wanted = (order.model.digest, path, job.engine, job.threads, job.precision)
+        wanted = (order.model.digest, path, job.engine)
         if self._engine is None or self._opened != wanted:
             self._engine = None
             self._stack.close()
-            self._engine = self._stack.enter_context(
-                open_engine(job.engine, style.model, threads=job.threads, precision=job.precision)
-            )
+            self._engine = self._stack.enter_context(open_engine(job.engine, style.model))
             self._opened = wanted
         return self._engine, style
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, PriorityQueue
 from threading import Event, Lock, Thread
-from types import TracebackType
 from typing import Any, Self
 
+from rtstyle.closing import Closing
 from rtstyle.cluster.package import Package
 from rtstyle.cluster.worker import Facts, Order, Painted, Worker, versions
 from rtstyle.errors import ClusterError, OutputError, RtstyleError
-from rtstyle.segments.plan import Segment
+from rtstyle.rendering.plan import Segment
 
 _LOSSES = 3  # workers that one segment may cost, or a place may lose before its first segment
 _TICK = 0.5  # seconds between two looks at how far a worker is
@@ -60,7 +60,7 @@ class _Work:
     losses: int = field(compare=False, default=0)
 
 
-class Workers:
+class Workers(Closing):
     """`count` workers of one `share` each; several videos give them segments, from any thread.
 
     Each paints one segment at a time, so no more than `count` are on their way. A worker that is
@@ -114,12 +114,7 @@ class Workers:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.stop()
         for thread in self._threads:
             thread.join(2 * _CLOSING_SECONDS)
@@ -209,7 +204,7 @@ class Workers:
     def _with_one_engine(self, actor: Any, order: Order) -> Order:
         """The order with the engine that the first worker found to be best in place of "auto", for
         all to paint alike; cards may build theirs first and are left the choice."""
-        if order.job.engine != "auto" or self._share.cards:
+        if order.job.engine.name != "auto" or self._share.cards:
             return order
         with self._held(self._choosing):
             name = self._engine
@@ -218,7 +213,8 @@ class Workers:
                 if isinstance(name, RtstyleError):
                     raise name
                 self._engine = name
-        return replace(order, job=replace(order.job, engine=name))
+        engine = replace(order.job.engine, name=name)
+        return replace(order, job=replace(order.job, engine=engine))
 
     def _bring(self, actor: Any, facts: Facts, package: Package) -> None:
         """See that the worker's machine has the files: once for all its workers."""

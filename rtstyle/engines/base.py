@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Protocol, Self
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 Batch = NDArray[np.uint8]  # (N, H, W, 3) RGB; H and W multiples of the model's stride
 StyleVector = NDArray[np.float32]  # (N, S)
@@ -26,7 +26,7 @@ class Pending(Protocol):
         ...
 
 
-class Engine(Protocol):
+class Engine(AbstractContextManager["Engine"], Protocol):
     """Paints batches with one loaded model. Used as a context manager, which frees the device.
 
     `submit` is called from one thread; `Pending.result` may be called from another. The engine
@@ -48,12 +48,3 @@ class Engine(Protocol):
         Raises `EngineError` when the batch does not fit the model.
         """
         ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rtstyle.engines.base import Batch, Engine, StyleVector
 from rtstyle.errors import EngineError
-from rtstyle.model import UNKNOWN_STRIDE, ModelSpec
+from rtstyle.model.file import UNKNOWN_STRIDE
+from rtstyle.model.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 HINT = "paint smaller pictures (--height) or leave the card to this program alone"
 _log = logging.getLogger("rtstyle")

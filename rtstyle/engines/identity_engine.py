@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 import numpy as np
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
-from rtstyle.model import ModelSpec
+from rtstyle.engines.options import DEFAULTS, EngineOptions
+from rtstyle.model.spec import ModelSpec
 
 
-class IdentityEngine:
+class IdentityEngine(Closing):
     """Gives back a copy of every batch, after the same checks as any other engine."""
 
     name = "identity"
     device = "none"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         self.model = model
 
     @staticmethod
@@ -32,14 +31,3 @@ class IdentityEngine:
         """Paint a batch; see `Engine.submit`."""
         to_inputs(self.model, frames, style, strength)
         return Done(frames.copy())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass

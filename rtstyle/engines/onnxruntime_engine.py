@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from types import TracebackType
-from typing import Self
 
 import onnxruntime as ort
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, cannot_load, cannot_paint, to_batch, to_inputs
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 _SOURCE_LINE = re.compile(r"\S+\.(cc|h|hpp|cpp):\d+ .*?\) ")  # file, line and C++ signature
 _FATAL = 4  # log severity: what goes wrong is raised, so nothing needs to be printed as well
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Closing):
     """Runs an ONNX model by ONNX Runtime's CPU provider.
 
     `submit` returns a finished `Pending`. Raises `EngineError` when the model cannot be loaded.
@@ -25,20 +25,21 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix == ".safetensors":
             raise EngineError(
                 f"ONNX Runtime runs .onnx models, not the checkpoint {model.path.name}."
             )
         self.model = model
-        options = ort.SessionOptions()
-        options.log_severity_level = _FATAL
-        options.intra_op_num_threads = threads or 0
+        threads = options.threads
+        settings = ort.SessionOptions()
+        settings.log_severity_level = _FATAL
+        settings.intra_op_num_threads = threads or 0
         # Idle workers would otherwise burn the cores that decoding and encoding need.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(
-                str(model.path), options, providers=["CPUExecutionProvider"]
+                str(model.path), settings, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no base class but this
             raise cannot_load("ONNX Runtime", model, reason(error)) from error
@@ -66,15 +67,7 @@ class OnnxRuntimeEngine:
             )
         return Done(to_batch(self.model, output))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         del self._session
 
 

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib import metadata
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from rtstyle.cache import cache_folder
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_batch, to_inputs
 from rtstyle.engines.card_memory import (
@@ -25,8 +24,10 @@ from rtstyle.engines.card_memory import (
 )
 from rtstyle.engines.onnxruntime_engine import reason
 from rtstyle.engines.onnxruntime_resident import ResidentBinding
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.files import cache_folder
+from rtstyle.model.spec import ModelSpec
 
 T = TypeVar("T")
 _FATAL = 4
@@ -34,7 +35,7 @@ _SIZES = 4  # sizes kept ready
 _log = logging.getLogger("rtstyle")
 
 
-class _Provider:
+class _Provider(Closing):
     """Runs an ONNX model by one provider of ONNX Runtime, with a session for each size.
 
     Batches are painted one after the other by a thread of the engine's own, so `submit` returns at
@@ -47,12 +48,13 @@ class _Provider:
     provider = ""
     memory = ""  # where inputs and outputs lie: "cuda", or "" for this computer's memory
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None, device: int = 0) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix != ".onnx":
             raise EngineError(
                 f"ONNX Runtime runs .onnx models, not the checkpoint {model.path.name}."
             )
         self.version()
+        device = options.device
         self.model, self._card = model, device
         self._sizes: dict[str, _Size] = {}
         self._splitter = BatchSplitter(model, self._start, self._make_room)
@@ -156,15 +158,7 @@ class _Provider:
             )
         return session
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._worker.shutdown(cancel_futures=True)
         self._sizes.clear()
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch
 from rtstyle.engines.batch import to_batch
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
-class ResidentBinding:
+class ResidentBinding(Closing):
     """See `Resident`. `paint` paints what is bound and returns when the card is done; `download`
     gives what was painted. Both run in `worker`, the thread that the session belongs to.
 
@@ -50,14 +50,3 @@ class ResidentBinding:
     def result(self) -> Batch:
         """See `Resident.result`."""
         return to_batch(self._model, self._worker.submit(self._download).result())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass  # the engine owns what lies on the card

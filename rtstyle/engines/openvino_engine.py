@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from contextlib import suppress
 from threading import Thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import cannot_load, cannot_paint, hanging, to_batch, to_inputs
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 Shapes = dict[str, tuple[int, ...]]  # by input name
 
 _PATIENCE_SECONDS, _CLOSING_SECONDS = 300, 2  # for one batch; for one that nobody waits for
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Closing):
     """Runs an ONNX model by OpenVINO's CPU plugin in float32.
 
     `submit` returns while the batch is being painted. A size that comes twice in a row is compiled
@@ -34,7 +35,7 @@ class OpenVinoEngine:
     name = "openvino"
     _precision = "f32"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix == ".safetensors":
             raise EngineError(f"OpenVINO runs .onnx models, not the checkpoint {model.path.name}.")
         self.model = model
@@ -44,8 +45,8 @@ class OpenVinoEngine:
             # Kernels kept for sizes seen; the default of 5000 lets odd sizes fill the memory.
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
-        if threads:
-            self._config["INFERENCE_NUM_THREADS"] = threads
+        if options.threads:
+            self._config["INFERENCE_NUM_THREADS"] = options.threads
         try:
             self._core = ov.Core()
             self._graph = self._core.read_model(model.path)
@@ -93,15 +94,7 @@ class OpenVinoEngine:
         self._one_size_shapes = shapes
         return self._one_size
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         # Batches that are still being painted keep alive what they need.
         del self._any_size, self._one_size
 
@@ -116,9 +109,9 @@ class OpenVinoBf16Engine(OpenVinoEngine):
     name = "openvino-bf16"
     _precision = "bf16"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         self.version()
-        super().__init__(model, threads=threads)
+        super().__init__(model, options)
 
     @staticmethod
     def version() -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from itertools import pairwise
-from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Engine, StyleVector
 from rtstyle.engines.batch import to_batch, to_inputs
 from rtstyle.engines.card_painter import CardEngine, CardPainter
@@ -18,7 +18,7 @@ from rtstyle.engines.cuda import Cuda, PinnedArray
 from rtstyle.errors import EngineError
 
 
-class Resident(Protocol):
+class Resident(AbstractContextManager["Resident"], Protocol):
     """A batch on the card. One thread uses it, while the engine paints nothing else. `clock` says,
     for people, what takes the time."""
 
@@ -34,15 +34,6 @@ class Resident(Protocol):
     def result(self) -> Batch:
         """What was painted last, brought back. Raises `EngineError`."""
         ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
 
 @runtime_checkable
@@ -90,7 +81,7 @@ class _Buffer:
         return self._address
 
 
-class ResidentBuffers:
+class ResidentBuffers(Closing):
     """See `Resident`. Painting is recorded as a CUDA graph without the copies, and timed by events
     on its stream. Needs no torch."""
 
@@ -147,15 +138,7 @@ class ResidentBuffers:
         self._cuda.call("StreamSynchronize", self._stream)
         return to_batch(self._model, self._output.pinned.array.copy())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         with suppress(EngineError):  # a lost card has nothing to wait for, and frees by itself
             self._cuda.call("StreamSynchronize", self._stream)
             self._held.close()

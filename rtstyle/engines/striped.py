@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import cycle
-from types import TracebackType
-from typing import Self
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
-class StripedEngine:
+class StripedEngine(Closing):
     """Paints batch k on engine k modulo their number.
 
     Order needs no care: results are asked for in the order of submitting, and each `Pending` waits
@@ -35,15 +34,7 @@ class StripedEngine:
         """Start painting on the next card; see `Engine.submit`."""
         return next(self._turn).submit(frames, style, strength)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         with ExitStack() as stack:  # closes the rest too when one raises
             for engine in self._engines:
                 stack.push(engine)

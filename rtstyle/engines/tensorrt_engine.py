@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_inputs
 from rtstyle.engines.card_memory import BatchSplitter
 from rtstyle.engines.card_painter import CardPictures
 from rtstyle.engines.cuda import Cuda
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.slots import ReadySizes, RunningBatch
 from rtstyle.engines.tensorrt_build import kept_plan, load_runtime
 from rtstyle.engines.tensorrt_slot import (
@@ -25,12 +25,12 @@ from rtstyle.engines.tensorrt_slot import (
 )
 from rtstyle.errors import EngineError
 from rtstyle.frame import CardImage
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 _SIZES = 4  # sizes kept ready, since each holds memory of the card
 
 
-class TensorRtEngine:
+class TensorRtEngine(Closing):
     """Runs an ONNX model by TensorRT, in the precision that its graph says.
 
     The first batch of a new size waits until its plan is built, which takes seconds to minutes, or
@@ -43,10 +43,11 @@ class TensorRtEngine:
 
     name = "tensorrt"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None, device: int = 0) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix != ".onnx":
             raise EngineError(f"TensorRT runs .onnx models, not the checkpoint {model.path.name}.")
         self.model = model
+        device = options.device
         self._runtime = load_runtime(self.name)
         self._cuda = Cuda(device)
         self._pictures = CardPictures(self, device)
@@ -108,15 +109,7 @@ class TensorRtEngine:
         self._cuda.use()
         return TensorRtPainter(load_plan(self._runtime, self._cuda, self.model, shapes), shapes)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         with suppress(EngineError):  # a lost card: what it was lost by is told, not this
             self._cuda.use()
         self._pictures.close()

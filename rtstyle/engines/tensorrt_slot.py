@@ -22,7 +22,7 @@ from rtstyle.engines.tensorrt_build import (
     timing_cache_path,
 )
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 Shapes = dict[str, tuple[int, ...]]
 _log = logging.getLogger("rtstyle")

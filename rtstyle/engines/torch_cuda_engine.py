@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_inputs
 from rtstyle.engines.card_memory import BatchSplitter
 from rtstyle.engines.card_painter import CardPainter, CardPictures, Shapes
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.slots import ReadySizes, RunningBatch
 from rtstyle.engines.torch_card import card, card_error, card_name
 from rtstyle.engines.torch_half_net import half_net
 from rtstyle.engines.torch_net import any_net
 from rtstyle.errors import EngineError
 from rtstyle.frame import CardImage
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.contract import Contract
 
 _SIZES = 3  # sizes kept ready, since each holds memory of the card
 
 
-class TorchCudaEngine:
+class TorchCudaEngine(Closing):
     """Runs rtstyle's own nets in half precision, one CUDA graph for each slot.
 
     Convolutions are float16 in channels-last order, norm statistics float32. A graph uploads from
@@ -43,11 +44,12 @@ class TorchCudaEngine:
     def __init__(
         self,
         model: ModelSpec,
+        options: EngineOptions = DEFAULTS,
         *,
-        threads: int | None = None,
-        device: int | str = 0,
+        device: int | str | None = None,
         compile_net: bool = False,
     ) -> None:
+        device = options.device if device is None else device
         self._device = card(device)
         net, self.model = any_net(model)
         painter = Contract(half_net(net)).eval().to(self._device)
@@ -118,15 +120,7 @@ class TorchCudaEngine:
 
         return paint
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._pictures.close()
         self._sizes.close()
         del self._net

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 import torch
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.torch_net import checkpoint_net
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.contract import Contract
 
 
-class TorchEngine:
+class TorchEngine(Closing):
     """Runs a checkpoint (.safetensors) by eager torch in float32.
 
     `submit` returns a finished `Pending`. `threads` holds for the whole process, as torch knows no
@@ -24,10 +23,10 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         net, self.model = checkpoint_net(model)
-        if threads:
-            torch.set_num_threads(threads)
+        if options.threads:
+            torch.set_num_threads(options.threads)
         self._net = Contract(net).eval()
         self._net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = f"CPU, {torch.get_num_threads()} threads"
@@ -52,13 +51,5 @@ class TorchEngine:
             ) from error
         return Done(painted.contiguous().numpy())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         del self._net

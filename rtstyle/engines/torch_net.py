@@ -7,8 +7,8 @@ from dataclasses import replace
 from torch import nn
 
 from rtstyle.errors import EngineError, ModelError
-from rtstyle.model import ModelSpec
-from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.model.spec import ModelSpec
+from rtstyle.nets.checkpoint import load_checkpoint_net
 
 
 def checkpoint_net(model: ModelSpec) -> tuple[nn.Module, ModelSpec]:
@@ -35,7 +35,7 @@ def any_net(model: ModelSpec) -> tuple[nn.Module, ModelSpec]:
     if model.path.suffix != ".onnx":
         return checkpoint_net(model)
     try:
-        from rtstyle.train.onnx_weights import load_onnx_net
+        from rtstyle.nets.onnx_weights import load_onnx_net
     except ImportError as error:
         raise EngineError(
             f"torch reads {model.path.name} only where onnx is installed ({error}); "

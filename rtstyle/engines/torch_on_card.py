@@ -21,7 +21,7 @@ from rtstyle.engines.torch_nv12 import BT709, nv12_to_rgb, rgb_to_nv12
 from rtstyle.errors import EngineError
 from rtstyle.frame import CardImage, Image
 from rtstyle.image import Look, geometry
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 _KINDS = 2  # kinds of picture kept ready
 _Kind = tuple[tuple[int, int], tuple[float, float], bool]  # size, weights, full range

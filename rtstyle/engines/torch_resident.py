@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Engine
 from rtstyle.engines.batch import to_batch
 from rtstyle.engines.card_painter import CardPainter
 from rtstyle.engines.torch_card import card_error
 
 
-class ResidentTensors:
+class ResidentTensors(Closing):
     """See `Resident`. Where painting can be recorded it runs as a CUDA graph, as in use. On a
     processor, where the same code is tried, this process's clock takes the time."""
 
@@ -100,15 +100,7 @@ class ResidentTensors:
         except RuntimeError as error:
             raise card_error(f"{self._engine.device} failed on a batch", error) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         if self._on_card:
             self._stream.synchronize()
         self._graph = None

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.torch_card import card, card_error, card_name
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
-class TorchTensorRtEngine:
+class TorchTensorRtEngine(Closing):
     """Runs the compiled program that lies beside the model: udnie.onnx → udnie.trt.pt2.
 
     A program paints one size on the kind of card it was compiled for; `submit` says which where a
@@ -25,8 +26,8 @@ class TorchTensorRtEngine:
 
     name = "torch-tensorrt"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None, device: int = 0) -> None:
-        self._where = card(device)
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
+        self._where = card(options.device)
         path = model.path.with_suffix(".trt.pt2")
         if not path.is_file():
             raise EngineError(
@@ -74,15 +75,7 @@ class TorchTensorRtEngine:
             raise card_error(f"{self.device} failed on a batch", error) from error
         return Done(painted.numpy())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         del self._run
 
 

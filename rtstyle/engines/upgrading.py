@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from threading import Lock, Thread
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
 from rtstyle.engines.batch import to_inputs
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 Shapes = dict[str, tuple[int, ...]]
 _log = logging.getLogger("rtstyle")
@@ -29,7 +29,7 @@ class BuildingEngine(Engine, Protocol):
         ...
 
 
-class UpgradingEngine:
+class UpgradingEngine(Closing):
     """Every batch goes to `better` where it is ready for the batch's size, else to `first`.
 
     One size is built at a time, by a thread of its own. No batch waits for that and none is lost:
@@ -86,15 +86,7 @@ class UpgradingEngine:
             self._failed.add(key)
             _log.warning("%s goes on, as %s failed: %s", self._first.name, self._better.name, error)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.wait()  # a build cannot be broken off, and what it makes is kept for the next time
         with ExitStack() as stack:
             stack.push(self._first)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 from rtstyle.errors import StyleNotFoundError, UsageError
-from rtstyle.style import Style, mix
-from rtstyle.style_text import find_style
+from rtstyle.style.parse import find_style
+from rtstyle.style.style import Style, mix
 
 COMMANDS = (
     "next", "previous", "style", "blend", "with", "strength", "color", "split", "mirror", "pause",

@@ -1,26 +1,25 @@
-"""Engines by model and picture size, opened in the background and shared by all who paint."""
+"""Engines by model and picture size, opened in the background and shared by all sessions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
-from rtstyle.engines import open_engine
+from rtstyle.closing import Closing
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
 from rtstyle.errors import RtstyleError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A model and the size (height, width) of the batches it is to paint."""
+    """A model and the size (height, width) of the batches that its engine runs."""
 
     model: ModelSpec
     size: tuple[int, int]
@@ -30,27 +29,18 @@ class Canvas:
         return self.model.path, self.size
 
 
-class EnginePool:
-    """Lends engines that have painted a picture of their size already, so that none hesitates.
+class EnginePool(Closing):
+    """Lends warmed-up engines, so that the first frame takes no longer than the rest.
 
-    Whoever leases an engine releases it; those that nobody has are kept, up to `keep` of them, the
-    least recently used is closed first. Safe from any thread. Used as a context manager, which
-    closes all.
+    Every lease is released by its holder. Up to `keep` idle engines stay open; the least recently
+    used is closed first. Safe from any thread. Used as a context manager, which closes all.
     """
 
-    def __init__(
-        self,
-        name: str = "auto",
-        *,
-        threads: int | None = None,
-        precision: str = "auto",
-        devices: Sequence[int] = (),
-        keep: int = 6,
-    ) -> None:
-        self._name, self._threads, self._precision, self._keep = name, threads, precision, keep
-        self._devices = tuple(devices)
+    def __init__(self, engine: str | EngineOptions = "auto", *, keep: int = 6) -> None:
+        self._engine, self._keep = EngineOptions.of(engine), keep
         self._lock = Lock()
-        self._open: dict[tuple[Path, tuple[int, int]], _Shared] = {}  # least recently used first
+        # least recently used first
+        self._open: dict[tuple[Path, tuple[int, int]], _SharedEngine] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="rtstyle-engines")
 
     def lease(self, canvas: Canvas) -> Engine:
@@ -58,11 +48,8 @@ class EnginePool:
         engine = self.lease_if_open(canvas)
         if engine is not None:
             return engine
-        fresh = open_engine(
-            self._name, canvas.model, threads=self._threads, precision=self._precision,
-            devices=self._devices,
-        )  # fmt: skip
-        opened = _Shared(fresh, canvas)
+        fresh = open_engine(self._engine, canvas.model)
+        opened = _SharedEngine(fresh, canvas)
         try:
             _warm_up(opened, canvas)
         except BaseException:
@@ -95,9 +82,9 @@ class EnginePool:
         ready: Callable[[Engine], None],
         failed: Callable[[RtstyleError], None],
     ) -> None:
-        """Lease in the background; then one of `ready` and `failed` is called there.
+        """Lease in the background; `ready` or `failed` is then called in that thread.
 
-        Neither is, and nothing is opened, when `wanted` says no once its turn has come.
+        If `wanted()` is false when its turn comes, nothing is opened and neither is called.
         """
 
         def open_it() -> None:
@@ -113,12 +100,12 @@ class EnginePool:
         try:
             self._worker.submit(open_it)
         except RuntimeError:
-            return  # closed: nobody paints any more
+            return  # closed: no session runs any more
 
     def release(self, engine: Engine) -> None:
         """Give a leased engine back."""
         with self._lock:
-            if isinstance(engine, _Shared):
+            if isinstance(engine, _SharedEngine):
                 engine.users -= 1
                 if self._open.pop(engine.key, None) is not None:
                     self._open[engine.key] = engine  # now the most recently used
@@ -126,29 +113,21 @@ class EnginePool:
         for surplus in closing:
             surplus.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
         with self._lock:
             closing, self._open = list(self._open.values()), {}
         for engine in closing:
             engine.close()
 
-    def _surplus(self) -> list[_Shared]:
-        """Take out what is to be closed; the caller holds the lock and closes after it."""
+    def _surplus(self) -> list[_SharedEngine]:
+        """Remove the engines to close. The caller holds the lock, and closes them later."""
         idle = [key for key, engine in self._open.items() if engine.users == 0]
         return [self._open.pop(key) for key in idle[: max(0, len(idle) - self._keep)]]
 
 
-class _Shared:
-    """An engine that several threads may submit to."""
+class _SharedEngine(Closing):
+    """An engine with a lock around `submit`, which several threads may call."""
 
     def __init__(self, engine: Engine, canvas: Canvas) -> None:
         self.key = canvas.key
@@ -167,20 +146,9 @@ class _Shared:
         with self._lock:
             self._engine.__exit__(None, None, None)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def _warm_up(engine: Engine, canvas: Canvas) -> None:
-    """Paint twice: engines compile for a size that comes again."""
+    """Run twice: engines compile for a size when it comes again."""
     frames = np.zeros((1, *canvas.size, 3), np.uint8)
     size = canvas.model.style_size
     style = np.full((1, size), 1 / size, np.float32) if size else None

@@ -8,23 +8,22 @@ from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, RtstyleError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.live.controls import Controls
-from rtstyle.media.file_sink import FileSink
-from rtstyle.media.live_source import TIME_BASE
+from rtstyle.media.devices.source import TIME_BASE
+from rtstyle.media.images import write_picture
 from rtstyle.media.options import WriteOptions
-from rtstyle.media.picture import write_picture
+from rtstyle.media.video.sink import FileSink
 
 
-class RecorderSink:
+class RecorderSink(Closing):
     """Writes PNG snapshots and MP4 recordings into `folder`, when the controls ask for them.
 
-    A file that cannot be written costs the recording, not the painting: `on_note` gets the
-    sentence. Raises `OutputError` when there is no such folder.
+    A file that cannot be written ends the recording, not the run: `on_note` gets the sentence.
+    Raises `OutputError` when there is no such folder.
     """
 
     notes: list[str]
@@ -44,7 +43,7 @@ class RecorderSink:
         self._refused = False
 
     def write(self, frame: Frame) -> None:
-        """Keep the frame as far as that is wanted."""
+        """Save the frame as a snapshot or in the recording, where asked for."""
         settings = self._controls.settings
         if settings.snapshots != self._snapshots:
             self._snapshots = settings.snapshots
@@ -56,18 +55,10 @@ class RecorderSink:
             self._refused = not self._trying(lambda: self._record(frame))
 
     def finish(self, *, complete: bool = True) -> None:
-        """Complete the recording that is going on."""
+        """Complete the current recording."""
         self._stop()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._stop()
 
     def _snapshot(self, frame: Frame) -> None:
@@ -108,7 +99,7 @@ class RecorderSink:
 
 
 class _Recording:
-    """A video file whose time begins with its first frame."""
+    """A video file whose time starts at 0 with its first frame."""
 
     def __init__(self, path: Path, info: StreamInfo, options: WriteOptions) -> None:
         self.path = path

@@ -9,29 +9,28 @@ from pkgutil import resolve_name
 
 from rtstyle.errors import UsageError
 from rtstyle.media.base import Origin, Sink, Source
-from rtstyle.media.kinds import sink_kind, source_kind
-from rtstyle.media.options import ReadOptions, WriteOptions
+from rtstyle.media.options import ReadOptions, WriteOptions, sink_kind, source_kind
 
 SOURCES = {
-    "file": "rtstyle.media.file_source:FileSource",
-    "still": "rtstyle.media.still:StillSource",
+    "file": "rtstyle.media.video.source:FileSource",
+    "still": "rtstyle.media.images:StillSource",
     "sequence": "rtstyle.media.sequence:SequenceSource",
     "synthetic": "rtstyle.media.synthetic:SyntheticSource",
-    "webcam": "rtstyle.media.webcam:WebcamSource",
-    "stream": "rtstyle.media.stream:StreamSource",
-    "lavfi": "rtstyle.media.lavfi:LavfiSource",
-    "screen": "rtstyle.media.screen:ScreenSource",
-    "looped": "rtstyle.media.looped_file:LoopedFileSource",
+    "webcam": "rtstyle.media.devices.webcam:WebcamSource",
+    "stream": "rtstyle.media.devices.capture:StreamSource",
+    "lavfi": "rtstyle.media.devices.capture:LavfiSource",
+    "screen": "rtstyle.media.devices.capture:ScreenSource",
+    "looped": "rtstyle.media.devices.capture:LoopedFileSource",
 }
 SINKS = {
-    "file": "rtstyle.media.file_sink:FileSink",
-    "still": "rtstyle.media.still:StillSink",
+    "file": "rtstyle.media.video.sink:FileSink",
+    "still": "rtstyle.media.images:StillSink",
     "sequence": "rtstyle.media.sequence:SequenceSink",
-    "null": "rtstyle.media.null:NullSink",
-    "tee": "rtstyle.media.tee:TeeSink",
-    "window": "rtstyle.media.window:WindowSink",
-    "virtualcam": "rtstyle.media.virtualcam:VirtualCameraSink",
-    "network": "rtstyle.media.network_sink:NetworkSink",
+    "null": "rtstyle.media.synthetic:NullSink",
+    "tee": "rtstyle.media.synthetic:TeeSink",
+    "window": "rtstyle.media.devices.window:WindowSink",
+    "virtualcam": "rtstyle.media.devices.virtualcam:VirtualCameraSink",
+    "network": "rtstyle.media.devices.network:NetworkSink",
 }
 
 __all__ = [

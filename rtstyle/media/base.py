@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from rtstyle.frame import Frame, StreamInfo
 
@@ -28,7 +28,7 @@ class Origin:
     end: Fraction | None = None
 
 
-class Source(Protocol):
+class Source(AbstractContextManager["Source"], Protocol):
     """Delivers frames. Opened by its constructor; used as a context manager, which closes it.
 
     `info` is valid at once. `frames` is called once, from one thread, which need not be the thread
@@ -44,17 +44,8 @@ class Source(Protocol):
         """Every frame in order. Raises `MediaError` at damage, after the last good frame."""
         ...
 
-    def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-
-class Sink(Protocol):
+class Sink(AbstractContextManager["Sink"], Protocol):
     """Takes frames, all from one thread. Used as a context manager.
 
     A sink that writes a file writes under a temporary name beside it. `finish` completes the file
@@ -74,12 +65,3 @@ class Sink(Protocol):
         pictures, such as sound, then ends with the last one.
         """
         ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...

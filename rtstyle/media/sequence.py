@@ -7,15 +7,14 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from glob import glob
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from rtstyle.closing import Closing
 from rtstyle.errors import InputNotFoundError, OutputError, OutputExistsError, UsageError
+from rtstyle.files import check_output
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import Origin
-from rtstyle.media.kinds import NUMBER, PICTURE_SUFFIXES, is_pattern, is_picture
-from rtstyle.media.partial import check_output
-from rtstyle.media.picture import read_picture, write_picture
+from rtstyle.media.images import read_picture, write_picture
+from rtstyle.media.options import NUMBER, PICTURE_SUFFIXES, is_pattern, is_picture
 
 
 def find_pictures(path: Path) -> list[Path]:
@@ -38,7 +37,7 @@ def find_pictures(path: Path) -> list[Path]:
     return sorted(found, key=_natural)
 
 
-class SequenceSource:
+class SequenceSource(Closing):
     """Pictures as frames, `rate` a second.
 
     Each frame has its picture's own size; `info` tells that of the first. A picture that cannot be
@@ -69,19 +68,8 @@ class SequenceSource:
         if transparent:
             self.notes.append(f"the transparency of {transparent} pictures was dropped")
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
-
-class SequenceSink:
+class SequenceSink(Closing):
     """Frames as pictures, each written whole and at once, so those written stay whatever happens.
 
     `path` is a pattern, or a folder (created if its parent is there), where pictures of a folder
@@ -130,17 +118,6 @@ class SequenceSink:
         """Nothing is left to do: every picture has its name."""
         if not self._written:
             raise OutputError("No frame was written, so there are no pictures to finish.")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
 
     def _existing(self) -> list[Path]:
         try:

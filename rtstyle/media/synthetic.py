@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from rtstyle.closing import Closing
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media.base import Origin
+from rtstyle.media.base import Origin, Sink
 
 
-class SyntheticSource:
+class SyntheticSource(Closing):
     """`n_frames` pictures of a textured colour pattern that moves two pixels a frame.
 
     The same arguments give the same pictures everywhere. Frames come as fast as they are taken.
@@ -51,13 +50,46 @@ class SyntheticSource:
             image = np.roll(self._pattern, 2 * index, axis=1)
             yield Frame(image, index * step, index, step)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
+# A sink that keeps nothing, to measure everything before it.
+
+
+class NullSink(Closing):
+    """Counts the frames it takes."""
+
+    notes: list[str]
+
+    def __init__(self) -> None:
+        self.notes = []
+        self.n_frames = 0
+
+    def write(self, frame: Frame) -> None:
+        """Count the frame."""
+        self.n_frames += 1
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Nothing to complete."""
+
+
+# Several sinks at once.
+
+
+class TeeSink(Closing):
+    """Gives every frame to each of `sinks`, in order. Closing them is left to who opened them."""
+
+    notes: list[str]
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.notes = []
+        self._sinks = tuple(sinks)
+
+    def write(self, frame: Frame) -> None:
+        """Pass the frame on; the first sink that fails ends it."""
+        for sink in self._sinks:
+            sink.write(frame)
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Finish every sink; afterwards `notes` has all of theirs."""
+        for sink in self._sinks:
+            sink.finish(complete=complete)
+            self.notes += sink.notes

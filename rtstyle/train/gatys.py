@@ -159,3 +159,35 @@ def _check(losses: dict[str, float], total: float, step: int) -> None:
                 f"The {name} loss became {value} at step {step}; lower its weight, or choose the "
                 "other optimiser."
             )
+
+
+# The setting of most programs: squared errors as they are, content 1, style 10,000, Adam:
+#
+#     1 · mean (F − F_photo)² + 10⁴ · Σ over layers of mean (G − G_style)²,   G = F Fᵀ / (C·H·W)
+#
+# with VGG-19's features F of C channels: content at relu4_2 (here relu4_1, the nearest that the
+# losses read), style at relu1_1 … relu5_1. Our losses are relative: the same errors divided by the
+# energy of the photograph or of the style image, so a setting of one kind is a setting of the other
+# with each weight multiplied by that energy. Only then does one number depend on the picture, on
+# the style image and on the scale of the weights file, which is why it is not the default.
+
+CONTENT_WEIGHT, STYLE_WEIGHT = 1.0, 1e4
+# Of VGG-16 and VGG-19. The compressed network keeps their distances with fewer channels.
+_WIDTHS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, "relu5_1": 512}
+
+
+def classic_weights(photo: Features, grams: Features, *, content: float, style: float) -> Weights:
+    """The weights of the relative losses that are `content` and `style` of the squared errors.
+
+    `photo` are the features of the photograph (1, C, H, W), `grams` what `Gram` keeps of the
+    painting (1, C, C).
+    """
+    features = photo[CONTENT_LAYER].float()
+    n_values = _WIDTHS[CONTENT_LAYER] * features[0, 0].numel()
+    layers = {}
+    for name, kept in grams.items():
+        width = _WIDTHS[name]
+        as_wide = kept * (kept.shape[1] / width)  # divided by C·H·W with VGG's own C
+        layers[name] = style * float(as_wide.square().sum()) / width**2
+    energy = float(features.square().sum()) / n_values
+    return Weights(content=content * energy, style=layers)

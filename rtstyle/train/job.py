@@ -13,22 +13,21 @@ from torch import nn
 
 from rtstyle.errors import InputNotFoundError, MediaError, TrainingError, UsageError
 from rtstyle.frame import Image
-from rtstyle.media.kinds import PICTURE_SUFFIXES
-from rtstyle.media.picture import read_picture, write_picture
-from rtstyle.model import find_models
-from rtstyle.model_spec import ModelSpec
+from rtstyle.media.images import read_picture, write_picture
+from rtstyle.media.options import PICTURE_SUFFIXES
+from rtstyle.model.spec import ModelSpec
+from rtstyle.model.zoo import find_models
 from rtstyle.nets import styles_option
-from rtstyle.style import name_key
-from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.nets.checkpoint import load_checkpoint_net
+from rtstyle.nets.onnx_weights import load_onnx_net
+from rtstyle.style.style import name_key
 from rtstyle.train.data import load_photos, resize_short_side
-from rtstyle.train.device import choose_device
 from rtstyle.train.loop import train
-from rtstyle.train.onnx_export import Card, write_model
-from rtstyle.train.onnx_weights import load_onnx_net
 from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.preview import preview_sheet
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.trainer import Trainer
+from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.trainer import Trainer, choose_device
 
 MIN_PAINTING = 64  # pixels; anything smaller has no strokes to learn
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError
-from rtstyle.model_spec import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.contract import Contract
 from rtstyle.nets.contract import StyleEncoder as StyleEncoderNet
-from rtstyle.style_encoder import StyleEncoder, encode
+from rtstyle.style.encoder import StyleEncoder, encode
 
 RUNTIMES = ("openvino", "onnxruntime")
 MAX_MEAN = 1.0  # grey levels

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from rtstyle.errors import UsageError
-from rtstyle.media.picture import read_picture
-from rtstyle.model_spec import ModelSpec
+from rtstyle.media.images import read_picture
+from rtstyle.model.spec import ModelSpec
+from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.nets.regions import Regions
 from rtstyle.nets.stylebank import Banks
-from rtstyle.style import Style
-from rtstyle.train.onnx_export import Card, write_model
-from rtstyle.train.onnx_weights import load_onnx_net
+from rtstyle.style.style import Style
+from rtstyle.train.to_onnx import Card, write_model
 
 Colour = tuple[int, int, int]  # RGB
 

@@ -18,21 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rtstyle.errors import TrainingError
+from rtstyle.errors import TrainingError, UsageError
 from rtstyle.nets import build_net, per_style
+from rtstyle.nets.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.nets.contract import Grain
 from rtstyle.nets.layers import channels_last
-from rtstyle.train.any_painting import AnyPainting
-from rtstyle.train.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.train.data import Photos, random_crops, to_float
 from rtstyle.train.losses import content_loss, eased, tv_loss, where_loss
 from rtstyle.train.optimizer import Optimizer
-from rtstyle.train.paintings import Drawn, FixedPaintings, Styles
 from rtstyle.train.peaks import Peaks
 from rtstyle.train.perceptual import PerceptualNet
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.stability import Disturbance, random_disturbance, stability_loss
 from rtstyle.train.style_losses import Features, describe, style_loss
+from rtstyle.train.targets import AnyPainting, Drawn, FixedPaintings, Styles
 
 _CALIBRATION = 256  # styles
 
@@ -52,11 +51,11 @@ def start_from(net: nn.Module, init: nn.Module) -> None:
     A net for any painting may start from the net that paints inside it.
     Raises `TrainingError` when the shapes do not fit.
     """
-    painter = getattr(net, "painter", None)
-    if painter is not None and type(init) is type(painter):
-        start_from(painter, init)  # the part that paints; the style decides nothing yet
+    stylizer = getattr(net, "stylizer", None)
+    if stylizer is not None and type(init) is type(stylizer):
+        start_from(stylizer, init)  # the part that paints; the style decides nothing yet
         with torch.no_grad():
-            for parameter in per_style(painter):
+            for parameter in per_style(stylizer):
                 parameter[1:] = 0
         return
     state = init.state_dict()
@@ -345,7 +344,7 @@ class Trainer:
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"optimizer.{k}": v for k, v in self.optimizer.tensors().items()}
         write_checkpoint(
-            path, self.ema, self.recipe,
+            path, self.ema, asdict(self.recipe),
             tensors=tensors, done=self.done, names=self.names,
             state={"rng": self.rng.bit_generator.state, "painting_pull": self.painting_pull},
         )  # fmt: skip
@@ -374,3 +373,23 @@ class Trainer:
         self.rng.bit_generator.state = meta["state"]["rng"]
         self.painting_pull = meta["state"]["painting_pull"]
         self.done = meta["done"]
+
+
+# Where torch computes.
+
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called "cpu" or "cuda"; with "auto" the GPU if there is one.
+
+    Raises `UsageError` for another name, `TrainingError` when there is no such device.
+    """
+    if name not in DEVICES:
+        raise UsageError(f"There is no device {name!r}; known are {', '.join(DEVICES)}.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("There is no CUDA GPU that torch can use; pass --device cpu.")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

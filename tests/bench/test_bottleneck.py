@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import rigged
 from rtstyle.bench.bottleneck import find_bottleneck
-from rtstyle.model import ModelSpec
-from rtstyle.style import styles_of
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.style import styles_of
 
 
 @pytest.mark.parametrize("rig", rigged.SLEEPING, ids=lambda rig: rig.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rtstyle.bench.document import read_document
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:

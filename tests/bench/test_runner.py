@@ -16,7 +16,7 @@ from rtstyle.bench.case import Case
 from rtstyle.bench.result import Measured, Missing
 from rtstyle.bench.runner import measure_in_process, run_cases
 from rtstyle.errors import OutputError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from tests.bench.rows import case, measured
 
 

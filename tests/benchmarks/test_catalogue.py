@@ -13,7 +13,7 @@ from benchmarks import catalogue, history
 from benchmarks.studies import Study, Table, keep, read_studies, show
 from rtstyle.bench.result import Measured, Missing
 from rtstyle.errors import MediaError, OutputError, UsageError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from tests.bench.rows import MACHINE, document, measured
 
 

@@ -17,7 +17,7 @@ from benchmarks.studies import Study, keep, read_studies
 from rtstyle.bench.case import Case
 from rtstyle.bench.result import Measured, Missing
 from rtstyle.errors import EngineError, UsageError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from tests.bench.rows import measured
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.quality.frontier import WEIGHTS, Frontiers, Wanted, make_frontiers, pareto_ratio
 from benchmarks.quality.judge import Judge, Losses, as_tensor
-from rtstyle.media.picture import read_picture
+from rtstyle.media.images import read_picture
 from rtstyle.train.perceptual import load_perceptual_net
 from tests.train.materials import make_loss_net, make_painting
 

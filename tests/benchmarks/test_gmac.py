@@ -13,7 +13,7 @@ from torch import nn
 from benchmarks.gmac import count_macs
 from benchmarks.quality.costs import count_gmac, count_parameters
 from rtstyle.errors import ModelError
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from tests import graphs
 
 PICTURE: graphs.Shape = ("N", 3, "H", "W")

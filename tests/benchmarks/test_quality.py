@@ -19,8 +19,8 @@ from benchmarks.quality.sheets import labelled_sheet
 from benchmarks.quality.tables import markdown, value
 from benchmarks.quality.training import seconds_per_1000
 from rtstyle.errors import InputNotFoundError, UsageError
-from rtstyle.media.picture import read_picture
-from rtstyle.model import ModelSpec
+from rtstyle.media.images import read_picture
+from rtstyle.model.spec import ModelSpec
 from tests import graphs
 from tests.media.clips import make_clip
 from tests.train.materials import make_loss_net, make_painting, make_photos

@@ -13,7 +13,7 @@ from benchmarks.gmac import count_macs
 from rtstyle.bench.case import Case
 from rtstyle.bench.result import Missing
 from rtstyle.bench.runner import Run
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 from tests.bench.rows import measured
 
 

@@ -15,7 +15,7 @@ from benchmarks.quality.clips import Clip, read_clip
 from benchmarks.quality.synthetic_flow import move
 from benchmarks.quality.warping import is_unoccluded, stays_inside, warp, warping_error
 from rtstyle.errors import MediaError
-from rtstyle.media.picture import write_picture
+from rtstyle.media.images import write_picture
 from tests.media.clips import Clip as Recording
 from tests.media.clips import make_clip
 

@@ -21,15 +21,16 @@ from rtstyle.engines.torch_nv12 import nv12_to_rgb, rgb_to_nv12
 from rtstyle.errors import EngineError
 from rtstyle.frame import CardImage, Frame, StreamInfo
 from rtstyle.image import Look, finish, prepare
-from rtstyle.media import WriteOptions, file_source, open_sink, open_source
-from rtstyle.media.card_frames import CardFrames, card_image, nv12_image
-from rtstyle.media.colour import RgbReader, RgbWriter
-from rtstyle.media.file_sink import FileSink
-from rtstyle.media.null import NullSink
-from rtstyle.media.synthetic import SyntheticSource
-from rtstyle.model import ModelSpec, read_model
+from rtstyle.media import WriteOptions, open_sink, open_source
+from rtstyle.media.synthetic import NullSink, SyntheticSource
+from rtstyle.media.video import source as file_source
+from rtstyle.media.video.color import RgbReader, RgbWriter
+from rtstyle.media.video.nvcodec import CardFrames, card_image, nv12_image
+from rtstyle.media.video.sink import FileSink
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
 from rtstyle.pipeline import Pipeline
-from rtstyle.style import Style
+from rtstyle.style.style import Style
 from tests import graphs
 from tests.engines.fake_gpu import install
 

@@ -16,8 +16,9 @@ from rtstyle.engines.onnxruntime_gpu_engine import OnnxRuntimeCudaEngine
 from rtstyle.engines.resident import bring_to_card
 from rtstyle.engines.tensorrt_engine import TensorRtEngine
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec, read_model
-from rtstyle.style import Style, styles_of
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.style import Style, styles_of
 from tests import graphs
 from tests.engines.fake_gpu import FakeTensorRt, install
 
@@ -103,7 +104,7 @@ def test_a_lost_card_is_told(trt: FakeTensorRt, model: ModelSpec) -> None:
 
 
 def test_a_processor_has_nothing_to_bring(tiny_model: ModelSpec) -> None:
-    with OnnxRuntimeEngine(tiny_model, threads=1) as engine:
+    with OnnxRuntimeEngine(tiny_model) as engine:
         assert bring_to_card(engine, FRAMES) is None
 
 
@@ -140,6 +141,6 @@ def test_a_fast_wrong_answer_is_no_figure(
 
 def test_without_a_card_it_is_submitted(tiny_model: ModelSpec) -> None:
     (style,) = styles_of(tiny_model)
-    with OnnxRuntimeEngine(tiny_model, threads=1) as engine:
+    with OnnxRuntimeEngine(tiny_model) as engine:
         timing = engine_level(case(width=64, height=48), engine, style)
     assert timing.latency_of == "one batch, from submit to result"

@@ -13,7 +13,8 @@ import pytest
 from rtstyle.engines.cuda import Cuda
 from rtstyle.engines.tensorrt_engine import TensorRtEngine
 from rtstyle.errors import EngineError
-from rtstyle.model import ModelSpec, read_model
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
 from tests import graphs
 from tests.engines.fake_gpu import FakeTensorRt, install
 

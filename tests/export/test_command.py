@@ -13,8 +13,9 @@ from export.__main__ import main
 from export.difference import LIMITS, Limits
 from export.feeds import feeds_of, photographs, styles_to_try
 from export.variants import zoo_bytes
-from rtstyle.model import ModelSpec, read_model, shipped_folder
-from rtstyle.precision import at_precision
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.model.zoo import at_precision, shipped_folder
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from export.__main__ import main
 from export.trainings import BOOK, Material, keep_weights, read_book, run_trainings
 from rtstyle.errors import TrainingError, UsageError
 from rtstyle.nets import build_net, per_style
-from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
+from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
 from rtstyle.train.recipe import Recipe
 from tests.train.materials import make_loss_net, make_painting, make_photos
 
@@ -133,8 +133,8 @@ def test_trainings_stop_in_time_go_on_and_start_from_each_other(
     assert run_trainings(["tiny", "tinier"], material, book=book) == {"tiny": 3, "tinier": 1}
     meta, _ = read_checkpoint(material.work / "tiny" / "checkpoint.safetensors")
     assert meta["done"] == 3
-    net, recipe = load_checkpoint_net(material.work / "tinier" / "checkpoint.safetensors")
-    assert recipe.updates == 1
+    net, settings = load_checkpoint_net(material.work / "tinier" / "checkpoint.safetensors")
+    assert settings["updates"] == 1
     assert sum(p.numel() for p in net.parameters())
     assert run_trainings(["pair"], material, book=book) == {"pair": 3}
     meta, _ = read_checkpoint(material.work / "pair" / "checkpoint.safetensors")
@@ -187,7 +187,7 @@ def test_weights_are_kept_and_averaged_with_those_before(tmp_path: Path) -> None
     recipe = Recipe(options=nets[0].options)  # type: ignore[arg-type]
 
     def write(net: torch.nn.Module, *names: str) -> None:
-        write_checkpoint(new, net, recipe, done=3, names=names)
+        write_checkpoint(new, net, asdict(recipe), done=3, names=names)
 
     write(nets[0], "a")
     with pytest.raises(TrainingError, match="leave out --before"):

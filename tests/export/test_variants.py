@@ -18,7 +18,9 @@ from export.int8 import to_int8
 from export.variant import write_variant
 from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError, UsageError
-from rtstyle.model import ModelSpec, read_model, shipped_folder
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.model.zoo import shipped_folder
 from tests import graphs
 
 SHIPPED = sorted(shipped_folder().glob("*.onnx"))

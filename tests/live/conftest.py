@@ -15,9 +15,10 @@ import pytest
 
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import Origin
-from rtstyle.media.live_source import TIME_BASE
-from rtstyle.model import ModelSpec, read_model
-from rtstyle.style import Style, styles_of
+from rtstyle.media.devices.source import TIME_BASE
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
+from rtstyle.style.style import Style, styles_of
 from tests.graphs import dimming
 from tests.serve.dim import DIM
 

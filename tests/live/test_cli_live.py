@@ -13,14 +13,16 @@ from pathlib import Path
 import av
 import pytest
 
-from rtstyle.model import ModelSpec
+from rtstyle.model.spec import ModelSpec
 
 PATTERN = "lavfi:testsrc2=size=160x96:rate=25"
 
 
 def _start(*arguments: object, code: str = "", **environment: str) -> subprocess.Popen[str]:
     program = (
-        ["-c", f"{code}\nfrom rtstyle.cli import main; main()"] if code else ["-m", "rtstyle.cli"]
+        ["-c", f"{code}\nfrom rtstyle.cli.main import main; main()"]
+        if code
+        else ["-m", "rtstyle.cli"]
     )
     return subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rtstyle.errors import RtstyleError, StyleNotFoundError, UsageError
 from rtstyle.live.controls import COMMANDS, Controls, Settings
-from rtstyle.style import Style
+from rtstyle.style.style import Style
 
 
 @pytest.fixture

@@ -13,12 +13,10 @@ import pytest
 from rtstyle.errors import OutputError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media import SINKS, SOURCES, Sink, Source, WriteOptions, open_sink, open_source
-from rtstyle.media.file_sink import FileSink
-from rtstyle.media.null import NullSink
-from rtstyle.media.picture import write_picture
+from rtstyle.media.images import StillSink, write_picture
 from rtstyle.media.sequence import SequenceSink
-from rtstyle.media.still import StillSink
-from rtstyle.media.synthetic import SyntheticSource
+from rtstyle.media.synthetic import NullSink, SyntheticSource
+from rtstyle.media.video.sink import FileSink
 from tests.media.clips import Clip, make_clip, picture
 
 

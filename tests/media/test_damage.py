@@ -22,8 +22,8 @@ from rtstyle.errors import (
 )
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media import WriteOptions, open_sink, open_source
-from rtstyle.media.file_sink import FileSink
-from rtstyle.media.file_source import FileSource
+from rtstyle.media.video.sink import FileSink
+from rtstyle.media.video.source import FileSource
 from tests.media.clips import Clip, make_clip, picture
 
 TIMES = tuple(range(0, 40 * 512, 512))

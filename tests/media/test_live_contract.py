@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media import Sink, webcam
-from rtstyle.media.camera_mode import Camera, Mode
-from rtstyle.media.live import open_live_sink, open_live_source
-from rtstyle.media.live_source import TIME_BASE, LiveSource
-from rtstyle.media.webcam import Capture
+from rtstyle.media import Sink
+from rtstyle.media.devices import webcam
+from rtstyle.media.devices.camera_mode import Camera, Mode
+from rtstyle.media.devices.opening import open_live_sink, open_live_source
+from rtstyle.media.devices.source import TIME_BASE, LiveSource
+from rtstyle.media.devices.webcam import Capture
 from tests.media.clips import Clip, make_clip, picture
 from tests.media.test_live_source import Camera as MadeUp
 

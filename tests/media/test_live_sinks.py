@@ -18,17 +18,15 @@ import av
 import numpy as np
 import pytest
 
-from rtstyle.errors import OutputError
+from rtstyle.errors import MissingExtraError, OutputError, optional
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media import network_sink
-from rtstyle.media.extra import MissingExtraError, optional
-from rtstyle.media.live import open_live_sink
-from rtstyle.media.live_source import TIME_BASE
-from rtstyle.media.network_sink import NetworkSink
-from rtstyle.media.null import NullSink
-from rtstyle.media.tee import TeeSink
-from rtstyle.media.virtualcam import VirtualCameraSink
-from rtstyle.media.window import KEYS, WindowSink
+from rtstyle.media.devices import network as network_sink
+from rtstyle.media.devices.network import NetworkSink
+from rtstyle.media.devices.opening import open_live_sink
+from rtstyle.media.devices.source import TIME_BASE
+from rtstyle.media.devices.virtualcam import VirtualCameraSink
+from rtstyle.media.devices.window import KEYS, WindowSink
+from rtstyle.media.synthetic import NullSink, TeeSink
 from tests.media.clips import picture
 
 INFO = StreamInfo(64, 48, Fraction(25), TIME_BASE)
@@ -210,7 +208,7 @@ def test_no_display_is_one_sentence(tmp_path: Path) -> None:
     code = (
         "from tests.media.test_live_sinks import INFO\n"
         "from rtstyle.errors import OutputError\n"
-        "from rtstyle.media.window import WindowSink\n"
+        "from rtstyle.media.devices.window import WindowSink\n"
         "try: WindowSink(INFO)\n"
         "except OutputError as error: print(error)\n"
     )

@@ -17,11 +17,9 @@ import pytest
 
 from rtstyle.errors import InputNotFoundError, MediaError, UsageError
 from rtstyle.frame import Image, StreamInfo
-from rtstyle.media.lavfi import LavfiSource
-from rtstyle.media.live import open_live_sink, open_live_source
-from rtstyle.media.live_source import TIME_BASE, LiveSource, Patience
-from rtstyle.media.screen import screen_input
-from rtstyle.media.stream import without_password
+from rtstyle.media.devices.capture import LavfiSource, screen_input, without_password
+from rtstyle.media.devices.opening import open_live_sink, open_live_source
+from rtstyle.media.devices.source import TIME_BASE, LiveSource, Patience
 from tests.media.clips import Clip, make_clip
 
 HASTY = Patience(

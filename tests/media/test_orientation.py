@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rtstyle.media import open_sink, open_source
-from rtstyle.media.file_source import FileSource
+from rtstyle.media.video.source import FileSource
 from tests.media.clips import Clip, make_clip, picture
 
 

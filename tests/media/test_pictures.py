@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from rtstyle.errors import MediaError, OutputError, OutputExistsError, UsageError
 from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
-from rtstyle.media.picture import read_picture, write_picture
+from rtstyle.media.images import read_picture, write_picture
 from rtstyle.media.sequence import find_pictures
 from tests.media.clips import make_clip, picture
 

@@ -11,9 +11,9 @@ import pytest
 
 from rtstyle.errors import MediaError, RtstyleError
 from rtstyle.media import open_source
-from rtstyle.media.live import open_live_source
-from rtstyle.media.live_source import Patience
-from rtstyle.media.stream import StreamSource
+from rtstyle.media.devices.capture import StreamSource
+from rtstyle.media.devices.opening import open_live_source
+from rtstyle.media.devices.source import Patience
 from tests.media.clips import Clip, make_clip
 
 # Lists that FFmpeg plays when it is asked to, whatever the file is called.

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media.file_sink import FileSink
-from rtstyle.media.file_source import FileSource
 from rtstyle.media.options import WriteOptions
+from rtstyle.media.video.sink import FileSink
+from rtstyle.media.video.source import FileSource
 from tests.media.clips import Clip, make_clip, picture
 
 

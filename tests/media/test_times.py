@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media import ReadOptions, open_sink, open_source
-from rtstyle.media.file_sink import FileSink
-from rtstyle.media.file_source import FileSource
+from rtstyle.media.video.sink import FileSink
+from rtstyle.media.video.source import FileSource
 from tests.media.clips import Clip, make_clip, picture
 
 

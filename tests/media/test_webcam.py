@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstyle.errors import MediaError
-from rtstyle.media import v4l2, webcam
-from rtstyle.media.camera_mode import Camera, Mode, nearest, parse_modes
-from rtstyle.media.webcam import WebcamSource, chosen
+from rtstyle.media.devices import v4l2, webcam
+from rtstyle.media.devices.camera_mode import Camera, Mode, nearest, parse_modes
+from rtstyle.media.devices.webcam import WebcamSource, chosen
 
 HD = Mode(1280, 720, 30, "mjpeg")
 CAMERAS = [Camera("/dev/video0", "Front Camera"), Camera("/dev/video2", "HD Pro Webcam C920")]

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import rtstyle.cli
+import rtstyle.cli.main
 from benchmarks.reliability.materials import CLIPS, write_clip, write_picture
 from benchmarks.reliability.sandbox import Ran, Sandbox
-from rtstyle.engines import open_engine
+from rtstyle.cli.terminal import plain
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import EngineError
-from rtstyle.media.file_source import FileSource
-from rtstyle.model import read_model
-from rtstyle.render import render
-from rtstyle.terminal import plain
+from rtstyle.media.video.source import FileSource
+from rtstyle.model.file import read_model
+from rtstyle.rendering.api import render
 from tests.graphs import copying, dimming
 from tests.media.clips import Clip, make_clip
 from tests.serve.dim import DIM
@@ -77,7 +77,7 @@ def test_a_description_may_hold_anything(tmp_path: Path, monkeypatch: pytest.Mon
     told = DIM | {"description": "[/bold] \x1b[31m two\nlines"}
     dimming(tmp_path / "a.onnx", metadata={"rtstyle": json.dumps(told)})
     monkeypatch.setenv("RTSTYLE_MODELS", str(tmp_path))
-    result = CliRunner().invoke(rtstyle.cli.app, ["styles"])
+    result = CliRunner().invoke(rtstyle.cli.main.app, ["styles"])
     assert result.exit_code == 0
     assert "[/bold]" in result.stdout
     assert "\x1b[31m" not in result.stdout
@@ -88,7 +88,7 @@ def test_an_engine_refuses_a_model_in_one_sentence(engine: str, tmp_path: Path) 
     path = copying(tmp_path / "a.onnx")
     path.write_bytes(path.read_bytes().replace(b"Identity", b"Nonsense"))
     with pytest.raises(EngineError, match=r"cannot load a\.onnx \(.*\); .*\.$"):
-        open_engine(engine, read_model(path), threads=1)
+        open_engine(EngineOptions(name=engine, threads=1), read_model(path))
 
 
 def _command(tmp_path: Path, *argv: str, fresh: bool = False) -> Ran:
@@ -113,9 +113,9 @@ def test_too_little_memory_is_a_sentence(
     def fail(path: Path) -> None:
         np.empty(1 << 62, np.uint8)
 
-    monkeypatch.setattr("rtstyle.media.still.read_picture", fail)
+    monkeypatch.setattr("rtstyle.media.images.read_picture", fail)
     monkeypatch.setattr(sys, "argv", ["rtstyle", "render", "in.png", str(tmp_path / "out.png")])
     with pytest.raises(SystemExit) as left:
-        rtstyle.cli.main()
+        rtstyle.cli.main.main()
     assert left.value.code == 1
     assert "too little memory" in capsys.readouterr().err

@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rtstyle.errors import ModelError, UsageError
-from rtstyle.model import ModelSpec, parse_metadata, read_model
-from rtstyle.style import mix, styles_of
-from rtstyle.style_encoder import encoder_path, read_style_encoder
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec, parse_metadata
+from rtstyle.style.encoder import encoder_path, read_style_encoder
+from rtstyle.style.style import mix, styles_of
 from tests.graphs import dimming, tinting
 from tests.serve.dim import DIM
 
@@ -161,7 +162,7 @@ def test_encoders(tmp_path_factory: pytest.TempPathFactory, changed: dict[str, A
     except ModelError as error:
         _is_sentence(str(error))
     else:
-        assert 1 <= encoder.stride <= encoder.painting_size
+        assert 1 <= encoder.stride <= encoder.image_size
 
 
 @FUZZ

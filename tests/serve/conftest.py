@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from rtstyle.engines import EngineOptions
 from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
-from rtstyle.model import read_model
-from rtstyle.style import styles_of
+from rtstyle.model.file import read_model
+from rtstyle.style.style import styles_of
 from tests.graphs import dimming, tinting
 from tests.serve.dim import DIM
 
@@ -45,9 +46,9 @@ class Running:
 @pytest.fixture
 def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
     """Start a server with the given `ServeOptions`; it is stopped after the test."""
-    from rtstyle.serve.options import ServeOptions
+    from rtstyle.serve.app_state import AppState
+    from rtstyle.serve.auth import ServeOptions
     from rtstyle.serve.server import Server
-    from rtstyle.serve.studio import Studio
 
     monkeypatch.setenv("RTSTYLE_MODELS", str(models))
     loop = asyncio.new_event_loop()
@@ -58,17 +59,17 @@ def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     def call(work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(30)
 
-    with EnginePool("onnxruntime", threads=1) as pool:
+    with EnginePool(EngineOptions(name="onnxruntime", threads=1)) as pool:
 
         def start(**options: Any) -> Running:
             gallery = styles_of(read_model(models / "dimming.onnx"))
 
             async def run() -> Running:
-                studio = Studio(
+                state = AppState(
                     ServeOptions(port=0, **options), LiveOptions(height=90), pool,
                     Settings(style=gallery[0]), gallery,
                 )  # fmt: skip
-                server = Server(studio)
+                server = Server(state)
                 servers.append(server)
                 return Running(await server.start(), server)
 

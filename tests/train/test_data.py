@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from rtstyle.errors import InputNotFoundError, TrainingError
-from rtstyle.media.picture import read_picture
-from rtstyle.train.any_painting import AnyPainting
+from rtstyle.media.images import read_picture
 from rtstyle.train.data import load_photos, random_crops, with_faces
+from rtstyle.train.targets import AnyPainting
 from tests.train.materials import make_painting, make_photos
 
 

@@ -19,12 +19,10 @@ from rtstyle.errors import (
     TrainingError,
     UsageError,
 )
-from rtstyle.media.picture import read_picture
-from rtstyle.train.classic import classic_weights
-from rtstyle.train.gatys import Objective, Step, Weights, optimise, paint
+from rtstyle.media.images import read_picture
+from rtstyle.train.gatys import Objective, Step, Weights, classic_weights, optimise, paint
 from rtstyle.train.losses import tv_loss
-from rtstyle.train.paint_job import PaintJob, run_paint_job
-from rtstyle.train.paint_settings import PRESETS, Settings, preset
+from rtstyle.train.paint_job import PRESETS, PaintJob, Settings, preset, run_paint_job
 from rtstyle.train.perceptual import STYLE_LAYERS, PerceptualNet, load_perceptual_net
 from rtstyle.train.style_losses import STYLE_LOSSES, Features, describe, style_loss
 from tests.train.materials import make_loss_net, make_painting, make_photos

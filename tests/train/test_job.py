@@ -15,13 +15,14 @@ from onnx import numpy_helper
 
 from rtstyle.engines import open_engine
 from rtstyle.errors import InputNotFoundError, MediaError, ModelError, TrainingError, UsageError
-from rtstyle.media.picture import read_picture
-from rtstyle.model import read_model, shipped_folder
+from rtstyle.media.images import read_picture
+from rtstyle.model.file import read_model
+from rtstyle.model.zoo import shipped_folder
 from rtstyle.nets import per_style
-from rtstyle.style_encoder import encode, read_style_encoder
-from rtstyle.train.checkpoint import load_checkpoint_net
+from rtstyle.nets.checkpoint import load_checkpoint_net
+from rtstyle.nets.onnx_weights import load_onnx_net
+from rtstyle.style.encoder import encode, read_style_encoder
 from rtstyle.train.job import Job, find_paintings, run_job
-from rtstyle.train.onnx_weights import load_onnx_net
 from rtstyle.train.recipe import Recipe
 from tests.train.materials import TINY, make_loss_net, make_painting, make_photos
 

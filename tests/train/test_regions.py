@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from rtstyle.cli import app
+from rtstyle.cli.main import app
 from rtstyle.engines import open_engine
 from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.model import ModelSpec, read_model
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
 from rtstyle.nets import build_net
-from rtstyle.style import styles_of
-from rtstyle.train.onnx_export import Card, write_model
+from rtstyle.style.style import styles_of
 from rtstyle.train.regions import write_regions
+from rtstyle.train.to_onnx import Card, write_model
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import save_file
 
 from rtstyle.errors import TrainingError, UsageError
-from rtstyle.media.picture import read_picture
+from rtstyle.media.images import read_picture
 from rtstyle.nets import build_net, per_style
-from rtstyle.train.checkpoint import load_checkpoint_net, read_checkpoint
+from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint
 from rtstyle.train.data import load_photos
 from rtstyle.train.loop import train
-from rtstyle.train.paintings import Drawn
 from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.recipe import Recipe
+from rtstyle.train.targets import Drawn
 from rtstyle.train.trainer import Trainer, start_from
 from tests.train.materials import TINY, make_loss_net, make_painting, make_photos
 
@@ -208,8 +208,8 @@ def test_the_average_is_what_a_checkpoint_gives(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path)
     trainer.step()
     trainer.save(tmp_path / "c.safetensors")
-    net, recipe = load_checkpoint_net(tmp_path / "c.safetensors")
-    assert recipe == TINY
+    net, settings = load_checkpoint_net(tmp_path / "c.safetensors")
+    assert Recipe(**settings) == TINY
     x = torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         assert torch.equal(net(x), trainer.ema.to(memory_format=torch.contiguous_format)(x))

@@ -20,9 +20,9 @@ Features = dict[str, Tensor]
 
 STYLE_LOSSES = {
     "gram": "rtstyle.train.style_losses.gram:Gram",
-    "mmd-linear": "rtstyle.train.style_losses.linear_mmd:LinearMMD",
-    "mmd-poly": "rtstyle.train.style_losses.polynomial_mmd:PolynomialMMD",
-    "mmd-gaussian": "rtstyle.train.style_losses.gaussian_mmd:GaussianMMD",
+    "mmd-linear": "rtstyle.train.style_losses.mmd:LinearMMD",
+    "mmd-poly": "rtstyle.train.style_losses.mmd:PolynomialMMD",
+    "mmd-gaussian": "rtstyle.train.style_losses.mmd:GaussianMMD",
     "bn": "rtstyle.train.style_losses.bn_statistics:BNStatistics",
 }
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.__main__ import main
 from rtstyle.engines import open_engine
-from rtstyle.model import read_model
+from rtstyle.model.file import read_model
 from tests import graphs
 from tests.export.importers import originals
 from tests.export.importers.originals import weights_of

@@ -1,0 +1,268 @@
+"""`rtstyle live`, `rtstyle serve` and `rtstyle devices`: painting while you watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtstyle.cli.options import (
+    EngineOptions,
+    HwAccel,
+    Overwrite,
+    Quiet,
+    StyleName,
+    takes_engine,
+)
+from rtstyle.cli.terminal import note
+from rtstyle.errors import UsageError, optional
+
+if TYPE_CHECKING:
+    from rtstyle.live.controls import Settings
+    from rtstyle.live.session import LiveOptions
+    from rtstyle.serve.auth import ServeOptions
+    from rtstyle.style.style import Style
+
+Strength = Annotated[float, typer.Option("--strength", help="0 is the picture, 1 the painting.")]
+PreserveColor = Annotated[
+    bool, typer.Option("--preserve-color", help="Keep the picture's own colours.")
+]
+Height = Annotated[
+    int | None,
+    typer.Option("--height", min=1, help="Paint at this height: larger strokes, faster."),
+]
+FpsTarget = Annotated[
+    float | None, typer.Option("--fps-target", min=1, help="Frames a second to hold.")
+]
+Adaptive = Annotated[
+    bool, typer.Option("--adaptive", help="Hold them by painting smaller when needed.")
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option("--max-latency", min=1, metavar="MS", help="Drop frames rather than lag behind."),
+]
+Host = Annotated[
+    str, typer.Option("--host", help="Address of the page; others than this machine need a key.")
+]
+Port = Annotated[int, typer.Option("--port", help="0 takes a free one.")]
+Key = Annotated[
+    str | None, typer.Option("--key", help="Access key of the page; random when it needs one.")
+]
+TlsCert = Annotated[
+    Path | None,
+    typer.Option("--tls-cert", help="Certificate; browsers give cameras to https only."),
+]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The certificate's private key.")]
+MaxViewers = Annotated[
+    int, typer.Option("--max-viewers", help="So many are let in, then the page says it is full.")
+]
+
+
+@takes_engine(precision="fastest")
+def live(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SOURCE]",
+            help="webcam:0, a camera's name, /dev/video0, rtsp:// or http:// stream, video file, "
+            "screen:640x360+0+0, lavfi:testsrc2=size=640x360:rate=30.",
+        ),
+    ] = None,
+    from_option: Annotated[str | None, typer.Option("--from", help="Same as SOURCE.")] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to",
+            metavar="SINK",
+            help="window, virtualcam, web, file.mp4, rtmp:// or rtsp:// address; several at once.",
+        ),
+    ] = None,
+    style: StyleName = "starry_night",
+    strength: Strength = 1.0,
+    preserve_color: PreserveColor = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="As in a mirror.")] = False,
+    width: Annotated[int, typer.Option("-W", "--camera-width", min=16)] = 1280,
+    camera_height: Annotated[int, typer.Option("-H", "--camera-height", min=16)] = 720,
+    rate: Annotated[float, typer.Option("-F", "--camera-fps", min=1)] = 30,
+    camera_codec: Annotated[
+        str, typer.Option("--camera-codec", help="What the camera sends: mjpeg, yuyv422, h264 …")
+    ] = "mjpeg",
+    height: Height = None,
+    fps_target: FpsTarget = None,
+    adaptive: Adaptive = False,
+    max_latency: MaxLatency = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Draw bar codes and read them back: true latency.")
+    ] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="Take commands from stdin: style udnie, blend 0.5 …")
+    ] = False,
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where snapshots and recordings go.")
+    ] = Path(),
+    duration: Annotated[
+        float | None, typer.Option("--duration", "-t", min=0.1, help="End after these seconds.")
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    key: Key = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    max_viewers: MaxViewers = 4,
+    *,
+    engine: EngineOptions,
+    hwaccel: HwAccel = "none",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Paint a camera while you watch: in a window, as a virtual camera, in the browser.
+
+    Keys: left and right change the style, 1-9 pick one, up and down the strength, h shows the rest.
+    """
+    from rtstyle.live.run import LiveJob, default_sinks, run_live, stdin_lines
+    from rtstyle.media.devices.webcam import Capture
+    from rtstyle.media.devices.window import has_display
+
+    if source and from_option:
+        raise UsageError(f"SOURCE is given twice: as {source} and as {from_option}.")
+    sinks = tuple(to) if to else default_sinks(has_display())
+    gallery, settings = _beginning(style, strength, preserve_color, mirror)
+    job = LiveJob(
+        settings=settings,
+        gallery=tuple(gallery),
+        source=source or from_option or "webcam:0",
+        sinks=sinks,
+        capture=Capture(
+            width=width, height=camera_height, rate=rate, codec=_ffmpeg_codec(camera_codec)
+        ),
+        options=_live_options(height, fps_target, adaptive, max_latency, measure=measure),
+        engine=engine,
+        hwaccel=hwaccel,
+        seconds=duration,
+        folder=folder,
+        overwrite=overwrite,
+        serve=_serve_options(
+            host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key,
+            max_viewers=max_viewers,
+        ) if "web" in sinks else None,
+    )  # fmt: skip
+    outcome = run_live(job, commands=stdin_lines() if control else None, on_note=note(quiet))
+    if not quiet:
+        typer.echo(str(outcome.report))
+        if outcome.meter is not None:
+            typer.echo(str(outcome.meter))
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+
+
+@takes_engine(precision="fastest")
+def serve(
+    style: StyleName = "starry_night",
+    strength: Strength = 1.0,
+    preserve_color: PreserveColor = False,
+    height: Height = 360,
+    fps_target: FpsTarget = None,
+    adaptive: Adaptive = False,
+    max_latency: MaxLatency = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    key: Key = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    max_viewers: MaxViewers = 4,
+    *,
+    engine: EngineOptions,
+    quiet: Quiet = False,
+) -> None:
+    """A page for any browser: choose a camera there and see it painted."""
+    options = _serve_options(
+        host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
+    )
+    server = optional("rtstyle.serve.server", "The page")
+    gallery, settings = _beginning(style, strength, preserve_color, mirror=False)
+    live_options = _live_options(height, fps_target, adaptive, max_latency, measure=False)
+    if not quiet and not options.is_local and options.scheme == "http":
+        typer.echo(
+            "note: browsers give their camera to https pages only; pass --tls-cert and --tls-key",
+            err=True,
+        )
+    server.serve(
+        options, live_options, gallery, settings, engine=engine,
+        on_ready=lambda url: typer.echo(f"Open {url}  (Ctrl-C ends it)"),
+    )  # fmt: skip
+
+
+def devices() -> None:
+    """List the cameras that are plugged in, with their modes."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from rtstyle.media.devices.webcam import find_cameras
+
+    console = Console(highlight=False)
+    cameras = find_cameras()
+    for number, camera in enumerate(cameras):
+        console.print(f"[bold]webcam:{number}[/bold]  {escape(camera.name)}  {camera.address}")
+        for mode in camera.modes:
+            console.print(f"    {mode}")
+    if not cameras:
+        console.print(
+            "No camera was found. A picture that needs none: "
+            "rtstyle live lavfi:testsrc2=size=640x360:rate=30"
+        )
+
+
+def _beginning(
+    style: str, strength: float, preserve_color: bool, mirror: bool
+) -> tuple[list[Style], Settings]:
+    """The gallery, with the style asked for in it, and the settings to begin with."""
+    from rtstyle.image import Look
+    from rtstyle.live.controls import Settings
+    from rtstyle.style.parse import find_style
+    from rtstyle.style.style import find_styles
+
+    Look(strength=strength)  # checks it
+    first = find_style(style)
+    gallery = find_styles()
+    if not any(s.name == first.name and s.model.path == first.model.path for s in gallery):
+        gallery.append(first)
+    return gallery, Settings(
+        style=first, strength=strength, preserve_color=preserve_color, mirror=mirror
+    )
+
+
+def _live_options(
+    height: int | None,
+    fps_target: float | None,
+    adaptive: bool,
+    max_latency: float | None,
+    *,
+    measure: bool,
+) -> LiveOptions:
+    from rtstyle.live.session import LiveOptions
+
+    return LiveOptions(
+        height=height, fps_target=fps_target or (24.0 if adaptive else None), adaptive=adaptive,
+        max_latency_ms=max_latency, measure=measure,
+    )  # fmt: skip
+
+
+def _serve_options(
+    *,
+    host: str,
+    port: int,
+    key: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    max_viewers: int,
+) -> ServeOptions:
+    options: ServeOptions = optional("rtstyle.serve.auth", "The page").ServeOptions(
+        host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
+    )
+    return options
+
+
+def _ffmpeg_codec(name: str) -> str:
+    """FFmpeg's name for what camera programs call MJPG or YUYV."""
+    return {"mjpg": "mjpeg", "yuyv": "yuyv422", "uyvy": "uyvy422"}.get(name.lower(), name.lower())

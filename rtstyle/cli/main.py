@@ -1,0 +1,186 @@
+"""The command line: options in, one library call, one line out. Heavy imports inside commands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import traceback
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from rtstyle import __version__
+from rtstyle.cli.bench import bench
+from rtstyle.cli.live import devices, live, serve
+from rtstyle.cli.options import Overwrite
+from rtstyle.cli.paint import paint
+from rtstyle.cli.regions import regions
+from rtstyle.cli.render import demo, render
+from rtstyle.cli.terminal import own_stderr, plain
+from rtstyle.cli.train import train
+from rtstyle.errors import RtstyleError, UsageError
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+LEFT_BEHIND = ("rtstyle-reader", "rtstyle-engine", "rtstyle-hanging")  # threads, where one hangs
+
+app = typer.Typer(
+    name="rtstyle",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Turns a video into a painting while you watch.",
+    epilog="Try it without a file of your own:  [bold]rtstyle demo[/bold]",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rtstyle {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
+
+
+app.command()(render)
+app.command()(demo)
+
+
+@app.command()
+def styles(
+    preview: Annotated[
+        Path | None, typer.Option("--preview", help="Also write a picture of every style as PNG.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """List the styles, each with a sentence."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rtstyle.model.zoo import find_models
+    from rtstyle.style.style import find_styles, name_key, styles_of
+
+    models = find_models()
+    found: dict[str, str] = {}  # the model that a plain name means
+    table = Table("style", "what it looks like", "model", "net", box=None, pad_edge=False)
+    for style in sorted(
+        (style for model in models for style in styles_of(model)),
+        key=lambda style: name_key(style.name),
+    ):
+        stem = style.model.path.stem
+        is_first = found.setdefault(name_key(style.name), stem) == stem
+        name = escape(style.name if is_first else f"{stem}:{style.name}")
+        table.add_row(
+            f"[bold]{name}[/bold]",
+            *(escape(plain(t)) for t in (style.description, stem, style.model.architecture)),
+        )
+    Console().print(table)
+    if painters := [model.path.stem for model in models if model.style_input == "statistics"]:
+        typer.echo(f"Any picture is a style too, painted by {painters[0]}: --style my_painting.jpg")
+    if preview:
+        from rtstyle.cli.gallery import write_gallery
+
+        write_gallery(find_styles(), preview, overwrite=overwrite)
+        typer.echo(f"The preview is {preview}.")
+
+
+@app.command()
+def engines() -> None:
+    """List the engines and which of them work here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from rtstyle.engines import automatic, available_engines
+
+    order = automatic()
+    table = Table("engine", "version", "state", box=None, pad_edge=False)
+    for info in available_engines():
+        place = (
+            f"works, auto tries it as number {order.index(info.name) + 1}"
+            if info.name in order
+            else "works"
+        )
+        table.add_row(f"[bold]{info.name}[/bold]", info.version, info.problem or place)
+    Console().print(table)
+
+
+app.command()(live)
+app.command()(serve)
+app.command()(devices)
+app.command()(bench)
+app.command()(train)
+app.command()(paint)
+app.command()(regions)
+
+
+def main() -> None:
+    """Entry point: errors become one sentence on stderr and an exit status."""
+    with nullcontext() if "--debug" in sys.argv else own_stderr():
+        try:
+            _interruptible()
+        except SystemExit as ended:
+            if any(thread.name in LEFT_BEHIND for thread in threading.enumerate()):
+                # What an engine or a driver does not come back from would keep the process, too.
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(ended.code if isinstance(ended.code, int) else FAILURE)
+            raise
+
+
+def _interruptible() -> NoReturn:
+    try:
+        _main()
+    except KeyboardInterrupt:  # before typer listens, or after
+        _fail("Interrupted.", INTERRUPTED)
+
+
+def _main() -> NoReturn:
+    try:
+        status = app(standalone_mode=False)  # of an early exit; typer makes 130 of Ctrl-C
+    except RtstyleError as error:
+        _fail(str(error), USAGE if isinstance(error, UsageError) else FAILURE)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILURE)
+    except MemoryError:
+        _fail(
+            "There is too little memory for this; paint at a smaller --height, or close other "
+            "programs.",
+            FAILURE,
+        )
+    except Exception as error:
+        if (show := getattr(error, "show", None)) is not None:
+            show()  # wrong options: typer's own error, which shows the usage
+            sys.exit(getattr(error, "exit_code", USAGE))
+        _fail(
+            f"Something that should not happen did: {type(error).__name__}: {error}. Run it again "
+            "as `rtstyle --debug …` and report what that prints.",
+            FAILURE,
+        )
+    if status == INTERRUPTED:
+        _fail("Interrupted.", INTERRUPTED)
+    sys.exit(status or 0)
+
+
+def _fail(sentence: str, status: int) -> NoReturn:
+    """Say it on stderr and leave; with --debug, the traceback before it."""
+    if "--debug" in sys.argv and sys.exc_info()[0] is not None:
+        traceback.print_exc()
+    print(f"rtstyle: {plain(sentence)}", file=sys.stderr)
+    sys.exit(status)

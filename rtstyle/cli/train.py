@@ -1,0 +1,191 @@
+"""`rtstyle train`: options in, one training out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtstyle.cli.options import NoProgress, Overwrite, Quiet, Threads, numbers
+from rtstyle.cli.terminal import progress_bar
+from rtstyle.errors import RtstyleError, UsageError
+
+
+def train(
+    content: Annotated[
+        Path, typer.Option("--content", help="A folder of photographs, hundreds of them.")
+    ],
+    loss_net: Annotated[
+        Path,
+        typer.Option(
+            "--loss-net", help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."
+        ),
+    ],
+    painting: Annotated[
+        Path | None, typer.Argument(help="The painting to learn from.", show_default=False)
+    ] = None,
+    cin: Annotated[
+        Path | None,
+        typer.Option("--cin", metavar="DIR", help="One model for a folder of paintings instead."),
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option("--bank", metavar="DIR", help="The same as a StyleBank."),
+    ] = None,
+    adain: Annotated[
+        Path | None,
+        typer.Option("--adain", metavar="DIR", help="A model for any painting, taught by these."),
+    ] = None,
+    add: Annotated[
+        Path | None,
+        typer.Option("--add", metavar="PAINTING", help="One more style for the model --to."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="MODEL.onnx", help="The model that --add adds to."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The model file to write (.onnx).")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The style's name; the file's by default.")
+    ] = None,
+    description: Annotated[
+        str, typer.Option("--description", help="One sentence for the list of styles.")
+    ] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Terms of the model file.")] = "",
+    net: Annotated[
+        str | None,
+        typer.Option("--net", metavar="NAME", help="Architecture; the fast one by default."),
+    ] = None,
+    net_option: Annotated[
+        list[str] | None,
+        typer.Option("--net-option", metavar="KEY=NUMBER", help="Such as width=16."),
+    ] = None,
+    updates: Annotated[
+        int, typer.Option("--updates", min=1, help="Steps of the optimiser.")
+    ] = 8000,
+    batch: Annotated[int, typer.Option("--batch", min=1)] = 2,
+    crop: Annotated[
+        int, typer.Option("--crop", min=64, help="Pixels a side; a multiple of 32.")
+    ] = 160,
+    style_size: Annotated[
+        int,
+        typer.Option(
+            "--style-size", min=64, help="Shorter side of the painting: decides the strokes' size."
+        ),
+    ] = 384,
+    style_weight: Annotated[float, typer.Option("--style-weight", min=0)] = 1.3,
+    content_weight: Annotated[float, typer.Option("--content-weight", min=0)] = 1.0,
+    tv_weight: Annotated[float, typer.Option("--tv-weight", min=0)] = 0.0,
+    stability_weight: Annotated[
+        float, typer.Option("--stability-weight", min=0, help="Against flicker.")
+    ] = 6.0,
+    style_loss: Annotated[
+        str,
+        typer.Option(
+            "--style-loss",
+            metavar="gram|mmd-linear|mmd-poly|mmd-gaussian|bn",
+            help="What makes two paintings alike.",
+        ),
+    ] = "gram",
+    lr: Annotated[float, typer.Option("--lr", min=0)] = 1e-3,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            "--init", metavar="MODEL|FILE", help="Start from this model's or checkpoint's weights."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
+    threads: Threads = None,
+    work: Annotated[
+        Path | None,
+        typer.Option("--work", help="Folder for checkpoint, losses.csv and preview.png."),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Ignore an earlier checkpoint.")
+    ] = False,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn a painting, or many: makes a model file that `render --style` takes.
+
+    Stopped at any time, the same command goes on where it was.
+    """
+    kind, source = _one_of(painting=painting, cin=cin, bank=bank, adain=adain, add=add)
+    if (kind == "add") != (to is not None):
+        raise UsageError("--add PAINTING and --to MODEL.onnx go together.")
+    if output is None:
+        output = to
+    elif output.exists() and not overwrite:
+        raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
+    if output is None:
+        raise UsageError("Where to write the model is missing: -o MODEL.onnx.")
+    try:
+        from rtstyle.train.job import Job, find_paintings, run_job
+        from rtstyle.train.recipe import Recipe
+        from rtstyle.train.trainer import Trainer
+    except ImportError as error:
+        raise RtstyleError(
+            f"Training needs {error.name}, which is not installed: pip install 'rtstyle[train]'."
+        ) from error
+    many = kind in ("cin", "bank", "adain")
+    if many and name:
+        raise UsageError("A folder's styles are named like its files; leave --name out.")
+    recipe = Recipe(
+        architecture=net or _NETS[kind], options=numbers(net_option or []),
+        updates=updates, batch=batch, crop=crop, style_size=style_size, style_loss=style_loss,
+        lr=lr, seed=seed, style_weight=style_weight, content_weight=content_weight,
+        tv_weight=tv_weight, stability_weight=stability_weight,
+    )  # fmt: skip
+    job = Job(
+        paintings=tuple(find_paintings(source)) if many else (source,), output=output,
+        content=content, loss_net=loss_net, folder=work or output.with_suffix(".train"),
+        names=() if many else (name or (source if kind == "add" else output).stem,),
+        description=description, licence=licence, init=init, add_to=to, device=device,
+        threads=threads,
+    )  # fmt: skip
+    seen: dict[str, float] = {}
+    with progress_bar("Training", hidden=quiet or no_progress, unit="updates/s") as update:
+
+        def started(trainer: Trainer) -> None:
+            if not quiet:
+                resumed = f", going on at update {trainer.done}" if trainer.done else ""
+                typer.echo(
+                    f"{len(trainer.photos)} photographs on {trainer.device}{resumed}.", err=True
+                )
+
+        def stepped(done: int, losses: dict[str, float]) -> None:
+            seen.update(losses)
+            terms = (f"{term} {seen[term]:.3f}" for term in ("style", "content") if term in seen)
+            update(done, recipe.updates, " ".join(terms))
+
+        spec = run_job(job, recipe, restart=restart, on_start=started, on_step=stepped)
+    if not quiet:
+        runs = spec.provenance.get("added", [spec.provenance])
+        typer.echo(
+            f"The model is {output}; a thousand updates took "
+            f"{runs[-1]['seconds_per_1000_updates']:g} s."
+        )
+        style = f"{output}:{spec.styles[-1]}" if spec.styles else f"{output}:ANY_PICTURE.jpg"
+        typer.echo(f"Try: rtstyle render VIDEO OUT.mp4 --style {style}")
+
+
+_NETS = {
+    "painting": "fast", "cin": "fast", "bank": "fast-stylebank", "adain": "fast-adain",
+    "add": "fast",
+}  # fmt: skip
+
+
+def _one_of(**given: Path | None) -> tuple[str, Path]:
+    """The one thing to learn that was named."""
+    named = [(kind, path) for kind, path in given.items() if path is not None]
+    if len(named) != 1:
+        raise UsageError(
+            "Name one thing to learn: a PAINTING, --cin DIR, --bank DIR, --adain DIR or "
+            f"--add PAINTING; {len(named)} were given."
+        )
+    return named[0]

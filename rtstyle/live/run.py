@@ -1,0 +1,204 @@
+"""A live run from end to end: what `rtstyle live` does, as data, and doing it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from time import perf_counter
+
+from rtstyle.engines import EngineOptions
+from rtstyle.errors import RtstyleError, UsageError, optional
+from rtstyle.frame import StreamInfo
+from rtstyle.live.barcode import MeterSink
+from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.recorder import RecorderSink
+from rtstyle.live.session import Figures, LiveOptions, Session
+from rtstyle.media import Sink
+from rtstyle.media.devices.opening import open_live_sink, open_live_source
+from rtstyle.media.devices.webcam import Capture
+from rtstyle.media.devices.window import WindowSink
+from rtstyle.media.synthetic import TeeSink
+from rtstyle.metrics import Report
+from rtstyle.style.style import Style
+
+_NOTE_SECONDS = 4.0  # that a note stays on the screen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveJob:
+    """Everything that a live run needs to know.
+
+    `source` and `sinks` are named as in `rtstyle.media`; "window" and "web" are sinks too. The run
+    starts with `settings`; `gallery` are the styles to choose from. `seconds` ends it early.
+    Recordings go to `folder`; they and video files are encoded where `hwaccel` says. `serve` is the
+    `rtstyle.serve.auth.ServeOptions` of the page. Raises `UsageError` for a sink given twice.
+    """
+
+    settings: Settings
+    gallery: tuple[Style, ...]
+    source: str = "webcam:0"
+    sinks: tuple[str, ...] = ("window",)
+    capture: Capture = field(default_factory=Capture)
+    options: LiveOptions = field(default_factory=LiveOptions)
+    engine: EngineOptions = field(default_factory=lambda: EngineOptions(precision="fastest"))
+    hwaccel: str = "none"
+    seconds: float | None = None
+    folder: Path = Path()
+    overwrite: bool = False
+    serve: object = None
+
+    def __post_init__(self) -> None:
+        for name in self.sinks:
+            if self.sinks.count(name) > 1:
+                raise UsageError(f"The output {name} is given twice; once is enough.")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a live run did: its report, the bar codes' measurements where `measure` was set, and
+    whether Ctrl-C ended it."""
+
+    report: Report
+    meter: MeterSink | None
+    interrupted: bool
+
+
+def run_live(
+    job: LiveJob,
+    *,
+    commands: Iterable[str] | None = None,
+    on_note: Callable[[str], None] = lambda sentence: None,
+) -> Outcome:
+    """Run until the command quit, the end of the source, or Ctrl-C.
+
+    `commands` are lines in the language of `rtstyle.live.controls`, read by a thread. `on_note`
+    gets every sentence for the user, from any thread. Must be called from the main thread if there
+    is a window. Files are completed however the run ends. Raises the errors of `rtstyle.errors`.
+    """
+    controls = Controls(job.gallery, job.settings)
+    status = _Status(controls, on_note)
+    with (
+        open_live_source(job.source, job.capture) as source,
+        EnginePool(job.engine) as pool,
+        ExitStack() as stack,
+    ):
+        for note in source.notes:
+            status.note(note)
+        recorder = RecorderSink(
+            job.folder, source.info, controls, on_note=status.note, hwaccel=job.hwaccel
+        )
+        sinks: list[Sink] = [stack.enter_context(recorder)]
+        meter = MeterSink(source.clock) if job.options.measure else None
+        if meter is not None:
+            sinks.append(meter)
+        for name in job.sinks:
+            sink = _open_sink(name, job, source.info, controls, pool, status)
+            sinks.append(stack.enter_context(sink))
+        tee = TeeSink(sinks)
+        session = status.session = Session(source, tee, controls, pool, options=job.options)
+        if commands is not None:
+            Thread(
+                target=status.read_commands, args=(commands,), name="rtstyle-control", daemon=True
+            ).start()
+        end = None if job.seconds is None else perf_counter() + job.seconds
+
+        def check_end(figures: Figures) -> None:
+            if controls.settings.quitting or (end is not None and perf_counter() > end):
+                session.stop()
+
+        report, complete, interrupted = session.pipeline.report, False, False
+        try:
+            session.run(check_end)
+            complete = True
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            if report.frames_out:
+                tee.finish(complete=complete)
+            for note in tee.notes:
+                on_note(note)
+    return Outcome(report, meter, interrupted)
+
+
+class _Status:
+    """The line of figures and the newest note, for the window; takes the user's commands.
+
+    Safe from any thread.
+    """
+
+    def __init__(self, controls: Controls, on_note: Callable[[str], None]) -> None:
+        self.session: Session | None = None
+        self._controls, self._on_note = controls, on_note
+        self._newest = (-_NOTE_SECONDS, "")
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence, and show it for a few seconds."""
+        self._newest = perf_counter(), sentence
+        self._on_note(sentence)
+
+    def line(self) -> str:
+        """The figures, in one line."""
+        settings, figures = self._controls.settings, self.figures()[0]
+        words = [settings.mixed.name, f"{figures.fps:.0f} fps", f"{figures.latency_ms:.0f} ms"]
+        if settings.strength < 1:
+            words.append(f"strength {settings.strength:g}")
+        marks = (("colours kept", settings.preserve_color), ("paused", settings.paused),
+                 ("recording", settings.recording))  # fmt: skip
+        return "   ".join(words + [word for word, on in marks if on])
+
+    def figures(self) -> tuple[Figures, str]:
+        """Figures and notice, for the page."""
+        return (self.session.figures if self.session else Figures()), self.notice()
+
+    def notice(self) -> str:
+        """What is wrong now, or the newest note while it is new."""
+        if self.session is not None and self.session.notice:
+            return self.session.notice
+        at, sentence = self._newest
+        return sentence if perf_counter() - at < _NOTE_SECONDS else ""
+
+    def do(self, command: str) -> None:
+        """Carry out a command; what is wrong with it becomes a note."""
+        try:
+            self._controls.do(command)
+        except RtstyleError as error:
+            self.note(str(error))
+
+    def read_commands(self, lines: Iterable[str]) -> None:
+        """Carry out line after line; empty lines and what follows a # are skipped."""
+        try:
+            for line in lines:
+                if command := line.partition("#")[0].strip():
+                    self.do(command)
+        except (OSError, ValueError) as error:  # stdin was closed meanwhile
+            self.note(f"No more commands can be read ({error}).")
+
+
+def _open_sink(
+    name: str, job: LiveJob, info: StreamInfo, controls: Controls, pool: EnginePool, status: _Status
+) -> Sink:
+    if name == "window":
+        return WindowSink(info, on_command=status.do, status=status.line, notice=status.notice)
+    if name == "web":
+        options = job.serve or optional("rtstyle.serve.auth", "The page").ServeOptions()
+        web_sink = optional("rtstyle.serve.web_sink", "The page")
+        page = web_sink.WebSink(options, controls, pool, figures=status.figures)
+        status.note(f"watch at {page.url}")
+        sink: Sink = page
+        return sink
+    return open_live_sink(name, info, overwrite=job.overwrite, hwaccel=job.hwaccel)
+
+
+def default_sinks(has_display: bool) -> tuple[str, ...]:
+    """Where live pictures go by default: a window, or without a display the page."""
+    return ("window",) if has_display else ("web",)
+
+
+def stdin_lines() -> Iterable[str]:
+    """Commands from the standard input, as they come."""
+    return iter(sys.stdin.readline, "")

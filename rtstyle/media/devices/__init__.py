@@ -1,0 +1,1 @@
+"""Sources and sinks that run in real time: cameras, streams, screens, windows."""

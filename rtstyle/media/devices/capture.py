@@ -1,0 +1,267 @@
+"""Whatever FFmpeg opens as a live input, as a device: cameras, streams, screens, test patterns."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from time import perf_counter, sleep
+from urllib.parse import urlsplit, urlunsplit
+
+import av
+from av.error import FFmpegError, ProtocolNotFoundError
+
+from rtstyle.closing import Closing
+from rtstyle.errors import MediaError, UsageError
+from rtstyle.frame import Image, StreamInfo
+from rtstyle.media.devices.source import TIME_BASE, LiveSource, Patience
+from rtstyle.media.video.color import RgbReader
+from rtstyle.media.video.container import reason
+from rtstyle.media.video.orientation import orientation_of
+from rtstyle.media.video.source import FileSource
+
+_READ_SECONDS = 5.0  # FFmpeg gives up a read of the network after this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What FFmpeg is to open: `url` by the input `format`, with that format's `options`.
+
+    With `paced`, pictures wait until they are due, as a generator's must; devices and streams come
+    when they come. `name` stands for the input in messages.
+    """
+
+    name: str
+    url: str
+    format: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    paced: bool = False
+
+
+class AvDevice(Closing):
+    """An opened `Input`. Raises `MediaError`, or FFmpeg's own error where `explain` is to tell."""
+
+    info: StreamInfo
+    note: str
+
+    def __init__(self, source: Input, *, note: str = "") -> None:
+        self.note = note
+        self._source = source
+        self._container = av.open(
+            source.url, "r", format=source.format, container_options=dict(source.options),
+            timeout=(_READ_SECONDS, _READ_SECONDS), metadata_errors="replace",
+        )  # fmt: skip
+        try:
+            if not self._container.streams.video:
+                raise MediaError(f"{source.name} sends no video.")
+            self._stream = self._container.streams.video[0]
+            self._stream.thread_type = "SLICE"  # frame threads would hold pictures back
+            self._frames = self._container.decode(self._stream)
+            first = next(self._frames, None)
+            if first is None:
+                raise MediaError(f"{source.name} sends no pictures.")
+        except BaseException:
+            self._container.close()
+            raise
+        self._first = first
+        self._orientation = orientation_of(first)
+        self._reader = RgbReader(first.width, first.height)
+        width, height = self._orientation.size(first.width, first.height)
+        rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(30)
+        self.info = StreamInfo(width, height, rate, TIME_BASE)
+
+    def pictures(self) -> Iterator[Image]:
+        """The pictures; `MediaError` when the input breaks."""
+        started, step = perf_counter(), 1 / float(self.info.rate)
+        index = 0
+        frame: av.VideoFrame | None = self._first
+        try:
+            while frame is not None:
+                if self._source.paced:
+                    sleep(max(0.0, started + index * step - perf_counter()))
+                yield self._orientation.apply(self._reader.read(frame))
+                index += 1
+                frame = next(self._frames, None)
+        except FFmpegError as error:
+            raise MediaError(f"{self._source.name} broke off: {reason(error)}.") from error
+
+    def close(self) -> None:
+        self._container.close()
+
+
+# A test pattern or any other filter graph of FFmpeg as a camera, for trying without one.
+
+
+_GENERATORS = (
+    "testsrc", "testsrc2", "smptebars", "smptehdbars", "rgbtestsrc", "mandelbrot", "life",
+    "cellauto", "gradients", "color", "sierpinski", "zoneplate", "colorspectrum", "pal75bars",
+)  # fmt: skip
+
+
+class LavfiSource(LiveSource):
+    """Pictures of `graph`, such as "testsrc2=size=640x360:rate=30", each when it is due.
+
+    Ends when the graph does. Raises `UsageError` for a graph that cannot be, or that begins with
+    something else than a generator, since others read files.
+    """
+
+    def __init__(self, graph: str) -> None:
+        generator = graph.partition("=")[0].partition(",")[0].strip()
+        if generator not in _GENERATORS or "movie" in graph:
+            raise UsageError(
+                f"A test pattern begins with one of {', '.join(_GENERATORS)}, "
+                f"not {generator!r}; try lavfi:testsrc2=size=640x360:rate=30."
+            )
+        source = Input(name=f"lavfi:{graph}", url=graph, format="lavfi", paced=True)
+
+        def generate() -> AvDevice:
+            try:
+                return AvDevice(source)
+            except FFmpegError as error:
+                raise UsageError(
+                    f"FFmpeg does not understand the pattern {graph!r} ({reason(error)}); try "
+                    "lavfi:testsrc2=size=640x360:rate=30."
+                ) from error
+
+        super().__init__(source.name, generate, reopen=False)
+
+
+# A region of the screen as a live source.
+
+
+_REGION = re.compile(r"(?:(\d+)x(\d+))?(?:\+(\d+)\+(\d+))?")
+
+
+class ScreenSource(LiveSource):
+    """Films the screen, or the `region` "WIDTHxHEIGHT+X+Y" of it, `rate` times a second.
+
+    Raises `UsageError` for another kind of region and `MediaError` where no screen can be filmed.
+    """
+
+    def __init__(self, region: str = "", *, rate: int = 30) -> None:
+        source = screen_input(region, rate=rate)
+
+        def film() -> AvDevice:
+            try:
+                return AvDevice(source)
+            except (FFmpegError, ValueError) as error:
+                why = reason(error) if isinstance(error, FFmpegError) else str(error)
+                raise MediaError(
+                    f"The {source.name} cannot be filmed: {why}; check that the region lies on it."
+                ) from error
+
+        super().__init__(source.name, film)
+
+
+def screen_input(region: str, *, rate: int, platform: str = sys.platform) -> Input:
+    """What FFmpeg is to open to film `region`."""
+    match = _REGION.fullmatch(region)
+    if match is None:
+        raise UsageError(f"A screen region is written as 640x360+100+50, not {region!r}.")
+    width, height, x, y = match.groups()
+    options = {"framerate": str(rate)}
+    if width:
+        options["video_size"] = f"{width}x{height}"
+    if platform == "win32":
+        options |= {"offset_x": x or "0", "offset_y": y or "0"}
+        return Input(name="screen", url="desktop", format="gdigrab", options=options)
+    if platform == "darwin":
+        if region:
+            raise UsageError("On macOS the whole screen is filmed; leave the region out.")
+        return Input(name="screen", url="Capture screen 0", format="avfoundation", options=options)
+    display = os.environ.get("DISPLAY")
+    if not display:
+        raise MediaError("There is no X display to film; DISPLAY is not set.")
+    url = f"{display}+{x or 0},{y or 0}"
+    return Input(name="screen", url=url, format="x11grab", options=options)
+
+
+# A stream from the network as a live source: rtsp, http, https and what lies behind them.
+
+
+# What an address may lead to, be it by a redirect or a playlist: its own protocol and what carries
+# that, so that nothing from the network makes us read files or speak to what was not asked for.
+_WEB = "http,https,httpproxy,tcp,tls,crypto"
+_PROTOCOLS = {
+    "http": _WEB, "https": _WEB, "rtsp": "rtsp,rtp,srtp,udp,tcp", "rtsps": "rtsps,rtp,srtp,tls,tcp",
+    "rtmp": "rtmp,tcp", "srt": "srt", "udp": "udp",
+}  # fmt: skip
+SCHEMES = tuple(_PROTOCOLS)
+_LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
+_BY_SCHEME = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
+
+
+class StreamSource(LiveSource):
+    """Plays `url` and connects again when it breaks; `MediaError` when it cannot at first."""
+
+    def __init__(self, url: str, *, patience: Patience | None = None) -> None:
+        name = without_password(url)
+        scheme = urlsplit(url).scheme
+        allowed = {"protocol_whitelist": _PROTOCOLS[scheme]}
+        source = Input(
+            name=name, url=url, options=_LOW_DELAY | allowed | _BY_SCHEME.get(scheme, {})
+        )
+
+        def connect() -> AvDevice:
+            try:
+                return AvDevice(source)
+            except ProtocolNotFoundError as error:
+                raise MediaError(unknown_protocol(url)) from error
+            except FFmpegError as error:
+                raise MediaError(
+                    f"{name} cannot be played: {reason(error)}; check the address."
+                ) from error
+
+        super().__init__(name, connect, patience=patience)
+
+
+def unknown_protocol(url: str) -> str:
+    """What to say where FFmpeg was built without the address's protocol, as wheels are for srt."""
+    return (
+        f"The FFmpeg of this PyAV does not speak {urlsplit(url).scheme}://; use rtmp:// or "
+        "rtsp://, or install PyAV built against an FFmpeg that does: pip install --no-binary av av."
+    )
+
+
+def without_password(url: str) -> str:
+    """The address for messages."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+# A video file as a camera: played at its own pace, over and over.
+
+
+class LoopedFileSource(LiveSource):
+    """Plays the video at `path` without end. Raises what `FileSource` raises."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), lambda: _Player(path))
+
+
+class _Player(Closing):
+    info: StreamInfo
+    note = ""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with FileSource(path) as file:
+            told = file.info
+        self.info = StreamInfo(told.width, told.height, told.rate, TIME_BASE)
+
+    def pictures(self) -> Iterator[Image]:
+        for _ in count():
+            started = perf_counter()
+            end = 0.0
+            with FileSource(self._path) as file:
+                for frame in file.frames():
+                    sleep(max(0.0, started + float(frame.time) - perf_counter()))
+                    yield frame.image
+                    end = float(frame.time + (frame.duration or 1 / file.info.rate))
+            sleep(max(0.0, started + end - perf_counter()))

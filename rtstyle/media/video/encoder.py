@@ -1,0 +1,220 @@
+"""The painted stream of an output file: pictures in, packets out."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from av import VideoFrame
+from av.codec import Codec
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.filter import Graph
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from rtstyle.errors import OutputError, UsageError
+from rtstyle.frame import CardImage, Frame, Image, StreamInfo
+from rtstyle.media.options import WriteOptions
+from rtstyle.media.video.color import RgbWriter
+from rtstyle.media.video.container import reason
+from rtstyle.media.video.formats import (
+    Container,
+    encoder_options,
+    needs_even_size,
+    pixel_format_for,
+)
+from rtstyle.media.video.nvcodec import CardFrames, encoder_on_card, frames_on_card
+
+
+class VideoTrack:
+    """Encodes frames at their exact times into a stream that it adds to `output`.
+
+    Raises `UsageError` for a codec that does not exist or does not go into the container. Used by
+    one thread.
+    """
+
+    def __init__(
+        self, output: OutputContainer, container: Container, info: StreamInfo, options: WriteOptions
+    ) -> None:
+        self.notes: list[str] = []
+        self.end = Fraction(0)  # seconds, where the last frame ends
+        self.codec = (
+            options.codec
+            or encoder_on_card(container.codec, options.hwaccel, info.width, info.height)
+            or container.codec
+        )
+        self._container, self._info, self._options = container, info, options
+        self.tick = container.tick(info)  # seconds, what packets' times count
+        self.rounded = 0  # times that the container cannot say exactly
+        self._first_ticks: int | None = None
+        self._last_ticks: int | None = None
+        self._adopted = False
+        self._card_frames = CardFrames()
+        self.stream = self._add(output)
+        self._padding = self._configure()
+        self._writer = self._make_writer()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no frame has come yet."""
+        return self._last_ticks is None
+
+    def check_options(self) -> None:
+        """Once the encoder is open: raise `UsageError` for options of the user it does not have."""
+        left = set(self.stream.codec_context.options)  # FFmpeg leaves what nothing took
+        if unknown := left & set(self._options.options):
+            names = ", ".join(sorted(unknown))
+            raise UsageError(f"The codec {self.codec} has no option {names}; check its name.")
+
+    def check_size(self, frame: Frame) -> None:
+        """Raise `OutputError` where a frame is not (height, width) as in `info`."""
+        height, width = frame.image.shape[:2]
+        if (width, height) != (self._info.width, self._info.height):
+            raise OutputError(
+                f"The output takes pictures of {self._info.width}×{self._info.height}, but one "
+                f"of {width}×{height} came; all frames of a video have one size."
+            )
+
+    def encode(self, frame: Frame) -> list[Packet[VideoStream]]:
+        """The packets that are ready after this frame."""
+        picture = self._picture(frame.image)
+        picture.time_base = self.tick
+        picture.pts = self._ticks(frame.time)
+        picture.duration = max(0, round((frame.duration or 0) / self.tick))
+        self.end = frame.time + (frame.duration or 1 / self._info.rate)
+        return self.stream.encode(picture)
+
+    def _picture(self, image: Image) -> VideoFrame:
+        if isinstance(image, CardImage):
+            if isinstance(self._writer, RgbWriter) and self._writer.is_yuv420:
+                picture = self._card_frames.frame(image)
+                self._writer.tag(picture)
+                return picture
+            image = image.download()
+        return self._writer.write(self._padded(image))
+
+    def adopt(self, packet: Packet[VideoStream], end: Fraction) -> None:
+        """Make a packet one of this stream that an encoder just like this one's made elsewhere.
+
+        `end` is where the frames end that were adopted so far, in seconds.
+        """
+        packet.stream = self.stream
+        packet.time_base = self.tick
+        self._adopted, self._last_ticks, self.end = True, packet.pts, end
+        if self._first_ticks is None:
+            self._first_ticks = packet.pts
+
+    def flush(self) -> list[Packet[VideoStream]]:
+        """The last packets; after it, `notes` is complete."""
+        if self.rounded:
+            unit = self._container.clock or self.tick
+            self.notes.append(
+                f"{self.rounded} frame times were rounded to {unit} s, "
+                f"all that {self._container.muxer} can hold"
+            )
+        if self._container.counts_frames and self._first_ticks:
+            self.notes.append(
+                f"{self._container.muxer} has no times: the pictures begin at 0 s instead of "
+                f"{float(self._first_ticks * self.tick):.3f} s"
+            )
+        return [] if self._adopted else self.stream.encode(None)
+
+    def _add(self, output: OutputContainer) -> VideoStream:
+        try:
+            codec_options = encoder_options(self.codec, self._options)
+            on_card = frames_on_card(
+                self.codec, self._options.pixel_format, self._info.width, self._info.height
+            )
+            stream = output.add_stream(
+                self.codec, rate=self._info.rate, options=codec_options, hwaccel=on_card
+            )
+            if not isinstance(stream, VideoStream):
+                raise ValueError("it does not encode video")
+            supported = [f.name for f in Codec(self.codec, "w").video_formats or []]
+            stream.codec_context.pix_fmt = pixel_format_for(self.codec, supported, self._options)
+        except (FFmpegError, ValueError, TypeError) as error:
+            why = reason(error) if isinstance(error, FFmpegError) else str(error)
+            raise UsageError(
+                f"The codec {self.codec!r} cannot go into {self._container.muxer} ({why}); leave "
+                f"it out to use {self._container.codec}."
+            ) from error
+        return stream
+
+    def _configure(self) -> tuple[int, int]:
+        """Set the encoder up; the rows and columns to add to every picture."""
+        context = self.stream.codec_context
+        width, height = self._info.width, self._info.height
+        down, right = 0, 0
+        if needs_even_size(self.codec, str(context.pix_fmt)) and (width % 2 or height % 2):
+            down, right = height % 2, width % 2
+            self.notes.append(
+                f"{width}×{height} is odd, which {self.codec} cannot hold: the last column or row "
+                f"was repeated to make {width + right}×{height + down}"
+            )
+        context.width, context.height = width + right, height + down
+        context.time_base = self.stream.time_base = self.tick
+        context.sample_aspect_ratio = self._info.pixel_aspect
+        if self._options.threads is not None:
+            context.thread_count = self._options.threads
+        context.flags |= Flags.frame_duration  # so that the last frame lasts as long as it should
+        return down, right
+
+    def _make_writer(self) -> RgbWriter | PaletteWriter:
+        pixel_format = str(self.stream.codec_context.pix_fmt)
+        if pixel_format == "pal8":
+            return PaletteWriter(self._info.width, self._info.height)
+        writer = RgbWriter(pixel_format)
+        writer.tag(self.stream.codec_context)
+        return writer
+
+    def _ticks(self, time: Fraction) -> int:
+        ticks = round(time / self.tick)
+        if self._last_ticks is not None and ticks <= self._last_ticks:
+            ticks = self._last_ticks + 1  # encoders take times that rise
+        unit = self._container.clock or self.tick
+        self.rounded += ticks * self.tick != time or (time / unit).denominator != 1
+        self._last_ticks = ticks
+        if self._first_ticks is None:
+            self._first_ticks = ticks
+        return ticks
+
+    def _padded(self, image: Image) -> Image:
+        down, right = self._padding
+        if not down and not right:
+            return image
+        return np.pad(image, ((0, down), (0, right), (0, 0)), mode="edge")
+
+
+# Pictures reduced to the 256 colours that suit them best, for GIF.
+
+
+class PaletteWriter:
+    """Gives every picture a palette of its own, by FFmpeg's filters. One thread at a time."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._graph = Graph()
+        source = self._graph.add(
+            "buffer", f"video_size={width}x{height}:pix_fmt=rgb24:time_base=1/1"
+        )
+        split = self._graph.add("split")
+        generate = self._graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
+        use = self._graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=3")
+        sink = self._graph.add("buffersink")
+        source.link_to(split)
+        split.link_to(use, 0, 0)
+        split.link_to(generate, 1, 0)
+        generate.link_to(use, 0, 1)
+        use.link_to(sink)
+        self._graph.configure()
+        self._n_frames = 0
+
+    def write(self, image: Image) -> VideoFrame:
+        """An (H, W, 3) uint8 RGB picture as a `pal8` frame."""
+        frame = VideoFrame.from_ndarray(image, format="rgb24")
+        frame.pts, self._n_frames = self._n_frames, self._n_frames + 1
+        self._graph.push(frame)
+        reduced = self._graph.pull()
+        assert isinstance(reduced, VideoFrame)
+        return reduced

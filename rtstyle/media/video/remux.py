@@ -1,0 +1,219 @@
+"""What is not painted: sound, subtitles, attachments, chapters, metadata, copied bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any
+
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.subtitles.stream import SubtitleStream
+from av.video.stream import VideoStream
+
+from rtstyle.media.base import Origin
+from rtstyle.media.video.container import open_container
+from rtstyle.media.video.formats import Container
+from rtstyle.media.video.stream_copy import (
+    Copy,
+    SoundTranscode,
+    TextTranscode,
+    can_hold,
+    is_end_mark,
+    kept_metadata,
+)
+
+# What mp4's usual metadata boxes hold, as FFmpeg's muxer writes them.
+_MP4_KEYS = {
+    *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre"),
+    *("copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id"),
+    *("network", "keywords", "creation_time", "track", "disc", "tmpo", "compilation"),
+}
+
+
+_TEXT_CODECS = {"mov_text", "srt", "subrip", "ass", "ssa", "webvtt", "text"}
+
+
+class Passthrough:
+    """Copies what accompanies the painted stream of `origin` into another container.
+
+    The file is opened a second time, so that its packets can be read at the pace of the painted
+    frames. Packets keep payload, times and durations; with a cut, those that start within it are
+    kept and shifted with the frames. Used by one thread.
+    """
+
+    def __init__(self, origin: Origin, target: Container, *, keep_audio: bool) -> None:
+        self.notes: list[str] = []
+        self._origin = origin
+        self._target = target
+        self._end = origin.end
+        self._input = open_container(origin.paths[0])
+        # Sound may begin before time 0, with what the codec needs to get going. mp4 can say so for
+        # any stream, Matroska only for one that comes from Matroska.
+        self._keeps_delay = target.negative_times or (
+            target.muxer in ("matroska", "webm") and "matroska" in self._input.format.name
+        )
+        self._writers: dict[int, Copy | SoundTranscode | TextTranscode] = {}
+        self._kept = [s for s in self._input.streams if self._is_kept(s, keep_audio)]
+        self._packets: Iterator[Packet[Stream]] | None = None
+        self._waiting: Packet[Stream] | None = None
+        self._refused = 0  # packets that the muxer did not take
+
+    def _is_kept(self, stream: Stream, keep_audio: bool) -> bool:
+        if stream.index == self._origin.stream or (stream.type == "audio" and not keep_audio):
+            return False
+        if stream.type == "data" and "timecode" in stream.metadata:
+            return False  # the muxer writes it anew from the video's metadata
+        if stream.type == "data" and stream.name == "bin_data" and self._input.chapters():
+            return False  # how QuickTime stores the titles of chapters, which are copied as such
+        if stream.type == "video" and not stream.disposition & Disposition.attached_pic:
+            # Kept, it could be the one that a player shows.
+            self.notes.append(f"video stream {stream.index} was left out: one is painted")
+            return False
+        if can_hold(self._target.muxer, stream) or self._other_codec(stream):
+            return True
+        name = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
+        self.notes.append(
+            f"{stream.type} stream {stream.index} ({name or 'unknown format'}) was left out: "
+            f"{self._target.muxer} cannot hold it"
+        )
+        return False
+
+    def _other_codec(self, stream: Stream) -> str | None:
+        """The codec to encode a stream with that the container cannot hold as it is."""
+        if stream.codec_context is None:
+            return None
+        if stream.type == "audio":
+            return self._target.audio_codec
+        is_text = stream.type == "subtitle" and stream.codec_context.name in _TEXT_CODECS
+        return self._target.text_codec if is_text else None
+
+    def starts(self) -> list[Fraction]:
+        """When the streams start in the output, in seconds; where unknown, what that divides."""
+        cut = self._origin.start is not None
+        return [
+            s.time_base if cut else (s.start_time or 0) * s.time_base - self._origin.offset
+            for s in self._input.streams
+            if s.time_base and s.type in ("video", "audio", "subtitle")
+        ]
+
+    def needs_free_keys(self) -> bool:
+        """Whether there is metadata that only QuickTime's free keys can hold.
+
+        They take the place of the usual ones, and a cover picture is stored with the usual ones.
+        """
+        has_cover = any(s.disposition & Disposition.attached_pic for s in self._kept)
+        keys = {key.lower() for key in kept_metadata(self._input.metadata)}
+        return not has_cover and not keys <= _MP4_KEYS
+
+    def add_streams(self, output: OutputContainer, *, before_video: bool) -> None:
+        """Add those streams that stand before the painted one in the file, or those behind it."""
+        assert self._origin.stream is not None
+        for stream in self._kept:
+            if (stream.index < self._origin.stream) != before_video:
+                continue
+            shift = self._origin.offset
+            codec = self._other_codec(stream)
+            if can_hold(self._target.muxer, stream):
+                self._writers[stream.index] = Copy(output, stream, shift)
+                continue
+            assert codec is not None
+            if isinstance(stream, AudioStream):
+                self._writers[stream.index] = SoundTranscode(output, stream, codec, shift)
+            elif isinstance(stream, SubtitleStream):
+                self._writers[stream.index] = TextTranscode(output, stream, codec, shift)
+            self.notes.append(
+                f"{stream.type} stream {stream.index} ({stream.codec_context.name}) was re-encoded "
+                f"as {codec}: {self._target.muxer} cannot hold it as it is"
+            )
+
+    def describe(self, output: OutputContainer, video: VideoStream) -> None:
+        """Copy the container's metadata and chapters, and what is said of the painted stream."""
+        assert self._origin.stream is not None
+        painted = self._input.streams[self._origin.stream]
+        # The picture is upright by now: `rotate` no longer holds.
+        video.metadata.update(kept_metadata(painted.metadata, "rotate"))
+        video.disposition = painted.disposition
+        output.metadata.update(kept_metadata(self._input.metadata))
+        chapters = [_shifted(dict(c), self._origin) for c in self._input.chapters()]
+        output.set_chapters([c for c in chapters if c["start"] < c["end"]])  # type: ignore[misc]
+
+    def write(self, output: OutputContainer, until: Fraction | None) -> None:
+        """Mux every packet that lies before `until` (seconds in the output); None: all the rest."""
+        if self._packets is None:
+            self._packets = self._read()
+            self._waiting = next(self._packets, None)
+        while self._waiting is not None:
+            if until is not None and self._time(self._waiting) > until:
+                return
+            self._write(output, self._waiting)
+            self._waiting = next(self._packets, None)
+        if until is None and self._refused:
+            self.notes.append(
+                f"{self._refused} sound packets or subtitles are damaged and were left out"
+            )
+
+    def _write(self, output: OutputContainer, packet: Packet[Stream]) -> None:
+        try:
+            self._writers[packet.stream.index].write(output, packet)
+        except (InvalidDataError, ArgumentError):  # a time before the last one, or no such payload
+            self._refused += 1
+
+    def end_at(self, time: Fraction) -> None:
+        """Nothing from `time` on (seconds in the output) is to be copied."""
+        end = time + self._origin.offset
+        self._end = end if self._end is None else min(self._end, end)
+        if self._waiting is not None and self._is_outside(self._waiting):
+            self._waiting = next(self._packets or iter(()), None)
+
+    def close(self) -> None:
+        """Close the second reading of the input."""
+        self._input.close()
+
+    def _read(self) -> Iterator[Packet[Stream]]:
+        kept = [s for s in self._kept if s.type != "attachment"]
+        if not kept:
+            return
+        if self._origin.start is not None:
+            with suppress(FFmpegError):
+                self._input.seek(int(self._origin.start * 1_000_000))
+        try:
+            for packet in self._input.demux(kept):
+                if is_end_mark(packet) or not self._is_outside(packet):
+                    yield packet
+        except FFmpegError:
+            self.notes.append("the input is damaged: sound and subtitles end where it can be read")
+
+    def _time(self, packet: Packet[Stream]) -> Fraction:
+        """When the packet is due in the output, in seconds; end marks are due at once."""
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        return Fraction(0) if stamp is None else stamp * packet.time_base - self._origin.offset
+
+    def _is_outside(self, packet: Packet[Stream]) -> bool:
+        if packet.stream.disposition & Disposition.attached_pic:
+            return False
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None:
+            return False
+        time = stamp * packet.time_base
+        if self._origin.start is not None and time < self._origin.start:
+            return True
+        if not self._keeps_delay and time < self._origin.offset:
+            return True  # written, it would make the muxer shift all streams
+        return self._end is not None and time >= self._end
+
+
+def _shifted(chapter: dict[str, Any], origin: Origin) -> dict[str, Any]:
+    tick = chapter["time_base"]
+    start, end = chapter["start"] * tick, chapter["end"] * tick
+    if origin.start is not None:
+        start = max(start, origin.start)
+    if origin.end is not None:
+        end = min(end, origin.end)
+    chapter["start"] = round((start - origin.offset) / tick)
+    chapter["end"] = round((end - origin.offset) / tick)
+    return chapter

@@ -1,0 +1,177 @@
+"""A video file as a sink: frames encoded at their exact times, everything else copied."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from fractions import Fraction
+from math import lcm
+from pathlib import Path
+
+import av
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from rtstyle.closing import Closing
+from rtstyle.errors import OutputError, UsageError
+from rtstyle.files import PartialFile, Workplace
+from rtstyle.frame import Frame, StreamInfo
+from rtstyle.media.base import Origin
+from rtstyle.media.options import WriteOptions
+from rtstyle.media.video.container import reason
+from rtstyle.media.video.encoder import VideoTrack
+from rtstyle.media.video.formats import container_for, encoder_options
+from rtstyle.media.video.remux import Passthrough
+
+_INT_MAX = 2**31 - 1
+
+
+class FileSink(Closing):
+    """Encodes a video file; the suffix names its container.
+
+    With `origin`, the file's other streams, chapters and metadata are copied along (the sound only
+    with `options.keep_audio`). `workplace` is where it is written before it has its name, `video`
+    the stream of the painting. Raises `UsageError` for a codec or option that does not exist,
+    `OutputExistsError`, and `OutputError` when the file cannot be written.
+    """
+
+    takes_card_images = True
+    notes: list[str]
+
+    def __init__(
+        self,
+        path: Path,
+        info: StreamInfo,
+        *,
+        origin: Origin | None = None,
+        options: WriteOptions | None = None,
+        workplace: Workplace | None = None,
+    ) -> None:
+        options = options or WriteOptions()
+        self.notes = []
+        self._info = info
+        self._format = container_for(path)
+        self._file = PartialFile(
+            path,
+            overwrite=options.overwrite,
+            inputs=origin.paths if origin else (),
+            workplace=workplace,
+        )
+        self._others: Passthrough | None = None
+        self._output: OutputContainer | None = None
+        try:
+            if origin is not None and origin.stream is not None:
+                self._others = Passthrough(origin, self._format, keep_audio=options.keep_audio)
+            self._output = self._create()
+            self.video = self._add_streams(self._output, options)
+            self._start(self._output, options)
+        except BaseException:
+            self._discard()
+            raise
+
+    def write(self, frame: Frame) -> None:
+        """Encode the next frame, (height, width) as in `info`. Raises `OutputError`."""
+        assert self._output is not None
+        self.video.check_size(frame)
+        try:
+            packets = self.video.encode(frame)
+            if self._others is not None:
+                self._others.write(self._output, frame.time)
+            self._output.mux(packets)
+        except (FFmpegError, OSError) as error:
+            raise self._cannot_write(error) from error
+
+    def adopt(self, packet: Packet[VideoStream], end: Fraction) -> None:
+        """Take a packet that an encoder set up as this sink's made elsewhere, in decoding order.
+
+        `end` is where the frames end that were adopted so far, in seconds. Raises `OutputError`.
+        """
+        assert self._output is not None
+        assert packet.pts is not None
+        try:
+            self.video.adopt(packet, end)
+            if self._others is not None:
+                self._others.write(self._output, packet.pts * packet.time_base)
+            self._output.mux_one(packet)
+        except (FFmpegError, OSError) as error:
+            raise self._cannot_write(error) from error
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Complete the file and name it; if not `complete`, sound ends with the last picture."""
+        if self.video.is_empty:
+            raise OutputError(f"No frame was written, so there is no {self._file.path} to finish.")
+        assert self._output is not None
+        try:
+            self._output.mux(self.video.flush())
+            if self._others is not None:
+                if not complete:
+                    self._others.end_at(self.video.end)
+                self._others.write(self._output, None)
+            self._output.close()
+        except (FFmpegError, OSError) as error:
+            raise self._cannot_write(error) from error
+        self._file.commit()
+        self.notes += self.video.notes
+        if self._others is not None:
+            self.notes += self._others.notes
+
+    def close(self) -> None:
+        self._discard()
+
+    def _create(self) -> OutputContainer:
+        container_options = dict(self._format.options)
+        if "movflags" in container_options:
+            container_options["movie_timescale"] = str(self._movie_timescale())
+            if self._others is not None and self._others.needs_free_keys():
+                container_options["movflags"] += "+use_metadata_tags"
+        path = str(self._file.temporary)
+        muxer = self._format.muxer
+        return av.open(path, "w", format=muxer, container_options=container_options)
+
+    def _add_streams(self, output: OutputContainer, options: WriteOptions) -> VideoTrack:
+        """Add every stream, in the order of the input."""
+        if self._others is None:
+            return VideoTrack(output, self._format, self._info, options)
+        self._others.add_streams(output, before_video=True)
+        video = VideoTrack(output, self._format, self._info, options)
+        self._others.add_streams(output, before_video=False)
+        self._others.describe(output, video.stream)
+        return video
+
+    def _start(self, output: OutputContainer, options: WriteOptions) -> None:
+        """Open the encoder and write the header, so that what is wrong shows before any work."""
+        codec = self.video.codec
+        try:
+            output.start_encoding()
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        except (FFmpegError, ValueError) as error:
+            wanted = ", ".join(f"{k}={v}" for k, v in encoder_options(codec, options).items())
+            raise UsageError(
+                f"The codec {codec} cannot encode {self._info.width}×{self._info.height} into "
+                f"{self._format.muxer} with the options {wanted}; check them."
+            ) from error
+        self.video.check_options()
+
+    def _movie_timescale(self) -> int:
+        """The clock of an mp4's edit lists, fine enough to say exactly when each stream starts."""
+        tick = self._format.tick(self._info)
+        starts = [tick] if self._others is None else self._others.starts()
+        timescale = lcm(1000, *(s.denominator for s in starts))
+        return timescale if timescale <= _INT_MAX else min(tick.denominator, _INT_MAX)
+
+    def _cannot_write(self, error: Exception) -> OutputError:
+        why = reason(error) if isinstance(error, FFmpegError) else str(error)
+        return OutputError(
+            f"{self._file.path} cannot be written: {why}; what there was of it is removed."
+        )
+
+    def _discard(self) -> None:
+        """Close everything and remove what has no name yet; harmless after `finish`."""
+        if self._others is not None:
+            self._others.close()
+        if self._output is not None:
+            with suppress(FFmpegError, OSError, ValueError):
+                self._output.close()
+        self._file.discard()

@@ -1,0 +1,1 @@
+"""Model files: what they say of themselves, and where they are found."""

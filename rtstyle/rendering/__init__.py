@@ -1,0 +1,1 @@
+"""Files in, a painted file out: cut into segments that survive a kill."""

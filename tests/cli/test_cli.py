@@ -1,0 +1,238 @@
+"""The command line as a user meets it: a process of its own, exit status, stdout and stderr."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rtstyle.model.spec import ModelSpec
+from tests import graphs
+from tests.media.clips import Clip, make_clip
+from tests.train.materials import make_loss_net, make_painting, make_photos
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rtstyle.cli", *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, env=os.environ | environment, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("clip") / "in.mp4")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, rtstyle.cli.main\n"
+        "heavy = {'numpy', 'cv2', 'av', 'openvino', 'onnxruntime', 'torch'} & set(sys.modules)\n"
+        "sys.exit(' '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run("--help")
+    assert done.returncode == 0
+    for command in ("render", "demo", "styles", "engines", "train", "paint"):
+        assert command in done.stdout
+
+
+def test_render_ends_in_one_line_and_a_video(
+    clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
+    out = tmp_path / "out.mp4"
+    done = run("render", "-i", clip, "-o", out, "-s", tiny_model.path, "--engine", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(
+        r"(\d+) frames in, \1 out, [\d.]+ s, [\d.]+ fps \(decode .*paint .*encode .* a frame\)\n",
+        done.stdout,
+    )
+    assert out.stat().st_size > 0
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_every_option_of_ffmpeg_s_users_is_taken(
+    clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
+    out = tmp_path / "out.mkv"
+    done = run(
+        "render", clip, out, "-s", tiny_model.path, "-ss", "0:00:00.1", "-t", "0.2",
+        "-c:v", "libx264", "--crf", "30", "--preset", "ultrafast", "-e", "tune=zerolatency", "-an",
+        "--strength", "0.5", "--preserve-color", "--height", "32", "--threads", "1", "-q",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert out.exists()
+
+
+def test_a_picture_becomes_a_picture(tmp_path: Path, tiny_model: ModelSpec) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), np.full((37, 53, 3), 90, np.uint8))
+    done = run("render", tmp_path / "in.png", tmp_path / "out.png", "-s", tiny_model.path)
+    assert done.returncode == 0, done.stderr
+    assert cv2.imread(str(tmp_path / "out.png")).shape == (37, 53, 3)
+
+
+def test_a_picture_is_a_style_and_listed(tmp_path: Path) -> None:
+    graphs.tinting(tmp_path / "any.onnx")
+    environment = {"RTSTYLE_MODELS": str(tmp_path), "RTSTYLE_CACHE": str(tmp_path / "cache")}
+    cv2.imwrite(str(tmp_path / "red.png"), np.full((64, 64, 3), (0, 0, 200), np.uint8))
+    cv2.imwrite(str(tmp_path / "in.png"), np.full((37, 53, 3), 100, np.uint8))
+    done = run(
+        "render", tmp_path / "in.png", tmp_path / "out.png", "-s", tmp_path / "red.png",
+        "--strength", "0.5", **environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    painted = cv2.imread(str(tmp_path / "out.png"))
+    assert painted.shape == (37, 53, 3)
+    assert (painted == (50, 50, 150)).all()  # blended once, by the model
+    listed = run("styles", **environment)
+    assert "painted by any: --style my_painting.jpg" in listed.stdout
+    assert "starry_night" in listed.stdout
+
+
+def test_paint_ends_in_one_line_and_a_picture(tmp_path: Path) -> None:
+    photo = make_photos(tmp_path / "photos", 1) / "photo0.png"
+    painting, net = make_painting(tmp_path / "p.png"), make_loss_net(tmp_path / "vgg.safetensors")
+    out = tmp_path / "out.jpg"
+    arguments = ("paint", photo, painting, "-o", out, "--loss-net", net, "--steps", "3")
+    done = run(*arguments, "--size", "48", "--tv-weight", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(
+        rf"The painting is {re.escape(str(out))}: [\d.]+ s, content \S+ style \S+ tv \S+\.\n",
+        done.stdout,
+    )
+    assert cv2.imread(str(out)).shape == (48, 48, 3)
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--overwrite" in done.stderr
+
+
+def test_an_interrupted_paint_leaves_only_its_progress_picture(tmp_path: Path) -> None:
+    photo = make_photos(tmp_path / "photos", 1) / "photo0.png"
+    painting, net = make_painting(tmp_path / "p.png"), make_loss_net(tmp_path / "vgg.safetensors")
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "rtstyle.cli", "paint", photo, painting, "--loss-net", net,
+            "-o", tmp_path / "out.png", "--steps", "1000000", "--progress-every", "1",
+            "--progress-picture", tmp_path / "far.png",
+        ],
+        stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    for _ in range(1200):
+        if (tmp_path / "far.png").exists():
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, "rtstyle: Interrupted.\n")
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"photos", "p.png", "vgg.safetensors", "far.png"}
+    assert cv2.imread(str(tmp_path / "far.png")) is not None
+
+
+WRONG = {
+    "missing input": (("render", "{tmp}/no.mp4", "{tmp}/out.mp4"), 1, "no.mp4"),
+    "folder of nothing": (("render", "{tmp}/empty", "{tmp}/out.mp4"), 1, "empty"),
+    "text as video": (("render", "{tmp}/text.mp4", "{tmp}/out.mp4"), 1, "text.mp4"),
+    "cut off": (("render", "{tmp}/cut.mp4", "{tmp}/out.mp4"), 1, "cut.mp4"),
+    "no folder to write to": (("render", "{clip}", "{tmp}/no/out.mp4"), 1, "no"),
+    "unknown style": (("render", "{clip}", "{tmp}/out.mp4", "-s", "stary_nigt"), 2, "starry_night"),
+    "model that is none": (
+        ("render", "{clip}", "{tmp}/out.mp4", "-s", "{tmp}/text.onnx"),
+        1,
+        "text.onnx",
+    ),
+    "unknown engine": (("render", "{clip}", "{tmp}/out.mp4", "--engine", "abacus"), 2, "abacus"),
+    "strength": (("render", "{clip}", "{tmp}/out.mp4", "--strength", "2"), 2, "between 0 and 1"),
+    "time": (("render", "{clip}", "{tmp}/out.mp4", "--start", "noon"), 2, "HH:MM:SS"),
+    "codec": (("render", "{clip}", "{tmp}/out.mp4", "--codec", "libnothing"), 2, "libnothing"),
+    "output exists": (("render", "{clip}", "{tmp}/there.mp4"), 2, "--overwrite"),
+    "no arguments": (("render",), 2, "INPUT"),
+    "unknown option": (("render", "--sytle", "x"), 2, "--sytle"),
+    "16k": (("render", "{tmp}/huge.png", "{tmp}/out.png"), 1, "--height"),
+    "no loss net": (("paint", "{tmp}/a", "{tmp}/b", "-o", "{tmp}/o.png"), 2, "--loss-net FILE"),
+    "no such photograph": (
+        ("paint", "{tmp}/no.jpg", "{tmp}/b", "-o", "{tmp}/o.png", "--loss-net", "{tmp}/x"),
+        1,
+        "no.jpg",
+    ),
+    "no painting": (
+        (
+            "train",
+            "{tmp}/no.jpg",
+            "-o",
+            "{tmp}/m.onnx",
+            "--content",
+            "{tmp}/empty",
+            "--loss-net",
+            "{tmp}/x",
+        ),
+        1,
+        "no.jpg",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_told_in_one_sentence(
+    case: str, clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
+    arguments, status, word = WRONG[case]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.mp4").write_text("This is a text.")
+    (tmp_path / "text.onnx").write_text("This is a text.")
+    (tmp_path / "there.mp4").write_text("precious")
+    (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[: clip.stat().st_size // 3])
+    if case == "16k":
+        cv2.imwrite(str(tmp_path / "huge.png"), np.zeros((16000, 16000, 3), np.uint8))
+    before = sorted(p.name for p in tmp_path.iterdir())
+    filled = [a.format(tmp=tmp_path, clip=clip) for a in arguments]
+    if filled[0] == "render" and "-s" not in filled and "--sytle" not in filled and len(filled) > 1:
+        filled += ["-s", str(tiny_model.path)]
+    done = run(*filled)
+    assert done.returncode == status, done.stderr
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    if case != "unknown option":  # that one shows how to call the command
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith("rtstyle: ")
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    assert (tmp_path / "there.mp4").read_text() == "precious"
+
+
+@pytest.mark.parametrize("pressed", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_a_playable_part(
+    pressed: signal.Signals, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
+    import av
+
+    long = make_clip(tmp_path / "long.mp4", Clip(times=range(0, 5000 * 512, 512)))
+    out = tmp_path / "out.mp4"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rtstyle.cli", "render", long, out, "-s", tiny_model.path],
+        stderr=subprocess.PIPE, text=True,
+        # a shell's background jobs, which a CI may run us as, ignore SIGINT and pass that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    for _ in range(1200):
+        if any(part.stat().st_size > 1000 for part in tmp_path.glob(".*/*.part")):  # some frames
+            break
+        time.sleep(0.05)
+    process.send_signal(pressed)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    with av.open(str(out)) as container:
+        n_frames = sum(1 for _ in container.decode(video=0))
+    assert 0 < n_frames < 5000
+    kept = ".out.mp4.resume"  # for the same command to go on
+    assert sorted(p.name for p in tmp_path.iterdir()) == [kept, "long.mp4", "out.mp4"]
