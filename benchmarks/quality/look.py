@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.quality.alexnet import AlexNet
 from benchmarks.quality.judge import as_tensor
 from rtstyle.errors import TrainingError
-from rtstyle.media.picture import read_picture
+from rtstyle.media.images import read_picture
 from rtstyle.train.data import resize_short_side
 from rtstyle.train.losses import content_loss
 from rtstyle.train.perceptual import JOHNSON_CONTENT_LAYER, JOHNSON_STYLE_LAYERS, PerceptualNet

@@ -16,7 +16,7 @@ from benchmarks.quality.davis import measure_motion
 from benchmarks.quality.judge import as_tensor
 from benchmarks.quality.look import Judges
 from rtstyle.errors import InputNotFoundError, TrainingError
-from rtstyle.media.picture import read_picture
+from rtstyle.media.images import read_picture
 from rtstyle.train.perceptual import load_perceptual_net
 from tests.train.materials import make_loss_net, make_painting
 
