@@ -18,7 +18,7 @@ from benchmarks.quality.look import Judges
 from rtstyle.errors import InputNotFoundError, TrainingError
 from rtstyle.media.images import read_picture
 from rtstyle.train.perceptual import load_perceptual_net
-from tests.train.materials import make_loss_net, make_painting
+from tests.train.materials import make_loss_net, make_painting, make_vgg16
 
 _KERNELS = {0: (3, 4, 11), 3: (4, 6, 5), 6: (6, 8, 3), 8: (8, 6, 3), 10: (6, 6, 3)}
 
@@ -30,19 +30,6 @@ def _alexnet(path: Path) -> Path:
         weights[f"features.{n}.bias"] = torch.rand(c_out, generator=generator)
         weights[f"lin{k}.weight"] = torch.rand(1, c_out, 1, 1, generator=generator)
     save_file({name: value.half() for name, value in weights.items()}, path)
-    return path
-
-
-def _vgg16(path: Path) -> Path:
-    generator, weights, index, c_in = torch.Generator().manual_seed(0), {}, 0, 3
-    for count, channels in zip((2, 2, 3, 3, 3), (4, 4, 8, 8, 8), strict=True):
-        for _ in range(count):
-            weight = torch.randn(channels, c_in, 3, 3, generator=generator) / (3 * c_in**0.5)
-            weights[f"features.{index}.weight"] = weight.half()
-            weights[f"features.{index}.bias"] = torch.full((channels,), 0.1).half()
-            index, c_in = index + 2, channels
-        index += 1
-    save_file(weights, path)
     return path
 
 
@@ -66,7 +53,7 @@ def test_lpips_is_that_of_its_definition(tmp_path: Path) -> None:
 def test_a_painting_and_a_photograph_are_nearest_to_themselves(tmp_path: Path) -> None:
     painting = make_painting(tmp_path / "painting.png", side=96)
     judges = Judges(
-        painting, 96, vgg=load_perceptual_net(_vgg16(tmp_path / "vgg16.safetensors")),
+        painting, 96, vgg=load_perceptual_net(make_vgg16(tmp_path / "vgg16.safetensors")),
         alexnet=AlexNet(_alexnet(tmp_path / "alexnet.safetensors")),
     )  # fmt: skip
     style = as_tensor(read_picture(painting)[0])
