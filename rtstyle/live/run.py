@@ -19,10 +19,9 @@ from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.meter import MeterSink
 from rtstyle.live.recorder import RecorderSink
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media import Sink
-from rtstyle.media.devices.opening import open_live_sink, open_live_source
-from rtstyle.media.devices.webcam import Capture
+from rtstyle.media import ReadOptions, Sink, WriteOptions, open_sink, open_source
 from rtstyle.media.devices.window import WindowSink
+from rtstyle.media.options import CameraMode
 from rtstyle.media.synthetic import TeeSink
 from rtstyle.metrics import Report
 from rtstyle.style.style import Style
@@ -41,7 +40,7 @@ class Plan:
 
     source: str = "webcam:0"
     sinks: tuple[str, ...] = ("window",)
-    capture: Capture = field(default_factory=Capture)
+    capture: CameraMode = field(default_factory=CameraMode)
     options: LiveOptions = field(default_factory=LiveOptions)
     engine: EngineOptions = field(default_factory=lambda: EngineOptions(precision="fastest"))
     hwaccel: str = "none"
@@ -78,7 +77,7 @@ def paint_live(
     controls = Controls(list(gallery), settings)
     board = _Board(controls, on_note)
     with (
-        open_live_source(plan.source, plan.capture) as source,
+        open_source(plan.source, ReadOptions(camera=plan.capture), live=True) as source,
         EnginePool(plan.engine) as pool,
         ExitStack() as stack,
     ):
@@ -179,7 +178,8 @@ def _opened(
         board.note(f"watch at {sink.url}")
         web: Sink = sink
         return web
-    return open_live_sink(name, info, overwrite=plan.overwrite, hwaccel=plan.hwaccel)
+    writing = WriteOptions(overwrite=plan.overwrite, hwaccel=plan.hwaccel)
+    return open_sink(name, info, writing, live=True)
 
 
 def _obey(commands: Iterable[str], controls: Controls, board: _Board) -> None:

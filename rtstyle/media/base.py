@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
 from rtstyle.frame import Frame, StreamInfo
+from rtstyle.media.options import WriteOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,35 @@ class Source(AbstractContextManager["Source"], Protocol):
 
     def frames(self) -> Iterator[Frame]:
         """Every frame in order. Raises `MediaError` at damage, after the last good frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SinkRequest:
+    """What a sink is opened for: frames as in `info`, read from `origin`, written as in `writing`.
+
+    `panel` is set for a sink that shows a live run and takes its commands.
+    """
+
+    info: StreamInfo
+    origin: Origin | None = None
+    writing: WriteOptions = field(default_factory=WriteOptions)
+    panel: Panel | None = None
+
+
+class Panel(Protocol):
+    """What a live run shows beside the picture, and where its commands go. Safe from any thread."""
+
+    def line(self) -> str:
+        """The figures, in one line."""
+        ...
+
+    def notice(self) -> str:
+        """A warning to show, or ""."""
+        ...
+
+    def do(self, command: str) -> None:
+        """Carry out a command in the language of `rtstyle.live.controls`."""
         ...
 
 

@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from time import perf_counter, sleep
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import av
@@ -20,6 +21,7 @@ from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import Image, StreamInfo
 from rtstyle.media.devices.source import TIME_BASE, LiveSource, Patience
+from rtstyle.media.options import ReadOptions
 from rtstyle.media.video.color import RgbReader
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.orientation import orientation_of
@@ -110,6 +112,11 @@ class LavfiSource(LiveSource):
     something else than a generator, since others read files.
     """
 
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Open `lavfi:GRAPH`."""
+        return cls(name.partition(":")[2])
+
     def __init__(self, graph: str) -> None:
         generator = graph.partition("=")[0].partition(",")[0].strip()
         if generator not in _GENERATORS or "movie" in graph:
@@ -142,6 +149,11 @@ class ScreenSource(LiveSource):
 
     Raises `UsageError` for another kind of region and `MediaError` where no screen can be filmed.
     """
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Open `screen` or `screen:REGION`."""
+        return cls(name.partition(":")[2])
 
     def __init__(self, region: str = "", *, rate: int = 30) -> None:
         source = screen_input(region, rate=rate)
@@ -191,13 +203,17 @@ _PROTOCOLS = {
     "http": _WEB, "https": _WEB, "rtsp": "rtsp,rtp,srtp,udp,tcp", "rtsps": "rtsps,rtp,srtp,tls,tcp",
     "rtmp": "rtmp,tcp", "srt": "srt", "udp": "udp",
 }  # fmt: skip
-SCHEMES = tuple(_PROTOCOLS)
 _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
 _BY_SCHEME = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
 
 
 class StreamSource(LiveSource):
     """Plays `url` and connects again when it breaks; `MediaError` when it cannot at first."""
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Play the stream at the address `name`."""
+        return cls(name)
 
     def __init__(self, url: str, *, patience: Patience | None = None) -> None:
         name = without_password(url)
@@ -240,6 +256,11 @@ def without_password(url: str) -> str:
 
 class LoopedFileSource(LiveSource):
     """Plays the video at `path` without end. Raises what `FileSource` raises."""
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Play the video file `name`."""
+        return cls(Path(name).expanduser())
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), lambda: _Player(path))

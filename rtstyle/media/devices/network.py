@@ -9,6 +9,7 @@ from contextlib import suppress
 from fractions import Fraction
 from threading import Event, Thread
 from time import perf_counter
+from typing import Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,12 +18,12 @@ from rtstyle.channel import Channel
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError
 from rtstyle.frame import Frame, StreamInfo
+from rtstyle.media.base import SinkRequest
 from rtstyle.media.devices.capture import unknown_protocol, without_password
 from rtstyle.media.devices.network_process import TIME
 from rtstyle.media.devices.source import TIME_BASE
 
 _MUXERS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "srt": "mpegts", "udp": "mpegts"}
-SCHEMES = tuple(_MUXERS)
 _CONNECT_SECONDS, _SEND_SECONDS = 10.0, 5.0
 _FIRST_RETRY, _LAST_RETRY = 0.5, 8.0
 
@@ -36,6 +37,11 @@ class NetworkSink(Closing):
     """
 
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Connect to the server at the address `name`."""
+        return cls(name, request.info)
 
     def __init__(self, url: str, info: StreamInfo, *, bitrate: int = 2_500_000) -> None:
         self.notes = []

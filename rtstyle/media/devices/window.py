@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, optional
 from rtstyle.frame import Frame, Image, StreamInfo
+from rtstyle.media.base import SinkRequest
 
 # What each key does, in the words of `--control`; also what the help in the window shows.
 KEYS = {
@@ -38,6 +39,13 @@ class WindowSink(Closing):
     """
 
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Open the window, on the panel of a live run if there is one."""
+        if (panel := request.panel) is None:
+            return cls(request.info)
+        return cls(request.info, on_command=panel.do, status=panel.line, notice=panel.notice)
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from contextlib import suppress
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
+from typing import Self
 
 import av
 from av.container import OutputContainer
@@ -17,7 +18,7 @@ from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import PartialFile, Workplace
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media.base import Origin
+from rtstyle.media.base import Origin, SinkRequest
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.encoder import VideoTrack
@@ -38,6 +39,12 @@ class FileSink(Closing):
 
     takes_card_images = True
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Open the video file `name`."""
+        path = Path(name) if request.origin else Path(name).expanduser()
+        return cls(path, request.info, origin=request.origin, options=request.writing)
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import CardImage, Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
+from rtstyle.media.options import ReadOptions
 from rtstyle.media.video.color import RgbReader
 from rtstyle.media.video.container import best_video, is_cut_off, open_container, reason
 from rtstyle.media.video.decoder import FREE_CLOCK, Decoder, TimedFrame
@@ -38,6 +39,15 @@ class FileSource(Closing):
     origin: Origin | None
     orientation: Orientation
     stored_size: tuple[int, int]  # (width, height) of the first picture, before it is turned
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> FileSource:
+        """Open the video file `name`."""
+        if reading.rate is not None:
+            raise UsageError(f"A rate applies to pictures; {name} has its own times.")
+        return FileSource(
+            Path(name), start=reading.start, duration=reading.duration, hwaccel=reading.hwaccel
+        )
 
     def __init__(
         self,
