@@ -1,4 +1,4 @@
-"""What every source and every sink is."""
+"""The interfaces of every source and every sink, and what a sink is opened with."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rtstyle.media.options import WriteOptions
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The files that a source reads, for a sink that keeps what is not painted.
+    """The files that a source reads, for a sink that copies what accompanies the pictures.
 
-    One video file, with `stream` the index of its painted stream; or pictures in order, the one of
-    frame `i` at `paths[i]`. `offset` is the time on the file's own clock that frame time 0 stands
-    for. `start` and `end` bound the wanted part on that clock, where it was cut. All in seconds.
+    One video file, with `stream` the index of its video stream; or pictures in order, the one of
+    frame `i` at `paths[i]`. `offset` is the time of frame time 0 on the file's own clock. `start`
+    and `end` bound the part on that clock, where the video was cut. All in seconds.
     """
 
     paths: tuple[Path, ...]
@@ -33,8 +33,8 @@ class Source(AbstractContextManager["Source"], Protocol):
     """Delivers frames. Opened by its constructor; used as a context manager, which closes it.
 
     `info` is valid at once. `frames` is called once, from one thread, which need not be the thread
-    that opened or closes the source. `notes` gathers sentences for the user about what was not
-    kept as it was; it is complete once `frames` has ended. `origin` is None for a device.
+    that opened or closes the source. `notes` collects sentences for the user about what was lost or
+    changed; it is complete once `frames` has ended. `origin` is None for a device.
     """
 
     info: StreamInfo
@@ -78,14 +78,14 @@ class Panel(Protocol):
 class Sink(AbstractContextManager["Sink"], Protocol):
     """Takes frames, all from one thread. Used as a context manager.
 
-    A sink that writes a file writes under a temporary name beside it. `finish` completes the file
-    and gives it its name; leaving the context without `finish` removes what was written.
+    A sink that writes a file uses a temporary name beside it. `finish` completes the file and gives
+    it its name; leaving the context without `finish` removes what was written.
     """
 
     notes: list[str]
 
     def write(self, frame: Frame) -> None:
-        """Take the next frame. Raises `OutputError` when it cannot be kept."""
+        """Take the next frame. Raises `OutputError` when it cannot be written."""
         ...
 
     def finish(self, *, complete: bool = True) -> None:

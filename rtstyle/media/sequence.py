@@ -27,7 +27,7 @@ from rtstyle.media.options import (
 class SequenceSource(Closing):
     """Pictures as frames, `rate` a second.
 
-    Each frame has its picture's own size; `info` tells that of the first. A picture that cannot be
+    Each frame has its picture's own size; `info` has that of the first. A picture that cannot be
     read ends the stream with a `MediaError` that names it; the frames before it were delivered.
     """
 
@@ -116,7 +116,7 @@ class SequenceSink(Closing):
         return self._names[index]
 
     def finish(self, *, complete: bool = True) -> None:
-        """Nothing is left to do: every picture has its name."""
+        """Nothing to complete. Raises `OutputError` when no frame was written."""
         if not self._written:
             raise OutputError("No frame was written, so there are no pictures to finish.")
 

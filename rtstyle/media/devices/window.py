@@ -32,8 +32,8 @@ _HELP = (
 class WindowSink(Closing):
     """Shows frames as large as the window is, with a line of figures over them.
 
-    Keys become commands for `on_command`; f, i and h are the window's own. `status()` tells the
-    line to show, `notice()` a warning. Closing the window is the command "quit". Used by the main
+    Keys become commands for `on_command`; f, i and h are the window's own. `status()` is the line
+    to show, `notice()` a warning. Closing the window is the command "quit". Used by the main
     thread. Raises `OutputError` where no window can be opened, `MissingExtraError` without
     pygame-ce.
     """
