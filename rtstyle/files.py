@@ -109,8 +109,9 @@ class Workplace:
 class PartialFile:
     """An output that is written over time: `temporary` until `commit` gives it its name.
 
-    It is a hidden file, created at once, beside `path` or in the `workplace`. Raises `OutputExistsError` when `path` is there and `overwrite` is not set, `UsageError` when it
-    is one of `inputs`, and `OutputError` when nothing can be created in its folder.
+    It is a hidden file, created at once, beside `path` or in the `workplace`. Raises
+    `OutputExistsError` when `path` exists and `overwrite` is not set, `UsageError` when it is one
+    of `inputs`, and `OutputError` when nothing can be created in its folder.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class VideoTrack:
         return self._last_ticks is None
 
     def check_options(self) -> None:
-        """Once the encoder is open: raise `UsageError` for a user's option that it does not have."""
+        """Once the encoder is open, raise `UsageError` for options that it does not have."""
         left = set(self.stream.codec_context.options)  # FFmpeg removes the options that were used
         if unknown := left & set(self._options.options):
             names = ", ".join(sorted(unknown))
