@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import urlsplit
 
-from rtstyle.errors import UsageError
+from rtstyle.errors import UsageError, optional
 from rtstyle.frame import StreamInfo
 from rtstyle.media.base import Origin, Panel, Sink, SinkRequest, Source
 from rtstyle.media.options import (
@@ -104,6 +103,7 @@ SOURCES = {
 }
 SINKS = {
     "window": Row(f"{_DEVICES}.window:WindowSink", lambda name: name == "window", live=True),
+    "web": Row("rtstyle.serve.web_sink:WebSink", lambda name: name == "web", live=True),
     "virtualcam": Row(f"{_DEVICES}.virtualcam:VirtualCameraSink", _word("virtualcam"), live=True),
     "null": Row("rtstyle.media.synthetic:NullSink", _word("null"), live=True),
     "network": Row(f"{_DEVICES}.network:NetworkSink", _address(*_SERVERS), live=True),
@@ -159,7 +159,8 @@ def open_source(
     apply.
     """
     name = os.fspath(path)
-    source: Source = resolve_name(SOURCES[source_kind(name, live=live)].place).from_name(
+    kind = source_kind(name, live=live)
+    source: Source = _load(f"The source {kind}", SOURCES[kind]).from_name(
         name, reading or ReadOptions()
     )
     return source
@@ -177,8 +178,8 @@ def open_sink(
 
     A video's suffix makes a video, with the sound and all else that `source` has beside its
     pictures; a picture's suffix makes one picture or, with %d in the name, many; a folder takes
-    pictures. With `live`, it is `window`, `virtualcam[:DEVICE]`, a server's address, a video or
-    `null`; `panel` is what a window shows beside the picture. Raises `UsageError`,
+    pictures. With `live`, it is `window`, `web`, `virtualcam[:DEVICE]`, a server's address, a video
+    or `null`; `panel` is the live run that a window or a page shows. Raises `UsageError`,
     `OutputExistsError` and `OutputError`, before any work.
     """
     name = os.fspath(path)
@@ -187,5 +188,12 @@ def open_sink(
     else:
         info, origin = source.info, source.origin
     request = SinkRequest(info, origin, writing or WriteOptions(), panel)
-    sink: Sink = resolve_name(SINKS[sink_kind(name, live=live)].place).from_name(name, request)
+    kind = sink_kind(name, live=live)
+    sink: Sink = _load(f"The output {kind}", SINKS[kind]).from_name(name, request)
     return sink
+
+
+def _load(what: str, row: Row) -> Any:
+    """The row's class. Raises `MissingExtraError` where its libraries are not installed."""
+    module, _, name = row.place.partition(":")
+    return getattr(optional(module, what), name)

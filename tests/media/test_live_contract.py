@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,15 +20,23 @@ import numpy as np
 import pytest
 
 from rtstyle import media
+from rtstyle.engines import EngineOptions
 from rtstyle.frame import Frame, StreamInfo
+from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.session import Figures
 from rtstyle.media import ReadOptions, Sink, open_sink, open_source
 from rtstyle.media.devices import capture, webcam
 from rtstyle.media.devices.cameras import Camera
 from rtstyle.media.devices.capture import AvDevice, Input
 from rtstyle.media.devices.source import TIME_BASE, LiveSource
 from rtstyle.media.options import CameraMode
+from rtstyle.model.file import read_model
+from rtstyle.style.style import styles_of
+from tests.graphs import dimming
 from tests.media.clips import Clip, make_clip, picture
 from tests.media.test_live_source import Camera as MadeUp
+from tests.serve.dim import DIM
 
 
 @contextmanager
@@ -145,6 +154,27 @@ def _window(folder: Path, info: StreamInfo) -> Sink:
         return open_sink("window", info, live=True)
 
 
+def _web(folder: Path, info: StreamInfo) -> Sink:
+    pytest.importorskip("aiortc", reason="the extra live is not installed")
+    from rtstyle.serve.auth import ServeOptions
+
+    models = folder.with_name(f"{folder.name}-models")
+    models.mkdir()
+    dimming(models / "dimming.onnx", metadata={"rtstyle": json.dumps(DIM)})
+    gallery = styles_of(read_model(models / "dimming.onnx"))
+    notes: list[str] = []
+    run: Any = SimpleNamespace(
+        serve=ServeOptions(port=0),
+        controls=Controls(gallery, Settings(style=gallery[0])),
+        pool=EnginePool(EngineOptions(name="onnxruntime", threads=1)),
+        figures=lambda: (Figures(), ""),
+        note=notes.append,
+    )
+    sink = open_sink("web", info, live=True, panel=run)
+    assert notes[0].startswith("watch at http://127.0.0.1:")
+    return sink
+
+
 def _virtual_camera(folder: Path, info: StreamInfo) -> Sink:
     camera = SimpleNamespace(device="/dev/video9", send=lambda image: None, close=lambda: None)
     library = SimpleNamespace(
@@ -157,6 +187,7 @@ def _virtual_camera(folder: Path, info: StreamInfo) -> Sink:
 
 SINKS: dict[str, Callable[[Path, StreamInfo], Sink]] = {
     "window": _window,
+    "web": _web,
     "virtualcam": _virtual_camera,
     "null": lambda folder, info: open_sink("null", info, live=True),
     "file": lambda folder, info: open_sink(folder / "o.mp4", info, live=True),
