@@ -157,7 +157,8 @@ class _Status:
 
     def figures(self) -> tuple[Figures, str]:
         """Figures and notice, for the page."""
-        return (self.session.figures if self.session else Figures()), self.notice()
+        session = self.session
+        return (session.figures, session.public_notice) if session else (Figures(), "")
 
     def notice(self) -> str:
         """What is wrong now, or the newest note while it is new."""
@@ -193,6 +194,7 @@ def _open_sink(
         web_sink = optional("rtstyle.serve.web_sink", "The page")
         page = web_sink.WebSink(options, controls, pool, figures=status.figures)
         status.note(f"watch at {page.url}")
+        status.note(f"control at {page.control_url}")
         sink: Sink = page
         return sink
     return open_live_sink(name, info, overwrite=job.overwrite, hwaccel=job.hwaccel)

@@ -21,7 +21,9 @@ T = TypeVar("T")
 
 
 class WebSink(Closing):
-    """Shows frames on a page at `url`, with the figures and the notice that `figures()` gives.
+    """Shows frames on a page, with the figures and the notice that `figures()` gives.
+
+    Visitors watch at `url`; the one who opens `control_url` changes the style and the rest.
 
     Raises `OutputError` when the page cannot be served.
     """
@@ -47,6 +49,7 @@ class WebSink(Closing):
         )  # fmt: skip
         try:
             self._server, self.url = self._call(_started(state))
+            self.control_url = options.url(self._server.port, control=True)
         except BaseException:
             self._end_loop()
             raise
