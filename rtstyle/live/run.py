@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 from time import perf_counter
 
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import RtstyleError, UsageError, optional
 from rtstyle.frame import StreamInfo
 from rtstyle.live.barcode import MeterSink
@@ -44,10 +45,7 @@ class LiveJob:
     sinks: tuple[str, ...] = ("window",)
     capture: Capture = field(default_factory=Capture)
     options: LiveOptions = field(default_factory=LiveOptions)
-    engine: str = "auto"
-    threads: int | None = None
-    precision: str = "fastest"
-    devices: tuple[int, ...] = ()
+    engine: EngineOptions = field(default_factory=lambda: EngineOptions(precision="fastest"))
     hwaccel: str = "none"
     seconds: float | None = None
     folder: Path = Path()
@@ -86,9 +84,7 @@ def run_live(
     status = _Status(controls, on_note)
     with (
         open_live_source(job.source, job.capture) as source,
-        EnginePool(
-            job.engine, threads=job.threads, precision=job.precision, devices=job.devices
-        ) as pool,
+        EnginePool(job.engine) as pool,
         ExitStack() as stack,
     ):
         for note in source.notes:
@@ -137,13 +133,13 @@ class _Status:
 
     def __init__(self, controls: Controls, on_note: Callable[[str], None]) -> None:
         self.session: Session | None = None
-        self._controls, self._on_note = controls, on_note
+        self._controls, self.on_note = controls, on_note
         self._newest = (-_NOTE_SECONDS, "")
 
     def note(self, sentence: str) -> None:
         """Print a sentence, and show it for a few seconds."""
         self._newest = perf_counter(), sentence
-        self._on_note(sentence)
+        self.on_note(sentence)
 
     def line(self) -> str:
         """The figures, in one line."""
@@ -194,7 +190,7 @@ def _open_sink(
         web_sink = optional("rtstyle.serve.web_sink", "The page")
         page = web_sink.WebSink(options, controls, pool, figures=status.figures)
         status.note(f"watch at {page.url}")
-        status.note(f"control at {page.control_url}")
+        status.on_note(f"control at {page.control_url}")  # a secret: not on the screen
         sink: Sink = page
         return sink
     return open_live_sink(name, info, overwrite=job.overwrite, hwaccel=job.hwaccel)

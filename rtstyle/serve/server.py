@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from aiohttp import web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import MediaError, OutputError, RtstyleError, UsageError
 from rtstyle.live.controls import Command, Settings
 from rtstyle.live.engine_pool import EnginePool
@@ -36,10 +37,7 @@ def serve(
     gallery: list[Style],
     settings: Settings,
     *,
-    engine: str = "auto",
-    threads: int | None = None,
-    precision: str = "auto",
-    devices: Sequence[int] = (),
+    engine: str | EngineOptions = "auto",
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve the page, every visitor with a camera of their own, until Ctrl-C, which is raised.
@@ -49,9 +47,7 @@ def serve(
     """
 
     async def run() -> None:
-        with EnginePool(
-            engine, threads=threads, precision=precision, devices=devices, keep=8
-        ) as pool:
+        with EnginePool(engine, keep=8) as pool:
             server = Server(AppState(options, live, pool, settings, gallery))
             on_ready(await server.start())
             try:
