@@ -190,23 +190,33 @@ class Controls:
         """
         if isinstance(command, str):
             command = parse(command)
+        argument: object = command.argument
+        if isinstance(argument, str):  # looked up before the lock is taken: it may open files
+            argument = self._named(argument, command.any_style) if argument else None
         with self._lock:
-            changed = self._settings = self._changed(self._settings, command)
+            changed = self._settings = self._changed(self._settings, command.name, argument)
         for listener in list(self._listeners):
             listener(changed)
 
-    def _changed(self, now: Settings, command: Command) -> Settings:
-        match command.name, command.argument:
+    def _changed(self, now: Settings, name: str, argument: object) -> Settings:
+        match name, argument:
             case "next", _:
                 return _picked(now, self._neighbour(now.style, +1))
             case "previous", _:
                 return _picked(now, self._neighbour(now.style, -1))
-            case "style", str():
-                return _picked(now, self._named(command))
-            case "with", str():
-                return replace(now, partner=self._partner(now.style, command))
+            case "style", Style() as style:
+                return _picked(now, style)
+            case "with", Style() as partner if not can_mix(now.style, partner):
+                raise UsageError(
+                    f"{now.style.name} and {partner.name} cannot be mixed; only styles that share "
+                    "one model can."
+                )
+            case "with", Style() as partner:
+                return replace(now, partner=partner)
+            case "with", _:
+                return replace(now, partner=self._next_partner(now.style))
             case "blend", Change() as change:
-                partner = now.partner or self._partner(now.style, Command("with", ""))
+                partner = now.partner or self._next_partner(now.style)
                 return replace(now, partner=partner, blend=_moved(now.blend, change))
             case "strength", Change() as change:
                 return replace(now, strength=_moved(now.strength, change))
@@ -226,17 +236,9 @@ class Controls:
                 return replace(now, snapshots=now.snapshots + 1)
             case "quit", _:
                 return replace(now, quitting=True)
-        raise UsageError(f"The command {command.name} does not take {command.argument!r}.")
+        raise UsageError(f"The command {name} does not take {argument!r}.")
 
-    def _partner(self, style: Style, command: Command) -> Style:
-        if command.argument:
-            partner = self._named(command)
-            if can_mix(style, partner):
-                return partner
-            raise UsageError(
-                f"{style.name} and {partner.name} cannot be mixed; only styles that share one "
-                "model can."
-            )
+    def _next_partner(self, style: Style) -> Style:
         others = [s for s in self._gallery if can_mix(style, s) and s.name != style.name]
         if not others:
             raise UsageError(f"No other style shares the model of {style.name}, so none mixes.")
@@ -250,15 +252,14 @@ class Controls:
         """The style's index in the gallery; -1 for one that is not in there."""
         return next((i for i, known in enumerate(self._gallery) if _same(known, style)), -1)
 
-    def _named(self, command: Command) -> Style:
-        name = str(command.argument)
+    def _named(self, name: str, any_style: bool) -> Style:
         if name.isascii() and name.isdecimal():
             if len(name) <= 6 and 1 <= int(name) <= len(self._gallery):
                 return self._gallery[int(name) - 1]
             raise StyleNotFoundError(f"There are styles 1 to {len(self._gallery)}, no {name[:12]}.")
         if style := self._of_gallery(name):
             return style
-        if command.any_style:
+        if any_style:
             return self._find(name)
         raise StyleNotFoundError(f"There is no style {name[:40]!r} in the gallery.")
 

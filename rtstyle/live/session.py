@@ -109,7 +109,7 @@ class Session:
 
     @property
     def public_notice(self) -> str:
-        """The same for strangers: without names of devices and files."""
+        """The same without names of devices and files, for whoever watches the page."""
         if self._source.notice:
             return "No pictures come from the camera."
         return "This style cannot be painted here." if self.trouble else ""

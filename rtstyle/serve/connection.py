@@ -8,7 +8,7 @@ import json
 import logging
 import secrets
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from threading import Thread
 from time import perf_counter
 from typing import Any
@@ -227,17 +227,7 @@ class Connection:
                 self._start(self.close(reason))
                 return
             figures, notice = self._figures()
-            await self.say(
-                {
-                    "figures": {
-                        "fps": round(figures.fps, 1),
-                        "latency": round(figures.latency_ms),
-                        "dropped": figures.dropped,
-                        "height": figures.height,
-                        "notice": notice,
-                    }
-                }
-            )
+            await self.say({"figures": asdict(figures) | {"notice": notice}})
 
     def _figures(self) -> tuple[Figures, str]:
         if self._state.shared is not None:

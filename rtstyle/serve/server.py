@@ -28,6 +28,7 @@ from rtstyle.serve.tracks import prepare_webrtc
 from rtstyle.style.style import Style
 
 _log = logging.getLogger("rtstyle")
+_UPLOAD_SECONDS = 60.0  # that a picture may take to arrive
 _PAGE = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
 
 
@@ -64,7 +65,8 @@ class Server:
     def __init__(self, state: AppState) -> None:
         self._state = state
         self._connections: dict[str, Connection] = {}
-        self._decoding = asyncio.Lock()  # one upload at a time: decoding takes memory
+        self._receiving = asyncio.Semaphore(state.options.max_viewers)  # uploads take memory
+        self._decoding = asyncio.Lock()  # and decoding them takes more
         self._runner: web.AppRunner | None = None
         self._thumbnail_task: asyncio.Task[None] | None = None
         self.port = state.options.port
@@ -73,7 +75,7 @@ class Server:
         """Listen, and return the address to open. Raises `OutputError` where that cannot be."""
         options = self._state.options
         prepare_webrtc()
-        # The value of the header `Server`, which by default tells the versions.
+        # The value of the header `Server`, which by default holds the versions.
         web_response.SERVER_SOFTWARE = "rtstyle"  # type: ignore[attr-defined]
         application = web.Application(
             middlewares=[authorize(options)], client_max_size=options.max_bytes
@@ -189,14 +191,17 @@ class Server:
         too_large = f"A picture may have at most {options.max_bytes / 1e6:g} MB."
         if (request.content_length or 0) > options.max_bytes:
             return _sorry(413, too_large)
-        if visit.uploading.locked():
+        if visit.uploading.locked() or self._receiving.locked():
             return _sorry(429, "One picture at a time; wait for the one before.")
         name = _style_name(request.query.get("name", ""))
-        async with visit.uploading:
+        async with visit.uploading, self._receiving:
             try:
-                data = await request.read()
+                async with asyncio.timeout(_UPLOAD_SECONDS):
+                    data = await request.read()
                 async with self._decoding:
                     style = await asyncio.to_thread(self._style_of, data, name)
+            except TimeoutError:
+                return _sorry(408, "The picture took too long; try a smaller one.")
             except web.HTTPRequestEntityTooLarge:
                 return _sorry(413, too_large)
             except MediaError as error:

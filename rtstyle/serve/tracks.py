@@ -31,9 +31,9 @@ _MAX_PIXELS = 1920 * 1080  # of a picture from a browser; larger ones are scaled
 
 
 class TrackSource(Closing):
-    """What a browser's camera sends. `push` comes from asyncio, `frames` runs in a thread.
+    """A browser's camera. `push` is called in asyncio, `frames` in a thread.
 
-    `info` is that of the first picture; browsers change the size as the network does.
+    `info` is that of the first frame; browsers change the size with the network's bandwidth.
     """
 
     notes: list[str]
@@ -50,7 +50,7 @@ class TrackSource(Closing):
         self.push(first)
 
     def push(self, frame: VideoFrame) -> None:
-        """Take the next picture; never waits."""
+        """Take the next frame; never waits."""
         self.last_push = perf_counter()
         self._pictures.put((self.last_push, frame))
 
@@ -62,13 +62,13 @@ class TrackSource(Closing):
         """Frames until the source is closed."""
         index, last = 0, -1
         while not self._closed.is_set():
-            came = self._pictures.take(1.0)
-            if came is None:
+            received = self._pictures.take(1.0)
+            if received is None:
                 self.notice = "No pictures come from the browser."
                 continue
             self.notice = ""
-            last = max(round((came[0] - self._started) / TIME_BASE), last + 1)
-            yield Frame(self._rgb(came[1]), last * TIME_BASE, index)
+            last = max(round((received[0] - self._started) / TIME_BASE), last + 1)
+            yield Frame(self._rgb(received[1]), last * TIME_BASE, index)
             index += 1
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class TrackSource(Closing):
 
 
 class TrackSink(Closing):
-    """Gives painted frames to every `StylizedTrack` that watches; a slow browser misses some.
+    """Gives stylized frames to every `StylizedTrack`; a slow browser misses some.
 
     `write` is called from one thread; `watch` and `leave` from asyncio.
     """
@@ -107,7 +107,7 @@ class TrackSink(Closing):
         self._reformatter = VideoReformatter()
 
     def watch(self) -> StylizedTrack:
-        """A new track of what is written from now on."""
+        """A new track of the frames written from now on."""
         track = StylizedTrack()
         with self._lock:
             self._tracks.append(track)
@@ -120,7 +120,7 @@ class TrackSink(Closing):
                 self._tracks.remove(track)
 
     def write(self, frame: Frame) -> None:
-        """Show the frame to all who watch."""
+        """Give the frame to every track."""
         with self._lock:
             tracks = list(self._tracks)
         if not tracks or self._loop.is_closed():
@@ -146,7 +146,7 @@ class _Slot:
 
 
 class StylizedTrack(MediaStreamTrack):
-    """The newest painted picture, whenever the connection asks for one. Lives in asyncio."""
+    """The newest stylized frame, whenever the connection asks for one. Lives in asyncio."""
 
     kind = "video"
 
@@ -155,17 +155,17 @@ class StylizedTrack(MediaStreamTrack):
         self._slot = _Slot()
 
     def show(self, frame: VideoFrame) -> None:
-        """Replace the picture that waits to be sent."""
+        """Replace the frame that waits to be sent."""
         self._slot.frame = frame
         self._slot.filled.set()
 
     def stop(self) -> None:
-        """End the track; whoever waits in `recv` is told."""
+        """End the track, and `recv` with it."""
         super().stop()
         self._slot.filled.set()
 
     async def recv(self) -> Any:
-        """The next picture that was not sent yet."""
+        """The next frame that was not sent yet. Raises `MediaStreamError` at the end."""
         await self._slot.filled.wait()
         self._slot.filled.clear()
         if self.readyState != "live" or self._slot.frame is None:

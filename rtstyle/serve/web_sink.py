@@ -63,6 +63,7 @@ class WebSink(Closing):
 
     def close(self) -> None:
         self._call(self._server.stop())
+        self._call(end_tasks())
         self._end_loop()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -72,6 +73,14 @@ class WebSink(Closing):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         self._loop.close()
+
+
+async def end_tasks() -> None:
+    """Cancel whatever still runs in this loop, as `asyncio.run` does at its end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _started(state: AppState) -> tuple[Server, str]:

@@ -74,7 +74,7 @@ def test_switches_and_shares(controls: Controls) -> None:
             controls.do(wrong)
 
 
-def test_whoever_listens_is_told_until_they_leave(controls: Controls) -> None:
+def test_listeners_are_called_until_they_leave(controls: Controls) -> None:
     heard: list[str] = []
 
     def listen(settings: Settings) -> None:

@@ -55,6 +55,7 @@ def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     from rtstyle.serve.auth import ServeOptions
     from rtstyle.serve.server import Server
     from rtstyle.serve.tracks import TrackSink
+    from rtstyle.serve.web_sink import end_tasks
 
     monkeypatch.setenv("RTSTYLE_MODELS", str(models))
     loop = asyncio.new_event_loop()
@@ -90,6 +91,7 @@ def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         yield start
         for server in servers:
             call(server.stop())
+        call(end_tasks())
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()

@@ -109,7 +109,7 @@ def test_a_visit(serving: Callable[..., Running], tmp_path: Path) -> None:
         assert errors == []
 
 
-def test_what_cannot_be_is_told_on_the_page(
+def test_what_cannot_be_is_said_on_the_page(
     serving: Callable[..., Running], tmp_path: Path
 ) -> None:
     running = serving(max_viewers=1)

@@ -16,7 +16,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ pytest.importorskip("aiortc", reason="aiortc is missing: pip install 'rtstyle[li
 
 from aioice import Candidate, ice  # noqa: E402
 
-from rtstyle.serve import connection  # noqa: E402
+from rtstyle.serve import connection, server  # noqa: E402
 from rtstyle.serve.auth import HOST_HEADER, ServeOptions  # noqa: E402
 from rtstyle.serve.tracks import filter_offer, prepare_webrtc  # noqa: E402
 
@@ -319,6 +319,32 @@ def test_own_pictures_stay_in_memory_and_are_few(
     assert statuses == [200] * 4
     assert names == ["bright", "dark", "“shade150”", "“shade200”"]
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_uploads_that_trickle_are_given_up(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_UPLOAD_SECONDS", 0.5)
+    running = serving(max_viewers=2)
+    url = base(running)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x"
+            await asyncio.sleep(0.1)
+
+    async def upload(client: Any) -> list[int]:
+        async with client.ws_connect(f"{url}/live") as line:
+            viewer = json.loads((await line.receive()).data)["hello"]["viewer"]
+
+            async def post() -> int:
+                address = f"{url}/paintings?viewer={viewer}"
+                async with client.post(address, data=trickle()) as response:
+                    return int(response.status)
+
+            return sorted(await asyncio.gather(*(post() for _ in range(3))))
+
+    assert visit(upload, Origin=url) == [408, 429, 429]
 
 
 def test_a_viewer_s_picture_does_not_change_a_shared_run(serving: Serving) -> None:

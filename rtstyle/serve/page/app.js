@@ -261,7 +261,7 @@ function press(id, on) { $(id).setAttribute("aria-pressed", Boolean(on)); }
 
 function showFigures(now) {
   figures = now;
-  const latency = now.latency ? `${Math.round(now.latency + roundTrip)} ms` : "…";
+  const latency = now.latency_ms ? `${Math.round(now.latency_ms + roundTrip)} ms` : "…";
   $("figures").textContent = `${now.fps.toFixed(0)} fps · ${latency}`;
   if (now.notice) notify(now.notice, 0);
   else if ($("notice").textContent && !noticeTimer) notify("", 0);
