@@ -134,13 +134,13 @@ class _Status:
     ) -> None:
         self.session: Session | None = None
         self.controls, self.pool, self.serve = controls, pool, job.serve
-        self._on_note = on_note
+        self.on_note = on_note
         self._newest = (-_NOTE_SECONDS, "")
 
     def note(self, sentence: str) -> None:
         """Print a sentence, and show it for a few seconds."""
         self._newest = perf_counter(), sentence
-        self._on_note(sentence)
+        self.on_note(sentence)
 
     def line(self) -> str:
         """The figures, in one line."""
@@ -154,7 +154,8 @@ class _Status:
 
     def figures(self) -> tuple[Figures, str]:
         """Figures and notice, for the page."""
-        return (self.session.figures if self.session else Figures()), self.notice()
+        session = self.session
+        return (session.figures, session.public_notice) if session else (Figures(), "")
 
     def notice(self) -> str:
         """What is wrong now, or the newest note while it is new."""

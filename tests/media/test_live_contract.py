@@ -169,9 +169,10 @@ def _web(folder: Path, info: StreamInfo) -> Sink:
         pool=EnginePool(EngineOptions(name="onnxruntime", threads=1)),
         figures=lambda: (Figures(), ""),
         note=notes.append,
+        on_note=notes.append,
     )
     sink = open_sink("web", info, live=True, panel=run)
-    assert notes[0].startswith("watch at http://127.0.0.1:")
+    assert [note.partition(" at http://127.0.0.1:")[0] for note in notes] == ["watch", "control"]
     return sink
 
 
