@@ -29,7 +29,12 @@ from rtstyle.style.style import Style
 
 _log = logging.getLogger("rtstyle")
 _UPLOAD_SECONDS = 60.0  # that a picture may take to arrive
-_PAGE = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+_PAGE = {
+    "index.html": "text/html",
+    "app.js": "text/javascript",
+    "style.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
 
 
 def serve(
@@ -83,8 +88,7 @@ class Server:
         application.on_response_prepare.append(harden)
         application.add_routes(
             [
-                web.get("/", self._index),
-                web.get("/{name:[a-z]+\\.(?:js|css|svg)}", self._file),
+                web.get("/{name:([a-z]+\\.(?:js|css|svg))?}", self._file),
                 web.get("/thumbnails/{name}", self._thumbnail),
                 web.get("/gallery", self._gallery),
                 web.get("/live", self._live),
@@ -132,14 +136,12 @@ class Server:
         """How many visits there are now."""
         return len(self._connections)
 
-    async def _index(self, request: web.Request) -> web.Response:
-        return web.Response(text=_page_file("index.html").decode(), content_type="text/html")
-
     async def _file(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
+        name = request.match_info["name"] or "index.html"
         if name not in _PAGE:
             raise web.HTTPNotFound
-        return web.Response(body=_page_file(name), content_type=_PAGE[name], charset="utf-8")
+        body = (resources.files("rtstyle.serve") / "page" / name).read_bytes()
+        return web.Response(body=body, content_type=_PAGE[name], charset="utf-8")
 
     async def _gallery(self, request: web.Request) -> web.Response:
         """What the page shows before a visit."""
@@ -233,10 +235,6 @@ def _logger() -> logging.Logger:
     logger = logging.getLogger("rtstyle.serve")
     logger.filters = [is_ours]
     return logger
-
-
-def _page_file(name: str) -> bytes:
-    return (resources.files("rtstyle.serve") / "page" / name).read_bytes()
 
 
 def _style_name(file_name: str) -> str:
