@@ -86,15 +86,16 @@ class Server:
             middlewares=[authorize(options)], client_max_size=options.max_bytes
         )
         application.on_response_prepare.append(harden)
-        application.add_routes(
-            [
-                web.get("/{name:([a-z]+\\.(?:js|css|svg))?}", self._file),
-                web.get("/thumbnails/{name}", self._thumbnail),
-                web.get("/gallery", self._gallery),
-                web.get("/live", self._live),
-                web.post("/paintings", self._upload),
-            ]
-        )
+        router = application.router
+        for path, handler in {
+            "/{name:([a-z]+\\.(?:js|css|svg))?}": self._file,
+            "/thumbnails/{name}": self._thumbnail,
+            "/gallery": self._gallery,
+            "/live": self._live,
+        }.items():
+            router.add_get(path, handler, expect_handler=_expect)
+        router.add_post("/paintings", self._upload, expect_handler=_expect)
+        router.add_route("*", "/{path:.*}", _not_found, expect_handler=_expect)
         self._runner = web.AppRunner(
             application, access_log=None, logger=_logger(), shutdown_timeout=2.0,
             keepalive_timeout=options.seat_seconds,
@@ -242,6 +243,17 @@ def _style_name(file_name: str) -> str:
     stem = Path(unquote(file_name)).stem
     words = re.sub(r"[^\w .-]|_", " ", stem).strip(" .-")
     return f"“{' '.join(words.split())[:32] or 'picture'}”"
+
+
+async def _not_found(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
+
+
+async def _expect(request: web.Request) -> None:
+    """aiohttp's own handler quotes the header, which fails where that is no text."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _sorry(status: int, sentence: str) -> web.Response:
