@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from rtstyle.engines.base import Shapes
 from rtstyle.engines.cuda.device import Gpu
 from rtstyle.engines.cuda.memory import HINT, OutOfDeviceMemoryError
 from rtstyle.errors import EngineError
-from rtstyle.files import cache_folder
+from rtstyle.files import atomic_write, cache_folder
 
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _OLDEST = (10, 0)  # of TensorRT itself: execute_async_v3 and strong typing
@@ -197,14 +195,9 @@ def _take_timings(config: Any, path: Path | None) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic_write(path, parents=True) as part:
             part.write_bytes(content)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
 
