@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import MAX_PIXELS as MAX_PIXELS
-from rtstyle.frame import CardImage, Image
+from rtstyle.frame import Image
 from rtstyle.model.spec import ModelSpec
 
 Batch = NDArray[np.uint8]  # (1, H, W, 3) RGB
@@ -99,8 +99,6 @@ def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
     The result shares memory with `image` when neither is needed. Raises `MediaError` when the
     picture is too large.
     """
-    if isinstance(image, CardImage):  # its engine does all this where the picture lies
-        return image
     sizes = geometry(*_size(image), model=model, look=look)
     scaled = _resize(image, sizes.painted)
     bottom = sizes.padded[0] - sizes.painted[0]
@@ -119,8 +117,6 @@ def finish(painted: Batch, original: Image, *, model: ModelSpec, look: Look) -> 
     `takes_strength` painted is mixed already; only strength 0, the picture itself, is left to do.
     The result may share memory with either argument.
     """
-    if isinstance(painted, CardImage):
-        return painted
     if look.strength == 0:
         return original
     sizes = geometry(*_size(original), model=model, look=look)

@@ -165,6 +165,6 @@ def _open(label: str, model: ModelSpec, device: str) -> Engine:
         return open_engine(options, model)
     if label != "torch-cuda":
         raise EngineError("it needs a card")
-    from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
+    from rtstyle.engines.torch_engine import TorchCudaEngine
 
-    return TorchCudaEngine(model, device="cpu")
+    return TorchCudaEngine(model, gpu="cpu")

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtstyle.engines.base import Batch, Engine, StyleVector
+from rtstyle.engines.base import Batch, Engine, Shapes, StyleVector
 from rtstyle.errors import EngineError
 from rtstyle.model.file import UNKNOWN_STRIDE
 from rtstyle.model.spec import ModelSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A `Pending` that is finished already."""
-
-    painted: Batch
-
-    def result(self) -> Batch:
-        return self.painted
-
-
-def to_inputs(
+def check_batch(
     model: ModelSpec, frames: Batch, style: StyleVector | None, strength: float = 1.0
-) -> dict[str, NDArray[Any]]:
-    """The arrays to feed `model`, by input name. One style row and one strength serve
-    the whole batch.
-
-    Pictures are lent without a copy where that can be. Raises `EngineError` when batch and model
-    do not fit.
-    """
+) -> None:
+    """Raise `EngineError` when batch and model do not fit."""
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise EngineError(
             f"A batch is uint8 (N, H, W, 3), not {frames.dtype} {frames.shape}; use `prepare`."
@@ -49,28 +33,50 @@ def to_inputs(
             f"{width}×{height} does not fit {model.path.name}, which needs multiples of "
             f"{model.stride}; use `prepare`."
         )
+    if (style is not None) != bool(model.style_size):
+        needs = f"a style vector of {model.style_size}" if model.style_size else "no style vector"
+        raise EngineError(f"{model.path.name} takes {needs}.")
+    if style is not None and style.shape not in {(1, model.style_size), (count, model.style_size)}:
+        raise EngineError(
+            f"{model.path.name} takes a style of shape ({count}, {model.style_size}), "
+            f"not {style.shape}."
+        )
+    if model.takes_strength and not 0 <= strength <= 1:  # also refuses NaN
+        raise EngineError(f"{model.path.name} takes a strength between 0 and 1, not {strength}.")
+
+
+def to_inputs(
+    model: ModelSpec, frames: Batch, style: StyleVector | None, strength: float = 1.0
+) -> dict[str, NDArray[Any]]:
+    """The arrays to feed `model`, by input name. One style row and one strength serve
+    the whole batch.
+
+    Pictures are lent without a copy where that can be. Raises `EngineError` when batch and model
+    do not fit.
+    """
+    check_batch(model, frames, style, strength)
+    count = len(frames)
     if model.layout == "nchw":
         scaled = frames * np.float32(_peak(model) / 255)
         inputs = {model.frame_input: np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))}
     else:  # runtimes lend only arrays that could be written into, though they never do
         inputs = {model.frame_input: np.require(frames, requirements=["C", "W"])}
-    if (style is not None) != bool(model.style_size):
-        needs = f"a style vector of {model.style_size}" if model.style_size else "no style vector"
-        raise EngineError(f"{model.path.name} takes {needs}.")
     if style is not None:
-        if style.shape not in {(1, model.style_size), (count, model.style_size)}:
-            raise EngineError(
-                f"{model.path.name} takes a style of shape ({count}, {model.style_size}), "
-                f"not {style.shape}."
-            )
         inputs["style"] = np.repeat(style, count // len(style), axis=0).astype(np.float32)
     if model.takes_strength:
-        if not 0 <= strength <= 1:  # also refuses NaN
-            raise EngineError(
-                f"{model.path.name} takes a strength between 0 and 1, not {strength}."
-            )
         inputs["strength"] = np.full(count, strength, np.float32)
     return inputs
+
+
+def shapes_of(model: ModelSpec, count: int, size: tuple[int, int]) -> Shapes:
+    """The shapes that `to_inputs` gives for a batch of `count` pictures of `size` (H, W)."""
+    frame = (count, 3, *size) if model.layout == "nchw" else (count, *size, 3)
+    shapes: Shapes = {model.frame_input: frame}
+    if model.style_size:
+        shapes["style"] = (count, model.style_size)
+    if model.takes_strength:
+        shapes["strength"] = (count,)
+    return shapes
 
 
 def to_batch(model: ModelSpec, painted: NDArray[Any]) -> Batch:

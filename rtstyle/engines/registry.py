@@ -65,30 +65,30 @@ ENGINES = {
         rank=_with_nvidia(1), runs_on_gpu=True, builds_per_size=True,
     ),
     "torch-cuda": EngineRow(
-        "rtstyle.engines.torch_cuda_engine:TorchCudaEngine",
+        "rtstyle.engines.torch_engine:TorchCudaEngine",
         rank=_with_nvidia(2), runs_on_gpu=True,
     ),
     "torch-tensorrt": EngineRow(
         "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine", runs_on_gpu=True
     ),
     "onnxruntime-tensorrt": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeTensorRtEngine",
+        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeTensorRtEngine",
         rank=_with_nvidia(3), runs_on_gpu=True,
     ),
     "onnxruntime-tensorrt-rtx": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeRtxEngine", runs_on_gpu=True
+        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeRtxEngine", runs_on_gpu=True
     ),
     "onnxruntime-cuda": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeCudaEngine",
+        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeCudaEngine",
         rank=_with_nvidia(4), runs_on_gpu=True,
     ),
     "directml": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:DirectMlEngine",
+        "rtstyle.engines.onnxruntime_engine:DirectMlEngine",
         rank=lambda machine: 10 if machine.system == "win32" and not machine.has_nvidia else None,
         runs_on_gpu=True,
     ),
     "coreml": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:CoreMlEngine",
+        "rtstyle.engines.onnxruntime_engine:CoreMlEngine",
         rank=lambda machine: 10 if machine.system == "darwin" else None,
     ),
     "identity": EngineRow("rtstyle.engines.identity_engine:IdentityEngine"),

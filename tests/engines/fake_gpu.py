@@ -1,7 +1,7 @@
-"""A card made of this computer's memory: CUDA and TensorRT as far as the engine calls them.
+"""A GPU made of this computer's memory: CUDA and TensorRT as far as the engine calls them.
 
 Streams are queues that a thread of their own works off, so that an engine which does not wait where
-it must reads old pictures, as on a real card. Networks run by ONNX Runtime.
+it must reads old pictures, as on a real device. Networks run by ONNX Runtime.
 """
 
 # ruff: noqa: N802, N815  # the names are those of CUDA
@@ -138,6 +138,9 @@ class FakeCuda:
 
     def do_EventElapsedTime(self, begin: list[Any], end: list[Any]) -> float:
         return (end[1] - begin[1]) * 1e3
+
+    def cudaEventQuery(self, event: list[Any]) -> tuple[int]:
+        return (0 if event[0].done() else 600,)
 
     def do_EventSynchronize(self, event: list[Any]) -> None:
         event[0].result()

@@ -48,7 +48,7 @@ def has_bf16() -> bool:
 
 @pytest.fixture(autouse=True)
 def plain_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What "auto" does here is that of a machine without a card; `test_choice` has the other."""
+    """What "auto" does here is that of a machine without a GPU; `test_choice` has the other."""
     monkeypatch.setattr("rtstyle.engines.registry.has_nvidia_driver", lambda: False)
 
 
