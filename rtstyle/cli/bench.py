@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtstyle.cli.options import NoProgress, Overwrite, Quiet, Threads
-from rtstyle.cli.terminal import progress_bar
+from rtstyle.cli.options import Overwrite, TerminalChoice, Threads
 from rtstyle.errors import OutputError, RtstyleError, UsageError
 
 if TYPE_CHECKING:
@@ -63,8 +62,8 @@ def bench(
         Path | None, typer.Option("--html", help="Write a page with plots.")
     ] = None,
     overwrite: Overwrite = False,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
+    *,
+    terminal: TerminalChoice,
 ) -> None:
     """Measure how fast painting is here, by engine, size and level.
 
@@ -110,7 +109,7 @@ def bench(
     def document() -> Document:
         return Document.of(machine, [*so_far, *absent])
 
-    with progress_bar("Measuring", hidden=quiet or no_progress, unit="cases/s") as update:
+    with terminal.progress("Measuring", "cases/s") as update:
 
         def known(outcome: Outcome) -> None:
             so_far.append(outcome)
@@ -122,7 +121,7 @@ def bench(
         run = run_cases(cases, limit_s=limit, total_s=QUICK_S if quick else None, on_outcome=known)
     so_far[:] = run.outcomes
     done = document()
-    if not quiet:
+    if not terminal.quiet:
         print_table(done, Console())
     reports = [(json_file, Document.to_json), (markdown_file, markdown), (html_file, html_page)]
     problems = []
@@ -133,7 +132,7 @@ def bench(
         except OutputError as error:
             problems.append(error)  # the others may lie on another disk
     if problems:
-        if quiet:  # shown after all, or it would be lost
+        if terminal.quiet:  # shown after all, or it would be lost
             print_table(done, Console())
         raise problems[0]
     if run.interrupted:

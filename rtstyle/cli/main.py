@@ -16,7 +16,7 @@ import typer
 from rtstyle import __version__
 from rtstyle.cli.bench import bench
 from rtstyle.cli.live import devices, live, serve
-from rtstyle.cli.options import Overwrite
+from rtstyle.cli.options import Overwrite, with_groups
 from rtstyle.cli.paint import paint
 from rtstyle.cli.regions import regions
 from rtstyle.cli.render import demo, render
@@ -57,8 +57,8 @@ def _common(
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
 
 
-app.command()(render)
-app.command()(demo)
+app.command()(with_groups(render))
+app.command()(with_groups(demo))
 
 
 @app.command()
@@ -120,13 +120,8 @@ def engines() -> None:
     Console().print(table)
 
 
-app.command()(live)
-app.command()(serve)
-app.command()(devices)
-app.command()(bench)
-app.command()(train)
-app.command()(paint)
-app.command()(regions)
+for command in (live, serve, devices, bench, train, paint, regions):
+    app.command()(with_groups(command))
 
 
 def main() -> None:

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rtstyle.cli.options import NoProgress, Overwrite, Quiet, Threads
-from rtstyle.cli.terminal import progress_bar
+from rtstyle.cli.options import Overwrite, TerminalChoice, Threads
 from rtstyle.errors import RtstyleError, UsageError
 
 
@@ -73,8 +72,8 @@ def paint(
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
     threads: Threads = None,
     overwrite: Overwrite = False,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
+    *,
+    terminal: TerminalChoice,
 ) -> None:
     """Paint one picture by optimisation: minutes instead of moments, and no trained model.
 
@@ -105,7 +104,7 @@ def paint(
         device=device, threads=threads,
     )  # fmt: skip
     began, remark = perf_counter(), ""
-    with progress_bar("Painting", hidden=quiet or no_progress, unit="steps/s") as update:
+    with terminal.progress("Painting", "steps/s") as update:
 
         def stepped(step: Step) -> None:
             nonlocal remark
@@ -113,5 +112,4 @@ def paint(
             update(min(step.done, settings.steps), settings.steps, remark)
 
         run_paint_job(job, settings, on_step=stepped)
-    if not quiet:
-        typer.echo(f"The painting is {output}: {perf_counter() - began:.1f} s, {remark}.")
+    terminal.result(f"The painting is {output}: {perf_counter() - began:.1f} s, {remark}.")

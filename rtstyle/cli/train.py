@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rtstyle.cli.options import NoProgress, Overwrite, Quiet, Threads, numbers
-from rtstyle.cli.terminal import progress_bar
+from rtstyle.cli.options import Overwrite, TerminalChoice, Threads, numbers
 from rtstyle.errors import RtstyleError, UsageError
 
 
@@ -108,8 +107,8 @@ def train(
         bool, typer.Option("--restart", help="Ignore an earlier checkpoint.")
     ] = False,
     overwrite: Overwrite = False,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
+    *,
+    terminal: TerminalChoice,
 ) -> None:
     """Learn a painting, or many: makes a model file that `render --style` takes.
 
@@ -149,10 +148,10 @@ def train(
         threads=threads,
     )  # fmt: skip
     seen: dict[str, float] = {}
-    with progress_bar("Training", hidden=quiet or no_progress, unit="updates/s") as update:
+    with terminal.progress("Training", "updates/s") as update:
 
         def started(trainer: Trainer) -> None:
-            if not quiet:
+            if not terminal.quiet:
                 resumed = f", going on at update {trainer.done}" if trainer.done else ""
                 typer.echo(
                     f"{len(trainer.photos)} photographs on {trainer.device}{resumed}.", err=True
@@ -164,14 +163,13 @@ def train(
             update(done, recipe.updates, " ".join(terms))
 
         spec = run_job(job, recipe, restart=restart, on_start=started, on_step=stepped)
-    if not quiet:
-        runs = spec.provenance.get("added", [spec.provenance])
-        typer.echo(
-            f"The model is {output}; a thousand updates took "
-            f"{runs[-1]['seconds_per_1000_updates']:g} s."
-        )
-        style = f"{output}:{spec.styles[-1]}" if spec.styles else f"{output}:ANY_PICTURE.jpg"
-        typer.echo(f"Try: rtstyle render VIDEO OUT.mp4 --style {style}")
+    runs = spec.provenance.get("added", [spec.provenance])
+    seconds = runs[-1]["seconds_per_1000_updates"]
+    style = f"{output}:{spec.styles[-1] if spec.styles else 'ANY_PICTURE.jpg'}"
+    terminal.result(
+        f"The model is {output}; a thousand updates took {seconds:g} s.\n"
+        f"Try: rtstyle render VIDEO OUT.mp4 --style {style}"
+    )
 
 
 _NETS = {

@@ -1,4 +1,4 @@
-"""Segments painted one after another, each into a file of its own."""
+"""Segments stylized and encoded one after another, each into a file of its own."""
 
 from __future__ import annotations
 
@@ -28,31 +28,30 @@ from rtstyle.pipeline import Pipeline
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.packet_file import PacketWriter, SegmentResult
 from rtstyle.rendering.plan import Segment
-from rtstyle.style.style import Style
 
 
-def paint_segments(
+def encode_segments(
     job: RenderJob,
     segments: Sequence[Segment],
     path: Callable[[int], Path],
     *,
     engine: Engine,
-    style: Style,
     resumed: int = 0,
     on_frame: Callable[[Report], None] = lambda report: None,
 ) -> Report:
-    """Paint segments one after another, each into the file that `path` tells for its number.
+    """Stylize and encode segments one after another, each into the file that `path` returns for its
+    number.
 
-    The next one is opened, and the last one finished, while one is painted. Of a segment that
-    damage, a device or Ctrl-C ends, what is painted stands in the file for -1, and the error is
-    raised. `job` is settled; `engine` has the model of `style` loaded. A segment's file is the
-    same, byte for byte, wherever and whenever it is painted with the same versions of everything.
-    `resumed` is for the report.
+    The next one is opened, and the last one finished, while one is encoded. If damage, a GPU or
+    Ctrl-C ends one early, the frames until then are in the file for -1, and the error is raised.
+    `job` is settled; `engine` has the model of its style loaded. A segment's file is the same, byte
+    for byte, wherever and whenever it is made with the same versions of everything. `resumed` is
+    for the report.
     """
-    announce(job, segments[0], engine, style)
+    announce(job, segments[0], engine)
     with SegmentsSink(job, segments, path) as sink:
         source = SegmentsSource(job, segments, sink.losses)
-        pipeline = Pipeline(source, engine, sink, style=style, look=job.look)
+        pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look)
         pipeline.report.resumed = resumed
         try:
             report = pipeline.run(on_frame)
@@ -247,12 +246,12 @@ class _SegmentEncoder:
             self._scratch.close()
 
 
-def announce(job: RenderJob, segment: Segment, engine: Engine, style: Style) -> None:
-    """An engine that paints its first frames in another way paints all of them alike."""
+def announce(job: RenderJob, segment: Segment, engine: Engine) -> None:
+    """Prepare an engine that runs its first frames in another way for the size of all of them."""
     if (expect := getattr(engine, "expect", None)) is not None:
         info = segment.video.info
         black = np.zeros((info.height, info.width, 3), np.uint8)
-        expect(prepare(black, model=engine.model, look=job.look), style.vector)
+        expect(prepare(black, model=engine.model, look=job.look), job.style.vector)
 
 
 def _losses(part: VideoPart | PicturesPart) -> Losses:
@@ -264,6 +263,6 @@ def _losses(part: VideoPart | PicturesPart) -> Losses:
 def _cannot_write(job: RenderJob, error: FFmpegError | OSError) -> OutputError:
     why = reason(error) if isinstance(error, FFmpegError) else str(error.strerror or error)
     return OutputError(
-        f"{job.output} cannot be written: {why}; what is painted is kept beside it, and the same "
+        f"{job.output} cannot be written: {why}; finished segments are kept beside it, and the same "
         "command goes on from there."
     )
