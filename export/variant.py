@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from export.feeds import feeds_of, hard_pictures, photographs, styles_to_try
 from export.half import to_half
 from export.int8 import to_int8
 from rtstyle.errors import OutputError, UsageError
+from rtstyle.files import atomic_write
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import METADATA_KEY
 from rtstyle.model.zoo import shipped_folder
@@ -70,17 +70,12 @@ def write_variant(
         if difference.mean <= LIMITS[precision].mean:
             break
     require(difference, LIMITS[precision], precision)
-    part = output.with_name(output.name + ".part")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(variant.SerializeToString())
-        read_model(part)
-        part.replace(output)
+        with atomic_write(output, parents=True) as part:
+            part.write_bytes(variant.SerializeToString())
+            read_model(part)
     except OSError as error:
         raise OutputError(f"The model {output} cannot be written ({error}).") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return difference
 
 

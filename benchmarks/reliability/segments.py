@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.reliability.film import make_film
 from benchmarks.reliability.finding import Finding
 from benchmarks.reliability.kills import content
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.media.video.source import FileSource
 from rtstyle.rendering.api import render
@@ -43,24 +44,28 @@ def measure(arguments: argparse.Namespace) -> Finding:
     with TemporaryDirectory() as made:
         folder = Path(made)
         source = make_film(folder / "film.mp4", arguments.film_seconds)
+        engine = EngineOptions(name=arguments.engine, threads=arguments.threads)
         plain, cut = folder / "plain.mp4", folder / "cut.mp4"
 
-        def seconds(output: Path, resume: bool | Segments) -> float:
+        def seconds(output: Path) -> float:
             output.unlink(missing_ok=True)
             start = time.perf_counter()
             render(
-                source, output, style=style, engine=arguments.engine, threads=arguments.threads,
-                resume=resume,
-            )  # fmt: skip
+                source,
+                output,
+                style=style,
+                engine=engine,
+                resume=output == cut,
+                segments=Segments(seconds=arguments.segment),
+            )
             return time.perf_counter() - start
 
-        segments = Segments(seconds=arguments.segment)
         ratios, plain_times = [], []
         for number in range(arguments.pairs + 1):
-            kinds: list[tuple[Path, bool | Segments]] = [(plain, False), (cut, segments)]
+            outputs = [plain, cut]
             if number % 2:
-                kinds.reverse()  # what runs second may profit from, or suffer by, the first
-            times = {output: seconds(output, resume) for output, resume in kinds}
+                outputs.reverse()  # what runs second may profit from, or suffer by, the first
+            times = {output: seconds(output) for output in outputs}
             if number:
                 ratios.append(times[cut] / times[plain])
                 plain_times.append(times[plain])

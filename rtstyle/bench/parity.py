@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtstyle.demo import sample_photos
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.image import Look, prepare
 from rtstyle.style.style import Style
@@ -35,7 +35,7 @@ def measure_parity(engine: Engine, style: Style) -> Parity:
     name = "torch" if model.path.suffix == ".safetensors" else "onnxruntime"
     photo = np.ascontiguousarray(sample_photos()[0][:_SIDE, :_SIDE])
     painted = _painted(engine, style, photo)
-    with open_engine(name, model, precision="fp32") as reference:
+    with open_engine(EngineOptions(name=name, precision="fp32"), model) as reference:
         wanted = _painted(reference, style, photo)
     off = np.abs(painted.astype(np.int16) - wanted.astype(np.int16))
     return Parity(round(float(off.mean()), 4), int(off.max()), f"{name} fp32")

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtstyle.cli.options import (
-    Devices,
-    EngineName,
+    FastEngineChoice,
     HwAccel,
     Overwrite,
-    Precision,
     Quiet,
     StyleName,
-    Threads,
-    device_numbers,
 )
-from rtstyle.cli.terminal import note
+from rtstyle.cli.terminal import Terminal
 from rtstyle.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,10 +108,8 @@ def live(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     max_viewers: MaxViewers = 4,
-    engine: EngineName = "auto",
-    threads: Threads = None,
-    precision: Precision = "fastest",
-    device_list: Devices = None,
+    *,
+    engine: FastEngineChoice,
     hwaccel: HwAccel = "none",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -140,9 +134,6 @@ def live(
         ),
         options=_live_options(height, fps_target, adaptive, max_latency, measure=measure),
         engine=engine,
-        threads=threads,
-        precision=precision,
-        devices=device_numbers(device_list),
         hwaccel=hwaccel,
         seconds=duration,
         folder=folder,
@@ -156,7 +147,7 @@ def live(
     outcome = paint_live(
         plan, gallery, settings,
         commands=stdin_lines() if control else None,
-        on_note=note(quiet),
+        on_note=Terminal(quiet=quiet).note,
     )  # fmt: skip
     if not quiet:
         typer.echo(str(outcome.report))
@@ -180,10 +171,8 @@ def serve(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     max_viewers: MaxViewers = 4,
-    engine: EngineName = "auto",
-    threads: Threads = None,
-    precision: Precision = "fastest",
-    device_list: Devices = None,
+    *,
+    engine: FastEngineChoice,
     quiet: Quiet = False,
 ) -> None:
     """A page for any browser: choose a camera there and see it painted."""
@@ -201,8 +190,7 @@ def serve(
             err=True,
         )
     serving.serve(
-        options, live_options, gallery, settings, engine=engine, threads=threads,
-        precision=precision, devices=device_numbers(device_list),
+        options, live_options, gallery, settings, engine=engine,
         on_ready=lambda url: typer.echo(f"Open {url}  (Ctrl-C ends it)"),
     )  # fmt: skip
 

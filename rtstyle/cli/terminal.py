@@ -36,9 +36,7 @@ class Terminal:
             print(f"note: {plain(sentence)}", file=sys.stderr, flush=True)
 
     @contextmanager
-    def progress(
-        self, title: str, unit: str
-    ) -> Iterator[Callable[[int, int | None, str], None]]:
+    def progress(self, title: str, unit: str) -> Iterator[Callable[[int, int | None, str], None]]:
         """A progress bar, fed with what is done, the total (if known) and a remark."""
         if not self.shows_progress or not sys.stderr.isatty():
             yield lambda done, total, remark: None

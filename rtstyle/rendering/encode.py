@@ -263,6 +263,6 @@ def _losses(part: VideoPart | PicturesPart) -> Losses:
 def _cannot_write(job: RenderJob, error: FFmpegError | OSError) -> OutputError:
     why = reason(error) if isinstance(error, FFmpegError) else str(error.strerror or error)
     return OutputError(
-        f"{job.output} cannot be written: {why}; finished segments are kept beside it, and the same "
-        "command goes on from there."
+        f"{job.output} cannot be written: {why}; finished segments are kept beside it, and the "
+        "same command goes on from there."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -51,9 +51,9 @@ class RenderJob:
     source: Path
     output: Path
     style: Style
-    look: Look = Look()
-    reading: ReadOptions = ReadOptions()
-    writing: WriteOptions = WriteOptions()
+    look: Look = field(default_factory=Look)
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    writing: WriteOptions = field(default_factory=WriteOptions)
     engine: EngineOptions = DEFAULTS
     segments: Segments | None = Segments()
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import MediaError, OutputError, OutputExistsError, UsageError
 from rtstyle.frame import StreamInfo
 from rtstyle.media import ReadOptions
@@ -108,9 +108,9 @@ def test_segments_hold_every_frame_once(name: str, tmp_path: Path) -> None:
     file, clip = SOURCES[name]
     source = make_clip(tmp_path / file, clip)
     notes: dict[str, list[str]] = {"plain.mp4": [], "cut.mp4": []}
-    paint(source, tmp_path / "plain.mp4", resume=False, notes=notes["plain.mp4"], crf=1)
+    paint(source, tmp_path / "plain.mp4", segments=None, notes=notes["plain.mp4"], crf=1)
     kept = Segments(seconds=HALF.seconds, keep=True)
-    paint(source, tmp_path / "cut.mp4", resume=kept, notes=notes["cut.mp4"], crf=1)
+    paint(source, tmp_path / "cut.mp4", segments=kept, notes=notes["cut.mp4"], crf=1)
     assert len(list(state_of(tmp_path / "cut.mp4").glob("*.segment"))) >= 2
     assert notes["cut.mp4"] == notes["plain.mp4"]
     assert frame_times(tmp_path / "cut.mp4") == frame_times(tmp_path / "plain.mp4")
@@ -134,19 +134,19 @@ def test_every_container(suffix: str, b_frames: bool, clip: Path, tmp_path: Path
         pytest.skip("its codec has none")
     options = {"bf": "3", "x264-params": "b-adapt=0:b-pyramid=normal"} if b_frames else {}
     plain, cut, one = (tmp_path / f"{name}{suffix}" for name in ("plain", "cut", "one"))
-    paint(clip, plain, resume=False, options=options)
+    paint(clip, plain, segments=None, options=options)
     paint(clip, cut, options=options)
     assert frame_times(cut) == frame_times(plain)
     assert sound(cut) == sound(plain)
     decoded = decode_times(cut)
     assert decoded == sorted(set(decoded))
-    paint(clip, one, resume=Segments(), options=options)
+    paint(clip, one, segments=Segments(), options=options)
     assert [type(t) for t in decode_times(one)] == [type(t) for t in decode_times(plain)]
 
 
 def test_a_cut_of_the_user_is_kept(clip: Path, tmp_path: Path) -> None:
     reading = ReadOptions(start=Fraction(3, 10), duration=Fraction(3, 2))
-    paint(clip, tmp_path / "plain.mp4", resume=False, reading=reading)
+    paint(clip, tmp_path / "plain.mp4", segments=None, reading=reading)
     paint(clip, tmp_path / "cut.mp4", reading=reading)
     assert frame_times(tmp_path / "cut.mp4") == frame_times(tmp_path / "plain.mp4")
     assert len(frame_times(tmp_path / "cut.mp4")) == 37
@@ -166,7 +166,7 @@ def test_times_that_jump_within_a_segment_make_one_of_all(tmp_path: Path) -> Non
             packet.stream = stream
             output.mux(packet)
     notes: list[str] = []
-    paint(swapped, tmp_path / "plain.mp4", resume=False)
+    paint(swapped, tmp_path / "plain.mp4", segments=None)
     paint(swapped, tmp_path / "cut.mp4", notes=notes)
     assert [note for note in notes if "times jump" in note]
     assert frame_times(tmp_path / "cut.mp4") == frame_times(tmp_path / "plain.mp4")
@@ -268,7 +268,7 @@ def test_a_damaged_input_leaves_its_good_part_and_nothing_to_go_on_with(tmp_path
     data = made.read_bytes()
     made.write_bytes(data[: len(data) * 3 // 4])
     with pytest.raises(MediaError, match="damaged"):
-        paint(made, tmp_path / "plain.mp4", resume=False)
+        paint(made, tmp_path / "plain.mp4", segments=None)
     with pytest.raises(MediaError, match="damaged"):
         paint(made, tmp_path / "cut.mp4")
     assert frame_times(tmp_path / "cut.mp4") == frame_times(tmp_path / "plain.mp4")
@@ -293,21 +293,21 @@ def test_a_full_disk_keeps_what_is_finished(
 
 def limit_segments(patch: pytest.MonkeyPatch, *, bytes_left: int) -> None:
     """No more than that can be written into segments."""
-    write = packet_file._Hashing.write
+    write = packet_file.PacketWriter._put
 
-    def limited(self: packet_file._Hashing, data: Any) -> None:
+    def limited(self: packet_file.PacketWriter, data: Any) -> None:
         nonlocal bytes_left
         bytes_left -= memoryview(data).nbytes
         if bytes_left < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(self, data)
 
-    patch.setattr(packet_file._Hashing, "write", limited)
+    patch.setattr(packet_file.PacketWriter, "_put", limited)
 
 
 def test_segments_are_kept_if_asked(clip: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.mp4"
-    paint(clip, output, resume=Segments(seconds=HALF.seconds, keep=True))
+    paint(clip, output, segments=Segments(seconds=HALF.seconds, keep=True))
     assert len(list(state_of(output).glob("*.segment"))) == 3
     output.unlink()
     assert paint(clip, output).resumed == 60
@@ -317,7 +317,7 @@ def test_pictures_into_a_film_go_on_too(tmp_path: Path) -> None:
     for index in range(30):
         write_picture(tmp_path / f"p{index:02}.png", picture(index), overwrite=False)
     source = tmp_path / "p%02d.png"
-    paint(source, tmp_path / "plain.mp4", resume=False)
+    paint(source, tmp_path / "plain.mp4", segments=None)
     _interrupt(source, tmp_path / "o.mp4", at_frame=20)
     assert paint(source, tmp_path / "o.mp4").resumed == 12
     assert frame_times(tmp_path / "o.mp4") == frame_times(tmp_path / "plain.mp4")
@@ -349,10 +349,10 @@ def test_an_engine_paints_its_first_frame_as_all_others(tmp_path: Path) -> None:
     """Or a run that goes on would show where it began."""
     info = StreamInfo(width=80, height=64, rate=Fraction(25), time_base=Fraction(1, 25))
     video = Video(info, Origin(()))
-    job = RenderJob(source=tmp_path / "a", output=tmp_path / "o.mp4", style="udnie")
     style = find_style("starry_night:starry_night")
+    job = RenderJob(source=tmp_path / "a", output=tmp_path / "o.mp4", style=style)
     image = np.random.default_rng(0).integers(0, 255, (1, 64, 80, 3)).astype(np.uint8)
-    with open_engine("openvino", style.model, threads=1) as engine:
-        announce(job, Segment(0, None, None, video), engine, style)
+    with open_engine(EngineOptions(name="openvino", threads=1), style.model) as engine:
+        announce(job, Segment(0, None, None, video), engine)
         first, second = (engine.submit(image, style.vector).result() for _ in range(2))
     assert np.array_equal(first, second)
