@@ -102,7 +102,7 @@ def _engine_options(
         str | None,
         typer.Option("--devices", metavar="0,1", help="GPUs to use, by number, in turn."),
     ] = None,
-) -> EngineOptions:
+) -> Any:  # EngineOptions, whose import costs time that --help does not need
     from rtstyle.engines.options import EngineOptions
 
     try:
