@@ -23,9 +23,9 @@ from rtstyle.engines.base import Engine
 from rtstyle.frame import Frame
 from rtstyle.image import Look, geometry, prepare
 from rtstyle.live import barcode
+from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings, can_mix
 from rtstyle.live.engine_pool import Canvas, EnginePool
-from rtstyle.live.meter import MeterSink
 from rtstyle.live.session import Figures, LiveOptions, Session
 from rtstyle.media.devices.opening import open_live_source
 from rtstyle.metrics import Latencies

@@ -15,12 +15,12 @@ from rtstyle.cli.options import (
     StyleName,
 )
 from rtstyle.cli.terminal import Terminal
-from rtstyle.errors import UsageError
+from rtstyle.errors import UsageError, optional
 
 if TYPE_CHECKING:
     from rtstyle.live.controls import Settings
     from rtstyle.live.session import LiveOptions
-    from rtstyle.serve.options import ServeOptions
+    from rtstyle.serve.auth import ServeOptions
     from rtstyle.style.style import Style
 
 Strength = Annotated[float, typer.Option("--strength", help="0 is the picture, 1 the painting.")]
@@ -118,15 +118,17 @@ def live(
 
     Keys: left and right change the style, 1-9 pick one, up and down the strength, h shows the rest.
     """
-    from rtstyle.live.run import Plan, check_sinks, default_sinks, paint_live, stdin_lines
+    from rtstyle.live.run import LiveJob, default_sinks, run_live, stdin_lines
     from rtstyle.media.devices.webcam import Capture
     from rtstyle.media.devices.window import has_display
 
     if source and from_option:
         raise UsageError(f"SOURCE is given twice: as {source} and as {from_option}.")
     sinks = tuple(to) if to else default_sinks(has_display())
-    check_sinks(sinks)
-    plan = Plan(
+    gallery, settings = _beginning(style, strength, preserve_color, mirror)
+    job = LiveJob(
+        settings=settings,
+        gallery=tuple(gallery),
         source=source or from_option or "webcam:0",
         sinks=sinks,
         capture=Capture(
@@ -143,12 +145,9 @@ def live(
             max_viewers=max_viewers,
         ) if "web" in sinks else None,
     )  # fmt: skip
-    gallery, settings = _beginning(style, strength, preserve_color, mirror)
-    outcome = paint_live(
-        plan, gallery, settings,
-        commands=stdin_lines() if control else None,
-        on_note=Terminal(quiet=quiet).note,
-    )  # fmt: skip
+    outcome = run_live(
+        job, commands=stdin_lines() if control else None, on_note=Terminal(quiet=quiet).note
+    )
     if not quiet:
         typer.echo(str(outcome.report))
         if outcome.meter is not None:
@@ -176,12 +175,10 @@ def serve(
     quiet: Quiet = False,
 ) -> None:
     """A page for any browser: choose a camera there and see it painted."""
-    from rtstyle.errors import optional
-
     options = _serve_options(
         host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
     )
-    serving = optional("rtstyle.serve.serving", "The page")
+    server = optional("rtstyle.serve.server", "The page")
     gallery, settings = _beginning(style, strength, preserve_color, mirror=False)
     live_options = _live_options(height, fps_target, adaptive, max_latency, measure=False)
     if not quiet and not options.is_local and options.scheme == "http":
@@ -189,7 +186,7 @@ def serve(
             "note: browsers give their camera to https pages only; pass --tls-cert and --tls-key",
             err=True,
         )
-    serving.serve(
+    server.serve(
         options, live_options, gallery, settings, engine=engine,
         on_ready=lambda url: typer.echo(f"Open {url}  (Ctrl-C ends it)"),
     )  # fmt: skip
@@ -259,11 +256,10 @@ def _serve_options(
     tls_key: Path | None,
     max_viewers: int,
 ) -> ServeOptions:
-    from rtstyle.serve.options import ServeOptions
-
-    return ServeOptions(
+    options: ServeOptions = optional("rtstyle.serve.auth", "The page").ServeOptions(
         host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
     )
+    return options
 
 
 def _ffmpeg_codec(name: str) -> str:

@@ -156,7 +156,8 @@ def _check_statistics(path: Path, styles: tuple[Any, ...], style_size: int) -> N
     if styles or style_size < 1:
         raise ModelError(
             f"{path} takes the statistics of a painting, but names {len(styles)} styles and "
-            f"declares a style vector of {style_size}; no style and at least 1 number were expected."
+            f"declares a style vector of {style_size}; no style and at least 1 number were "
+            "expected."
         )
 
 

@@ -1,4 +1,4 @@
-"""One visit: a socket for words, a WebRTC connection for pictures, a thread that paints."""
+"""One visitor: a socket for messages, a WebRTC connection for video, a thread for the session."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from aiortc.mediastreams import MediaStreamError
 from rtstyle.errors import RtstyleError
 from rtstyle.live.controls import Settings
 from rtstyle.live.session import Figures, Session
-from rtstyle.serve.app_state import Studio, gallery_message, settings_message
-from rtstyle.serve.tracks import BrowserSink, BrowserSource, PaintedTrack
+from rtstyle.serve.app_state import AppState, gallery_message, settings_message
+from rtstyle.serve.tracks import StylizedTrack, TrackSink, TrackSource
 from rtstyle.style.style import Style
 
 _log = logging.getLogger("rtstyle")
 _OFFER_SECONDS = 20.0  # for the page to send its offer, and for the pictures to begin
 
 
-class Viewer:
+class Connection:
     """Serves one socket until it closes. Everything it holds is released then. Lives in asyncio."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, state: AppState) -> None:
         self.id = secrets.token_urlsafe(12)
-        self.controls = studio.controls()
-        self._studio = studio
+        self.controls = state.controls()
+        self._state = state
         self._socket = web.WebSocketResponse(heartbeat=10.0, max_msg_size=256 * 1024)
         self._loop = asyncio.get_running_loop()
         self._peer: RTCPeerConnection | None = None
-        self._sink = studio.show.sink if studio.show else BrowserSink(self._loop)
-        self._track: PaintedTrack | None = None
-        self._source: BrowserSource | None = None
+        self._sink = state.shared.sink if state.shared else TrackSink(self._loop)
+        self._track: StylizedTrack | None = None
+        self._source: TrackSource | None = None
         self._session: Session | None = None
         self._thread: Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._paintings: list[str] = []
+        self._uploads: list[str] = []
         self._since = perf_counter()
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Talk until the page leaves or the visit is over."""
         await self._socket.prepare(request)
-        self.controls.listen(self._tell_settings)
+        self.controls.listen(self._send_settings)
         self._start(self._report())
         await self.say(
             {
                 "hello": {
                     "viewer": self.id,
-                    "mode": self._studio.mode,
-                    "paintings": self._studio.takes_paintings,
-                    "megabytes": self._studio.options.max_bytes / 1e6,
+                    "mode": self._state.mode,
+                    "uploads": self._state.takes_uploads,
+                    "megabytes": self._state.options.max_bytes / 1e6,
                 }
             }
         )
@@ -79,7 +79,7 @@ class Viewer:
         """End the visit and release what it holds. More than once does no harm."""
         if reason:
             await self.say({"goodbye": reason})
-        self.controls.forget(self._tell_settings)
+        self.controls.forget(self._send_settings)
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         if self._session is not None:
@@ -99,10 +99,10 @@ class Viewer:
 
     def keep(self, style: Style, *, most: int) -> None:
         """Put a style of the viewer's own into the gallery; the oldest of more than `most` goes."""
-        self._paintings = [name for name in self._paintings if name != style.name]
-        if len(self._paintings) >= most:
-            self.controls.remove(self._paintings.pop(0))
-        self._paintings.append(style.name)
+        self._uploads = [name for name in self._uploads if name != style.name]
+        if len(self._uploads) >= most:
+            self.controls.remove(self._uploads.pop(0))
+        self._uploads.append(style.name)
         self.controls.add(style)
 
     async def _hear(self, text: str) -> None:
@@ -130,7 +130,7 @@ class Viewer:
 
         @peer.on("track")
         def take(track: Any) -> None:
-            if track.kind == "video" and self._studio.show is None and self._source is None:
+            if track.kind == "video" and self._state.shared is None and self._source is None:
                 self._start(self._pump(track))
 
         try:
@@ -150,7 +150,7 @@ class Viewer:
             while True:
                 frame = await track.recv()
                 if self._source is None:
-                    self._source = BrowserSource(frame)
+                    self._source = TrackSource(frame)
                     self._thread = Thread(
                         target=self._paint, args=(self._source,), name="rtstyle-viewer", daemon=True
                     )
@@ -161,11 +161,11 @@ class Viewer:
             if self._source is not None:
                 self._source.close()
 
-    def _paint(self, source: BrowserSource) -> None:
+    def _paint(self, source: TrackSource) -> None:
         """In a thread of its own, like the main thread of `rtstyle live`."""
         try:
             session = self._session = Session(
-                source, self._sink, self.controls, self._studio.pool, options=self._studio.live
+                source, self._sink, self.controls, self._state.pool, options=self._state.live
             )
             session.run()
         except RtstyleError as error:
@@ -179,7 +179,7 @@ class Viewer:
             if reason := self._over():
                 self._start(self.close(reason))
                 return
-            figures, notice = self._state()
+            figures, notice = self._figures()
             await self.say(
                 {
                     "figures": {
@@ -192,17 +192,17 @@ class Viewer:
                 }
             )
 
-    def _state(self) -> tuple[Figures, str]:
-        if self._studio.show is not None:
-            return self._studio.show.figures()
+    def _figures(self) -> tuple[Figures, str]:
+        if self._state.shared is not None:
+            return self._state.shared.figures()
         return (self._session.figures, self._session.notice) if self._session else (Figures(), "")
 
     def _over(self) -> str:
         """Why the visit should end now; "" when it should not."""
-        options, now = self._studio.options, perf_counter()
+        options, now = self._state.options, perf_counter()
         if now - self._since > options.session_seconds:
             return "This visit has lasted as long as one may; reload the page to go on."
-        if self._studio.show is not None:
+        if self._state.shared is not None:
             return ""
         if self._source is None:
             late = now - self._since > _OFFER_SECONDS and self._peer is not None
@@ -211,7 +211,7 @@ class Viewer:
             return "No pictures came from the browser for a while."
         return ""
 
-    def _tell_settings(self, settings: Settings) -> None:
+    def _send_settings(self, settings: Settings) -> None:
         """A listener of the controls, in whatever thread changed them."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(

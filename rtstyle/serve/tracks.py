@@ -1,4 +1,4 @@
-"""Video between the browser's connection, which lives in asyncio, and the threads that paint."""
+"""Video between a browser's WebRTC connection, in asyncio, and the session's threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from aioice import ice
 from aiortc import MediaStreamTrack
+from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
@@ -26,7 +28,7 @@ from rtstyle.media.devices.source import TIME_BASE
 _MAX_PIXELS = 1920 * 1080  # of a picture from a browser; larger ones are scaled down
 
 
-class BrowserSource(Closing):
+class TrackSource(Closing):
     """What a browser's camera sends. `push` comes from asyncio, `frames` runs in a thread.
 
     `info` is that of the first picture; browsers change the size as the network does.
@@ -87,8 +89,8 @@ class BrowserSource(Closing):
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-class BrowserSink(Closing):
-    """Gives painted frames to every `PaintedTrack` that watches; a slow browser misses some.
+class TrackSink(Closing):
+    """Gives painted frames to every `StylizedTrack` that watches; a slow browser misses some.
 
     `write` is called from one thread; `watch` and `leave` from asyncio.
     """
@@ -99,17 +101,17 @@ class BrowserSink(Closing):
         self.notes = []
         self._loop = loop
         self._lock = Lock()
-        self._tracks: list[PaintedTrack] = []
+        self._tracks: list[StylizedTrack] = []
         self._reformatter = VideoReformatter()
 
-    def watch(self) -> PaintedTrack:
+    def watch(self) -> StylizedTrack:
         """A new track of what is written from now on."""
-        track = PaintedTrack()
+        track = StylizedTrack()
         with self._lock:
             self._tracks.append(track)
         return track
 
-    def leave(self, track: PaintedTrack) -> None:
+    def leave(self, track: StylizedTrack) -> None:
         """Stop feeding a track."""
         with self._lock:
             if track in self._tracks:
@@ -141,7 +143,7 @@ class _Slot:
     filled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class PaintedTrack(MediaStreamTrack):
+class StylizedTrack(MediaStreamTrack):
     """The newest painted picture, whenever the connection asks for one. Lives in asyncio."""
 
     kind = "video"
@@ -167,3 +169,25 @@ class PaintedTrack(MediaStreamTrack):
         if self.readyState != "live" or self._slot.frame is None:
             raise MediaStreamError
         return self._slot.frame
+
+
+# Bits a second to begin with and at most. Brush strokes are all texture: at aiortc's own
+# 0.5 and 1.5 million they turn to blocks.
+_FIRST_BITRATE, _LARGEST_BITRATE = 1_500_000, 6_000_000
+
+_addresses = ice.get_host_addresses
+
+
+def prepare_webrtc() -> None:
+    """Raise the bit rates, and let a machine without any network talk to itself.
+
+    aioice never offers 127.0.0.1, so that a browser on this very machine could not reach us in a
+    train. Applies to every connection made later; more than once does no harm.
+    """
+    ice.get_host_addresses = _addresses_or_loopback
+    vpx.DEFAULT_BITRATE = h264.DEFAULT_BITRATE = _FIRST_BITRATE
+    vpx.MAX_BITRATE = h264.MAX_BITRATE = _LARGEST_BITRATE
+
+
+def _addresses_or_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+    return _addresses(use_ipv4=use_ipv4, use_ipv6=use_ipv6) or ["127.0.0.1"]

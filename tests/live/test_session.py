@@ -16,9 +16,9 @@ from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.identity_engine import IdentityEngine
 from rtstyle.errors import EngineError, OutputError
 from rtstyle.frame import Frame
+from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import Canvas, EnginePool
-from rtstyle.live.meter import MeterSink
 from rtstyle.live.recorder import RecorderSink
 from rtstyle.live.session import Figures, LiveOptions, Session
 from rtstyle.media.synthetic import NullSink

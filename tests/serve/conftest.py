@@ -46,8 +46,8 @@ class Running:
 @pytest.fixture
 def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
     """Start a server with the given `ServeOptions`; it is stopped after the test."""
-    from rtstyle.serve.app_state import Studio
-    from rtstyle.serve.options import ServeOptions
+    from rtstyle.serve.app_state import AppState
+    from rtstyle.serve.auth import ServeOptions
     from rtstyle.serve.server import Server
 
     monkeypatch.setenv("RTSTYLE_MODELS", str(models))
@@ -65,11 +65,11 @@ def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             gallery = styles_of(read_model(models / "dimming.onnx"))
 
             async def run() -> Running:
-                studio = Studio(
+                state = AppState(
                     ServeOptions(port=0, **options), LiveOptions(height=90), pool,
                     Settings(style=gallery[0]), gallery,
                 )  # fmt: skip
-                server = Server(studio)
+                server = Server(state)
                 servers.append(server)
                 return Running(await server.start(), server)
 

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from rtstyle.errors import MediaError, UsageError
-from rtstyle.serve.options import ServeOptions
-from rtstyle.serve.uploads import decode_upload, picture_size
 from tests.serve.bomb import png_bomb
 from tests.serve.conftest import Running
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is missing: pip install 'rtstyle[live]'")
 pytest.importorskip("aiortc", reason="aiortc is missing: pip install 'rtstyle[live]'")
+
+from rtstyle.serve.auth import ServeOptions  # noqa: E402
+from rtstyle.serve.pictures import decode_upload, picture_size  # noqa: E402
 
 Serving = Callable[..., Running]
 

@@ -57,7 +57,7 @@ function connect() {
       if (message.figures) showFigures(message.figures);
       if (message.answer) peer?.setRemoteDescription({ type: "answer", sdp: message.answer });
       if (message.pong) roundTrip = performance.now() - message.pong;
-      if (message.sorry) tell(message.sorry);
+      if (message.sorry) notify(message.sorry);
       if (message.goodbye) end(message.goodbye);
     };
   });
@@ -66,15 +66,15 @@ function connect() {
 function greet(hello) {
   viewer = hello.viewer;
   page.dataset.mode = hello.mode;
-  $("drop").hidden = !hello.paintings;
-  $("nodrop").hidden = hello.paintings;
+  $("drop").hidden = !hello.uploads;
+  $("nodrop").hidden = hello.uploads;
 }
 
-let telling = 0;
-function tell(sentence, seconds = 5) {
-  clearTimeout(telling);
+let noticeTimer = 0;
+function notify(sentence, seconds = 5) {
+  clearTimeout(noticeTimer);
   $("notice").textContent = sentence;
-  if (seconds) telling = setTimeout(() => { $("notice").textContent = figures?.notice ?? ""; }, seconds * 1000);
+  if (seconds) noticeTimer = setTimeout(() => { $("notice").textContent = figures?.notice ?? ""; }, seconds * 1000);
 }
 
 // ---- pictures ---------------------------------------------------------------------------------
@@ -257,8 +257,8 @@ function showFigures(now) {
   figures = now;
   const latency = now.latency ? `${Math.round(now.latency + roundTrip)} ms` : "…";
   $("figures").textContent = `${now.fps.toFixed(0)} fps · ${latency}`;
-  if (now.notice) tell(now.notice, 0);
-  else if ($("notice").textContent && !telling) tell("", 0);
+  if (now.notice) notify(now.notice, 0);
+  else if ($("notice").textContent && !noticeTimer) notify("", 0);
   say({ ping: performance.now() });
 }
 
@@ -343,7 +343,7 @@ function snapshot() {
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
   canvas.getContext("2d").drawImage(video, 0, 0);
-  canvas.toBlob((blob) => { if (blob) { save(blob, "png"); tell("The snapshot is among your downloads."); } });
+  canvas.toBlob((blob) => { if (blob) { save(blob, "png"); notify("The snapshot is among your downloads."); } });
 }
 
 function toggleRecord() {
@@ -354,13 +354,13 @@ function toggleRecord() {
     return;
   }
   const kind = ["video/mp4;codecs=avc1", "video/webm;codecs=vp9", "video/webm"].find((k) => globalThis.MediaRecorder?.isTypeSupported(k));
-  if (!kind || !video.srcObject) { tell("This browser cannot record."); return; }
+  if (!kind || !video.srcObject) { notify("This browser cannot record."); return; }
   const parts = [];
   recorder = new MediaRecorder(video.srcObject, { mimeType: kind, videoBitsPerSecond: 6_000_000 });
   recorder.ondataavailable = (event) => { if (event.data.size) parts.push(event.data); };
   recorder.onstop = () => {
     save(new Blob(parts, { type: kind }), kind.startsWith("video/mp4") ? "mp4" : "webm");
-    tell("The recording is among your downloads.");
+    notify("The recording is among your downloads.");
   };
   recorder.start(1000);
   press("record", true);
@@ -370,19 +370,19 @@ function toggleRecord() {
 
 async function useAsStyle(file) {
   if (!file || $("drop").hidden) return;
-  if (!socket) { tell("Start first, then drop a picture."); return; }
+  if (!socket) { notify("Start first, then drop a picture."); return; }
   $("drop").classList.add("busy");
-  tell("Looking at the picture …", 0);
+  notify("Looking at the picture …", 0);
   try {
     const query = new URLSearchParams({ viewer, name: file.name });
     const response = await fetch(`paintings?${query}`, { method: "POST", body: file });
-    const told = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Error(told.sorry ?? `The picture was refused (${response.status}).`);
-    ownPictures.set(told.name, URL.createObjectURL(file));
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok) throw new Error(answer.sorry ?? `The picture was refused (${response.status}).`);
+    ownPictures.set(answer.name, URL.createObjectURL(file));
     showGallery(gallery);
-    tell(`Painting like ${told.name}.`);
+    notify(`Painting like ${answer.name}.`);
   } catch (error) {
-    tell(error instanceof TypeError ? "The picture is too large, or the connection was lost." : error.message);
+    notify(error instanceof TypeError ? "The picture is too large, or the connection was lost." : error.message);
   } finally {
     $("drop").classList.remove("busy");
     $("file").value = "";
@@ -425,24 +425,24 @@ addEventListener("keydown", (event) => {
 
 async function greetings() {
   const response = await fetch("gallery");
-  const told = await response.json();
-  page.dataset.mode = told.mode;
-  if (told.mode === "watch") {
+  const answer = await response.json();
+  page.dataset.mode = answer.mode;
+  if (answer.mode === "watch") {
     $("start").textContent = "Watch";
     $("lead").textContent = "A camera is being painted right now. Watch it, and choose how.";
   }
-  $("drop").hidden = !told.paintings;
-  $("nodrop").hidden = told.paintings;
-  settings = told.settings;
-  showGallery(told.gallery);
+  $("drop").hidden = !answer.uploads;
+  $("nodrop").hidden = answer.uploads;
+  settings = answer.settings;
+  showGallery(answer.gallery);
   const wall = document.createElement("div");
   wall.className = "wall";
   wall.setAttribute("aria-hidden", "true");
-  for (let i = 0; i < 16 && told.gallery.length; i++) {
+  for (let i = 0; i < 16 && answer.gallery.length; i++) {
     const image = document.createElement("img");
     image.alt = "";
     image.onload = () => image.classList.add("there");
-    image.src = `thumbnails/${encodeURIComponent(told.gallery[(i + (i >> 2)) % told.gallery.length].name)}`;
+    image.src = `thumbnails/${encodeURIComponent(answer.gallery[(i + (i >> 2)) % answer.gallery.length].name)}`;
     wall.append(image);
   }
   $("welcome").prepend(wall);
