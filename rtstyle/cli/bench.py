@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
 from rtstyle.cli.options import Overwrite, TerminalChoice, Threads
 from rtstyle.errors import OutputError, RtstyleError, UsageError
@@ -22,45 +23,38 @@ _INTERRUPTED = 130
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Two sizes by one engine; over within a minute.")
+        bool, Option("--quick", help="Two sizes by one engine; over within a minute.")
     ] = False,
     styles: Annotated[
-        Some, typer.Option("--style", "-s", metavar="NAME|MODEL.onnx", help="May be repeated.")
+        Some, Option("--style", "-s", metavar="NAME|MODEL.onnx", help="May be repeated.")
     ] = None,
     engines: Annotated[
-        Some, typer.Option("--engine", help="May be repeated; by default every one that works.")
+        Some, Option("--engine", help="May be repeated; by default every one that works.")
     ] = None,
     sizes: Annotated[
-        Some, typer.Option("--size", metavar="720p|1280x720", help="May be repeated.")
+        Some, Option("--size", metavar="720p|1280x720", help="May be repeated.")
     ] = None,
     levels: Annotated[
-        Some,
-        typer.Option("--level", metavar="engine|memory|file|live", help="May be repeated."),
+        Some, Option("--level", metavar="engine|memory|file|live", help="May be repeated.")
     ] = None,
     batches: Annotated[
-        list[int] | None, typer.Option("--batch", min=1, help="Of the engine; may be repeated.")
+        list[int] | None, Option("--batch", min=1, help="Of the engine; may be repeated.")
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", help="Measured for each case; 5 by default.")
-    ] = None,
-    limit: Annotated[
-        float, typer.Option("--limit", help="Seconds after which a case is given up.")
-    ] = 600.0,
+    seconds: Annotated[float | None, Option(help="Measured for each case; 5 by default.")] = None,
+    limit: Annotated[float, Option(help="Seconds after which a case is given up.")] = 600.0,
     precision: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             help="auto, fastest, fp32, fp16 or int8; may be repeated. By default auto, for live "
             "fastest, and both for engines that are faster in INT8."
         ),
     ] = None,
     threads: Threads = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures.")] = None,
+    json_file: Annotated[Path | None, Option("--json", help="Write all figures.")] = None,
     markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", help="Write the table as Markdown.")
+        Path | None, Option("--markdown", help="Write the table as Markdown.")
     ] = None,
-    html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write a page with plots.")
-    ] = None,
+    html_file: Annotated[Path | None, Option("--html", help="Write a page with plots.")] = None,
     overwrite: Overwrite = False,
     *,
     terminal: TerminalChoice,

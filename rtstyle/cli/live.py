@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from rtstyle.cli.options import (
     FastEngineChoice,
@@ -23,55 +24,48 @@ if TYPE_CHECKING:
     from rtstyle.serve.auth import ServeOptions
     from rtstyle.style.style import Style
 
-Strength = Annotated[float, typer.Option("--strength", help="0 is the picture, 1 the painting.")]
-PreserveColor = Annotated[
-    bool, typer.Option("--preserve-color", help="Keep the picture's own colours.")
-]
+Strength = Annotated[float, Option("--strength", help="0 is the picture, 1 the painting.")]
+PreserveColor = Annotated[bool, Option("--preserve-color", help="Keep the picture's own colours.")]
 Height = Annotated[
     int | None,
-    typer.Option("--height", min=1, help="Paint at this height: larger strokes, faster."),
+    Option("--height", min=1, help="Paint at this height: larger strokes, faster."),
 ]
-FpsTarget = Annotated[
-    float | None, typer.Option("--fps-target", min=1, help="Frames a second to hold.")
-]
-Adaptive = Annotated[
-    bool, typer.Option("--adaptive", help="Hold them by painting smaller when needed.")
-]
+FpsTarget = Annotated[float | None, Option("--fps-target", min=1, help="Frames a second to hold.")]
+Adaptive = Annotated[bool, Option("--adaptive", help="Hold them by painting smaller when needed.")]
 MaxLatency = Annotated[
     float | None,
-    typer.Option("--max-latency", min=1, metavar="MS", help="Drop frames rather than lag behind."),
+    Option("--max-latency", min=1, metavar="MS", help="Drop frames rather than lag behind."),
 ]
 Host = Annotated[
-    str, typer.Option("--host", help="Address of the page; others than this machine need a key.")
+    str, Option("--host", help="Address of the page; others than this machine need a key.")
 ]
-Port = Annotated[int, typer.Option("--port", help="0 takes a free one.")]
+Port = Annotated[int, Option("--port", help="0 takes a free one.")]
 Key = Annotated[
-    str | None, typer.Option("--key", help="Access key of the page; random when it needs one.")
+    str | None, Option("--key", help="Access key of the page; random when it needs one.")
 ]
 TlsCert = Annotated[
     Path | None,
-    typer.Option("--tls-cert", help="Certificate; browsers give cameras to https only."),
+    Option("--tls-cert", help="Certificate; browsers give cameras to https only."),
 ]
-TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The certificate's private key.")]
+TlsKey = Annotated[Path | None, Option("--tls-key", help="The certificate's private key.")]
 MaxViewers = Annotated[
-    int, typer.Option("--max-viewers", help="So many are let in, then the page says it is full.")
+    int, Option("--max-viewers", help="So many are let in, then the page says it is full.")
 ]
 
 
 def live(
     source: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="[SOURCE]",
             help="webcam:0, a camera's name, /dev/video0, rtsp:// or http:// stream, video file, "
             "screen:640x360+0+0, lavfi:testsrc2=size=640x360:rate=30.",
         ),
     ] = None,
-    from_option: Annotated[str | None, typer.Option("--from", help="Same as SOURCE.")] = None,
+    from_option: Annotated[str | None, Option("--from", help="Same as SOURCE.")] = None,
     to: Annotated[
         list[str] | None,
-        typer.Option(
-            "--to",
+        Option(
             metavar="SINK",
             help="window, virtualcam, web, file.mp4, rtmp:// or rtsp:// address; several at once.",
         ),
@@ -79,28 +73,26 @@ def live(
     style: StyleName = "starry_night",
     strength: Strength = 1.0,
     preserve_color: PreserveColor = False,
-    mirror: Annotated[bool, typer.Option("--mirror", help="As in a mirror.")] = False,
-    width: Annotated[int, typer.Option("-W", "--camera-width", min=16)] = 1280,
-    camera_height: Annotated[int, typer.Option("-H", "--camera-height", min=16)] = 720,
-    rate: Annotated[float, typer.Option("-F", "--camera-fps", min=1)] = 30,
+    mirror: Annotated[bool, Option("--mirror", help="As in a mirror.")] = False,
+    width: Annotated[int, Option("-W", "--camera-width", min=16)] = 1280,
+    camera_height: Annotated[int, Option("-H", "--camera-height", min=16)] = 720,
+    rate: Annotated[float, Option("-F", "--camera-fps", min=1)] = 30,
     camera_codec: Annotated[
-        str, typer.Option("--camera-codec", help="What the camera sends: mjpeg, yuyv422, h264 …")
+        str, Option(help="What the camera sends: mjpeg, yuyv422, h264 …")
     ] = "mjpeg",
     height: Height = None,
     fps_target: FpsTarget = None,
     adaptive: Adaptive = False,
     max_latency: MaxLatency = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Draw bar codes and read them back: true latency.")
+        bool, Option("--measure", help="Draw bar codes and read them back: true latency.")
     ] = False,
     control: Annotated[
-        bool, typer.Option("--control", help="Take commands from stdin: style udnie, blend 0.5 …")
+        bool, Option("--control", help="Take commands from stdin: style udnie, blend 0.5 …")
     ] = False,
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Where snapshots and recordings go.")
-    ] = Path(),
+    folder: Annotated[Path, Option(help="Where snapshots and recordings go.")] = Path(),
     duration: Annotated[
-        float | None, typer.Option("--duration", "-t", min=0.1, help="End after these seconds.")
+        float | None, Option("--duration", "-t", min=0.1, help="End after these seconds.")
     ] = None,
     host: Host = "127.0.0.1",
     port: Port = 8765,

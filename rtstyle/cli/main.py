@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from typer import Option
 
 from rtstyle import __version__
 from rtstyle.cli.bench import bench
@@ -46,12 +47,10 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
-        ),
+        Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
@@ -64,7 +63,7 @@ app.command()(with_groups(demo))
 @app.command()
 def styles(
     preview: Annotated[
-        Path | None, typer.Option("--preview", help="Also write a picture of every style as PNG.")
+        Path | None, Option(help="Also write a picture of every style as PNG.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:

@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from rtstyle.cli.terminal import Terminal
 from rtstyle.errors import OutputError, UsageError
@@ -59,20 +59,18 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", "-y", help="Replace the output where it exists.")
-]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print errors only.")]
+Overwrite = Annotated[bool, Option("--overwrite", "-y", help="Replace the output where it exists.")]
 Threads = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads of the engine; all cores by default.")
+    int | None, Option("--threads", help="CPU threads of the engine; all cores by default.")
 ]
 HwAccel = Annotated[
     str,
-    typer.Option("--hwaccel", metavar="auto|cuda|none", help="Decode and encode on an NVIDIA GPU."),
+    Option("--hwaccel", metavar="auto|cuda|none", help="Decode and encode on an NVIDIA GPU."),
 ]
 StyleName = Annotated[
     str,
-    typer.Option(
+    Option(
         "--style",
         "-s",
         metavar="NAME|PICTURE|MODEL.onnx",
@@ -83,24 +81,19 @@ StyleName = Annotated[
 
 def _engine_options(
     engine: Annotated[
-        str,
-        typer.Option(
-            "--engine", metavar="auto|openvino|onnxruntime|torch", help="What runs the net."
-        ),
+        str, Option(metavar="auto|openvino|onnxruntime|torch", help="What runs the net.")
     ] = "auto",
     threads: Threads = None,
     precision: Annotated[
         str,
-        typer.Option(
-            "--precision",
+        Option(
             metavar="auto|fastest|fp32|fp16|int8",
             help="Of the net's arithmetic. auto: fp32 on a CPU, fp16 on a GPU; fastest: int8 on a "
             "CPU, which is slightly off.",
         ),
     ] = "auto",
     devices: Annotated[
-        str | None,
-        typer.Option("--devices", metavar="0,1", help="GPUs to use, by number, in turn."),
+        str | None, Option(metavar="0,1", help="GPUs to use, by number, in turn.")
     ] = None,
 ) -> Any:  # EngineOptions, whose import costs time that --help does not need
     from rtstyle.engines.options import EngineOptions
@@ -113,7 +106,7 @@ def _engine_options(
 
 
 def _terminal(
-    no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bar.")] = False,
+    no_progress: Annotated[bool, Option("--no-progress", help="No progress bar.")] = False,
     quiet: Quiet = False,
 ) -> Terminal:
     return Terminal(quiet=quiet, shows_progress=not quiet and not no_progress)

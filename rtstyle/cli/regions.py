@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from rtstyle.cli.options import Overwrite, Quiet
 from rtstyle.errors import RtstyleError, UsageError
@@ -18,18 +19,15 @@ _NAMED = {
 
 
 def regions(
-    picture: Annotated[
-        Path, typer.Argument(help="The map: a picture whose colours tell the regions.")
-    ],
+    picture: Annotated[Path, Argument(help="The map: a picture whose colours tell the regions.")],
     region: Annotated[
         list[str],
-        typer.Option(
-            "--region",
+        Option(
             metavar="COLOUR=STYLE",
             help="Such as white=stylebank:udnie or '#ff0000=stylebank:a=0.5,stylebank:b=0.5'.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model file (.onnx).")],
+    output: Annotated[Path, Option("--output", "-o", help="The model file (.onnx).")],
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from rtstyle.cli.options import (
     EngineChoice,
@@ -27,82 +27,66 @@ from rtstyle.errors import UsageError
 def render(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="INPUT... OUTPUT",
             help="Video, picture, folder, glob or frames_%05d.png, and what to write; several "
             "inputs go into a folder.",
         ),
     ] = None,
     input_option: Annotated[
-        list[str] | None, typer.Option("--input", "-i", help="Same as INPUT.")
+        list[str] | None, Option("--input", "-i", help="Same as INPUT.")
     ] = None,
-    output_option: Annotated[
-        str | None, typer.Option("--output", "-o", help="Same as OUTPUT.")
-    ] = None,
+    output_option: Annotated[str | None, Option("--output", "-o", help="Same as OUTPUT.")] = None,
     style: StyleName = "starry_night",
-    strength: Annotated[
-        float, typer.Option("--strength", help="0 is the picture, 1 the painting.")
-    ] = 1.0,
+    strength: Annotated[float, Option(help="0 is the picture, 1 the painting.")] = 1.0,
     preserve_color: Annotated[
-        bool, typer.Option("--preserve-color", help="Keep the picture's own colours.")
+        bool, Option("--preserve-color", help="Keep the picture's own colours.")
     ] = False,
     scale: Annotated[
-        float | None,
-        typer.Option("--scale", help="Paint at this share of the size: larger strokes, faster."),
+        float | None, Option(help="Paint at this share of the size: larger strokes, faster.")
     ] = None,
     height: Annotated[
-        int | None,
-        typer.Option("--height", help="Paint at this height in pixels; the output keeps its size."),
+        int | None, Option(help="Paint at this height in pixels; the output keeps its size.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--start", "-ss", help="Begin here: seconds or HH:MM:SS.")
+        str | None, Option("--start", "-ss", help="Begin here: seconds or HH:MM:SS.")
     ] = None,
     duration: Annotated[
-        str | None, typer.Option("--duration", "-t", help="Paint this much: seconds or HH:MM:SS.")
+        str | None, Option("--duration", "-t", help="Paint this much: seconds or HH:MM:SS.")
     ] = None,
     rate: Annotated[
-        str | None,
-        typer.Option("--rate", "-r", help="Frames a second where the input is pictures."),
+        str | None, Option("--rate", "-r", help="Frames a second where the input is pictures.")
     ] = None,
-    no_audio: Annotated[
-        bool, typer.Option("--no-audio", "-an", help="Leave the sound out.")
-    ] = False,
+    no_audio: Annotated[bool, Option("--no-audio", "-an", help="Leave the sound out.")] = False,
     codec: Annotated[
-        str | None, typer.Option("--codec", "-c:v", help="Video encoder; libx264 by default.")
+        str | None, Option("--codec", "-c:v", help="Video encoder; libx264 by default.")
     ] = None,
     crf: Annotated[
-        int | None,
-        typer.Option("--crf", help="Quality: smaller is better and larger; 18 by default."),
+        int | None, Option(help="Quality: smaller is better and larger; 18 by default.")
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option("--preset", help="The encoder's trade of speed for size.")
-    ] = None,
+    preset: Annotated[str | None, Option(help="The encoder's trade of speed for size.")] = None,
     encoder_option: Annotated[
-        list[str] | None, typer.Option("-e", metavar="KEY=VALUE", help="Any option of the encoder.")
+        list[str] | None, Option("-e", metavar="KEY=VALUE", help="Any option of the encoder.")
     ] = None,
     *,
     engine: EngineChoice,
     hwaccel: HwAccel = "none",
     no_resume: Annotated[
-        bool, typer.Option("--no-resume", help="Paint in one go; what is killed begins anew.")
+        bool, Option("--no-resume", help="Paint in one go; what is killed begins anew.")
     ] = False,
-    segment: Annotated[
-        str, typer.Option("--segment", help="Seconds, at least, that a kill can cost.")
-    ] = "10",
+    segment: Annotated[str, Option(help="Seconds, at least, that a kill can cost.")] = "10",
     keep_segments: Annotated[
-        bool, typer.Option("--keep-segments", help="Keep the folder of painted segments.")
+        bool, Option("--keep-segments", help="Keep the folder of painted segments.")
     ] = False,
     cluster: Annotated[
         str | None,
-        typer.Option(
-            "--cluster",
+        Option(
             metavar="auto|HOST:PORT",
             help="Paint on the machines of a Ray cluster; auto starts one here if none runs.",
         ),
     ] = None,
     cluster_workers: Annotated[
-        int | None,
-        typer.Option("--cluster-workers", help="How many; each has --threads CPUs or a card."),
+        int | None, Option(help="How many; each has --threads CPUs or a card.")
     ] = None,
     overwrite: Overwrite = False,
     terminal: TerminalChoice,
@@ -166,7 +150,7 @@ def render(
 
 
 def demo(
-    output: Annotated[Path, typer.Argument(help="The video to write.")] = Path("rtstyle-demo.mp4"),
+    output: Annotated[Path, Argument(help="The video to write.")] = Path("rtstyle-demo.mp4"),
     style: StyleName = "starry_night",
     *,
     engine: EngineChoice,

@@ -6,106 +6,75 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from rtstyle.cli.options import Overwrite, TerminalChoice, Threads, numbers
 from rtstyle.errors import RtstyleError, UsageError
 
 
 def train(
-    content: Annotated[
-        Path, typer.Option("--content", help="A folder of photographs, hundreds of them.")
-    ],
+    content: Annotated[Path, Option(help="A folder of photographs, hundreds of them.")],
     loss_net: Annotated[
         Path,
-        typer.Option(
-            "--loss-net", help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."
-        ),
+        Option(help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."),
     ],
     painting: Annotated[
-        Path | None, typer.Argument(help="The painting to learn from.", show_default=False)
+        Path | None, Argument(help="The painting to learn from.", show_default=False)
     ] = None,
     cin: Annotated[
-        Path | None,
-        typer.Option("--cin", metavar="DIR", help="One model for a folder of paintings instead."),
+        Path | None, Option(metavar="DIR", help="One model for a folder of paintings instead.")
     ] = None,
-    bank: Annotated[
-        Path | None,
-        typer.Option("--bank", metavar="DIR", help="The same as a StyleBank."),
-    ] = None,
+    bank: Annotated[Path | None, Option(metavar="DIR", help="The same as a StyleBank.")] = None,
     adain: Annotated[
-        Path | None,
-        typer.Option("--adain", metavar="DIR", help="A model for any painting, taught by these."),
+        Path | None, Option(metavar="DIR", help="A model for any painting, taught by these.")
     ] = None,
     add: Annotated[
-        Path | None,
-        typer.Option("--add", metavar="PAINTING", help="One more style for the model --to."),
+        Path | None, Option(metavar="PAINTING", help="One more style for the model --to.")
     ] = None,
     to: Annotated[
-        Path | None,
-        typer.Option("--to", metavar="MODEL.onnx", help="The model that --add adds to."),
+        Path | None, Option(metavar="MODEL.onnx", help="The model that --add adds to.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The model file to write (.onnx).")
+        Path | None, Option("--output", "-o", help="The model file to write (.onnx).")
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The style's name; the file's by default.")
-    ] = None,
-    description: Annotated[
-        str, typer.Option("--description", help="One sentence for the list of styles.")
-    ] = "",
-    licence: Annotated[str, typer.Option("--licence", help="Terms of the model file.")] = "",
+    name: Annotated[str | None, Option(help="The style's name; the file's by default.")] = None,
+    description: Annotated[str, Option(help="One sentence for the list of styles.")] = "",
+    licence: Annotated[str, Option(help="Terms of the model file.")] = "",
     net: Annotated[
-        str | None,
-        typer.Option("--net", metavar="NAME", help="Architecture; the fast one by default."),
+        str | None, Option(metavar="NAME", help="Architecture; the fast one by default.")
     ] = None,
     net_option: Annotated[
-        list[str] | None,
-        typer.Option("--net-option", metavar="KEY=NUMBER", help="Such as width=16."),
+        list[str] | None, Option(metavar="KEY=NUMBER", help="Such as width=16.")
     ] = None,
-    updates: Annotated[
-        int, typer.Option("--updates", min=1, help="Steps of the optimiser.")
-    ] = 8000,
-    batch: Annotated[int, typer.Option("--batch", min=1)] = 2,
-    crop: Annotated[
-        int, typer.Option("--crop", min=64, help="Pixels a side; a multiple of 32.")
-    ] = 160,
+    updates: Annotated[int, Option(min=1, help="Steps of the optimiser.")] = 8000,
+    batch: Annotated[int, Option(min=1)] = 2,
+    crop: Annotated[int, Option(min=64, help="Pixels a side; a multiple of 32.")] = 160,
     style_size: Annotated[
-        int,
-        typer.Option(
-            "--style-size", min=64, help="Shorter side of the painting: decides the strokes' size."
-        ),
+        int, Option(min=64, help="Shorter side of the painting: decides the strokes' size.")
     ] = 384,
-    style_weight: Annotated[float, typer.Option("--style-weight", min=0)] = 1.3,
-    content_weight: Annotated[float, typer.Option("--content-weight", min=0)] = 1.0,
-    tv_weight: Annotated[float, typer.Option("--tv-weight", min=0)] = 0.0,
-    stability_weight: Annotated[
-        float, typer.Option("--stability-weight", min=0, help="Against flicker.")
-    ] = 6.0,
+    style_weight: Annotated[float, Option(min=0)] = 1.3,
+    content_weight: Annotated[float, Option(min=0)] = 1.0,
+    tv_weight: Annotated[float, Option(min=0)] = 0.0,
+    stability_weight: Annotated[float, Option(min=0, help="Against flicker.")] = 6.0,
     style_loss: Annotated[
         str,
-        typer.Option(
-            "--style-loss",
+        Option(
             metavar="gram|mmd-linear|mmd-poly|mmd-gaussian|bn",
             help="What makes two paintings alike.",
         ),
     ] = "gram",
-    lr: Annotated[float, typer.Option("--lr", min=0)] = 1e-3,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    lr: Annotated[float, Option(min=0)] = 1e-3,
+    seed: Annotated[int, Option()] = 0,
     init: Annotated[
         Path | None,
-        typer.Option(
-            "--init", metavar="MODEL|FILE", help="Start from this model's or checkpoint's weights."
-        ),
+        Option(metavar="MODEL|FILE", help="Start from this model's or checkpoint's weights."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
+    device: Annotated[str, Option(metavar="auto|cpu|cuda")] = "auto",
     threads: Threads = None,
     work: Annotated[
-        Path | None,
-        typer.Option("--work", help="Folder for checkpoint, losses.csv and preview.png."),
+        Path | None, Option(help="Folder for checkpoint, losses.csv and preview.png.")
     ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Ignore an earlier checkpoint.")
-    ] = False,
+    restart: Annotated[bool, Option("--restart", help="Ignore an earlier checkpoint.")] = False,
     overwrite: Overwrite = False,
     *,
     terminal: TerminalChoice,

@@ -79,7 +79,7 @@ def _paint(
 
 
 def test_a_lost_worker_costs_its_segment(
-    ray: Path, clip: Path, here: bytes, tmp_path: Path
+    ray: Path, clip: Path, here: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workers: list[int] = []
     killed: list[int] = []
@@ -104,6 +104,7 @@ def test_a_lost_worker_costs_its_segment(
     assert output.read_bytes() == here
     assert list(tmp_path.iterdir()) == [output]
     assert not list(ray.glob("rtstyle-*/*/*"))
+    assert capsys.readouterr().out == ""  # Ray would report the lost worker there
 
 
 def test_several_videos_without_a_shared_disk(

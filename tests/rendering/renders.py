@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import pytest
 
 from rtstyle.media import ReadOptions, WriteOptions
 from rtstyle.media.video.source import FileSource
@@ -104,3 +105,14 @@ def decode_times(path: Path) -> list[int]:
 
 def state_of(output: Path) -> Path:
     return output.with_name(f".{output.name}.resume")
+
+
+def interrupt(source: Path, output: Path, at_frame: int) -> None:
+    """As Ctrl-C at that frame."""
+
+    def press(report: Report, total: int | None) -> None:
+        if report.frames_out == at_frame:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        paint(source, output, on_frame=press)
