@@ -96,8 +96,8 @@ def bench(
     if not cases:
         raise UsageError("Nothing is left to measure; the pipeline takes --batch 1 only.")
     for style in wanted.styles:
-        find_style(style)  # a wrong name is told now, not by every case
-    machine, absent = this_machine(), [Missing(*told) for told in absent_engines]
+        find_style(style)  # a wrong name fails now, not in every case
+    machine, absent = this_machine(), [Missing(*engine) for engine in absent_engines]
     so_far: list[Outcome] = []
 
     def document() -> Document:
@@ -109,7 +109,7 @@ def bench(
             so_far.append(outcome)
             update(len(so_far), len(cases), "")
             if json_file is not None:  # whatever ends us, what was measured is kept
-                with suppress(OutputError):  # told at the end, which measuring need not wait for
+                with suppress(OutputError):  # raised at the end; measuring goes on
                     write_text(json_file, document().to_json(), overwrite=True)
 
         run = run_cases(cases, limit_s=limit, total_s=QUICK_S if quick else None, on_outcome=known)
@@ -140,6 +140,6 @@ def _engines() -> tuple[list[str], list[tuple[str, str]]]:
     from rtstyle.bench.result import one_line
     from rtstyle.engines import available_engines
 
-    told = available_engines()
-    working = [info.name for info in told if not info.problem and info.name != "identity"]
-    return working, [(info.name, one_line(info.problem)) for info in told if info.problem]
+    engines = available_engines()
+    working = [info.name for info in engines if not info.problem and info.name != "identity"]
+    return working, [(info.name, one_line(info.problem)) for info in engines if info.problem]

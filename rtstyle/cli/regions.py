@@ -19,7 +19,7 @@ _NAMED = {
 
 
 def regions(
-    picture: Annotated[Path, Argument(help="The map: a picture whose colours tell the regions.")],
+    picture: Annotated[Path, Argument(help="The map: a picture whose colours mark the regions.")],
     region: Annotated[
         list[str],
         Option(
@@ -41,19 +41,19 @@ def regions(
         raise UsageError(f"The model's file must end in .onnx, not {output.name!r}.")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
-    told = {}
+    styles = {}
     for text in region:
         name, _, style = text.partition("=")
-        if (colour := _colour(name, text)) in told:
-            raise UsageError(f"The region {name} is told twice; tell each colour once.")
-        told[colour] = find_style(style)
+        if (colour := _colour(name, text)) in styles:
+            raise UsageError(f"The region {name} is given twice; give each colour once.")
+        styles[colour] = find_style(style)
     try:
         from rtstyle.train.regions import write_regions
     except ImportError as error:
         raise RtstyleError(
             f"Regions need {error.name}, which is not installed: pip install 'rtstyle[train]'."
         ) from error
-    write_regions(picture, told, output)
+    write_regions(picture, styles, output)
     if not quiet:
         typer.echo(f"The model is {output}; paint with --style {output}.")
 

@@ -86,7 +86,7 @@ def render(
         ),
     ] = None,
     cluster_workers: Annotated[
-        int | None, Option(help="How many; each has --threads CPUs or a card.")
+        int | None, Option(help="How many; each has --threads CPUs or a GPU.")
     ] = None,
     overwrite: Overwrite = False,
     terminal: TerminalChoice,

@@ -137,7 +137,7 @@ def _own_folder() -> Iterator[Path]:
     before it those of processes that were killed."""
     for old in _TEMPORARY.glob(f"{_PREFIX}*"):
         with suppress(OSError):
-            lock = FolderLock(old)  # `BlockingIOError` while its process is there
+            lock = FolderLock(old)  # `BlockingIOError` while its process lives
             shutil.rmtree(old, ignore_errors=True)
             lock.release()
     folder = _TEMPORARY / f"{_PREFIX}{secrets.token_hex(4)}"

@@ -175,7 +175,7 @@ class State(Closing):
         return found
 
     def leave(self, file: Path, *, complete: bool) -> None:
-        """Note that `file` is about to become the output, to tell it from other people's files."""
+        """Note that `file` is about to become the output, so that it is recognised later."""
         assert self.record is not None
         self._write(replace(self.record, left={"complete": complete, **file_stamp(file)}))
 
