@@ -11,16 +11,17 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import ClusterError
+from rtstyle.rendering.job import n_cores
 from rtstyle.rendering.store import FolderLock
 
 _ANSWER_SECONDS = 5.0
 _PREFIX = "rtstyle-ray-"
-_STORE_BYTES = 256 << 20  # of finished segments and pieces of inputs; what is more goes to the disk
+_STORE_BYTES = 256 << 20  # for finished segments and pieces of inputs; Ray spills more to disk
 _TEMPORARY = Path(tempfile.gettempdir() if os.name == "nt" else "/tmp")  # as Ray has it
 # How an HTTP/2 client opens a connection, with empty settings, and the kind of frame that answers.
 _HELLO, _SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
@@ -30,16 +31,15 @@ _HELLO, _SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 
 def connected(address: str, *, cpus: int, gpus: tuple[int, ...]) -> Iterator[Path]:
     """Within it, this process is connected to Ray at `address`, "host:port" or "auto".
 
-    "auto" joins the Ray that RAY_ADDRESS names or `ray start` began on this machine; where there is
-    none it starts one for `cpus` processors, or as many as there are, and these `gpus`, or all.
-    That one is reached with a key of its own and shut down on leaving. Yields a folder for what
-    workers keep: its own, which is removed, or a relative one for a folder of temporary files.
-    Raises `ClusterError`.
+    "auto" joins the Ray that RAY_ADDRESS names or `ray start` began on this machine; without one
+    it starts its own for at least `cpus` CPUs and for these `gpus`, or all, with an access key of
+    its own, and shuts it down on leaving. Yields a folder for the workers' files: its own, which is
+    removed, or a path relative to the folder for temporary files. Raises `ClusterError`.
     """
     ray = _library()
     found = _running() if address == "auto" else address
     before = signal.getsignal(signal.SIGTERM)
-    with _own_folder() if found is None else _nothing() as folder:
+    with _own_folder() if found is None else nullcontext() as folder:
         try:
             try:
                 if folder is None:
@@ -79,7 +79,7 @@ def _running() -> str | None:
     noted = Path(os.environ.get("RAY_TMPDIR", _TEMPORARY)) / "ray" / "ray_current_cluster"
     try:
         address = noted.read_text().strip()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return address if answers(address) else None
 
@@ -107,10 +107,15 @@ def _start(ray: Any, folder: Path, cpus: int, gpus: tuple[int, ...]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
     try:
         ray.init(
-            address="local", num_cpus=max(cpus, _cores()), num_gpus=len(gpus) or None,
-            include_dashboard=False, object_store_memory=_STORE_BYTES,
-            _node_ip_address="127.0.0.1", _temp_dir=str(folder), **_QUIET,
-        )  # fmt: skip
+            address="local",
+            num_cpus=max(cpus, n_cores()),
+            num_gpus=len(gpus) or None,
+            include_dashboard=False,
+            object_store_memory=_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+            **_QUIET,
+        )
     except (SystemExit, OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"Ray does not start here: {_first_line(error)}.") from error
 
@@ -119,7 +124,10 @@ _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR
 
 
 def answers(address: str) -> bool:
-    """Whether what listens at "host:port" speaks as Ray does, asked without waiting for long."""
+    """Whether a server that speaks HTTP/2, as Ray does, listens at "host:port".
+
+    `ray.init` itself waits for minutes where none does, and then ends the process.
+    """
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS) as link:
@@ -133,8 +141,8 @@ def answers(address: str) -> bool:
 
 @contextmanager
 def _own_folder() -> Iterator[Path]:
-    """A folder of this process alone, with a short path as sockets need; removed on leaving, and
-    before it those of processes that were killed."""
+    """A folder for this process, with a short path as sockets need; removed on leaving. Those of
+    processes that were killed are removed first."""
     for old in _TEMPORARY.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             lock = FolderLock(old)  # `BlockingIOError` while its process lives
@@ -153,15 +161,6 @@ def _own_folder() -> Iterator[Path]:
     finally:
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(error: BaseException) -> str:

@@ -107,7 +107,8 @@ def settled(
     writing = job.writing
     usual = container_for(job.output).codec
     codec = writing.codec or encoder_on_card(usual, writing.hwaccel, info.width, info.height)
-    threads = writing.threads or encoder_threads or _usual_threads()
+    usual_threads = max(1, min(16, n_cores() * 3 // 2))  # as x264 by itself, within what helps
+    threads = writing.threads or encoder_threads or usual_threads
     return replace(
         job,
         writing=replace(writing, codec=codec or usual, threads=threads),
@@ -115,10 +116,9 @@ def settled(
     )
 
 
-def _usual_threads() -> int:
-    """As many as x264 takes by itself, within what helps."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(16, (cores or 1) * 3 // 2))
+def n_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _digest(data: bytes) -> str:
