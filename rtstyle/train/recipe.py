@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rtstyle.errors import UsageError
+from rtstyle.train.perceptual import CONTENT_LAYER, STYLE_LAYERS
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,12 @@ class Recipe:
     finish: int = 500
     finish_crop: int = 256
     style_size: int = 384
+    loss_net: str | None = None  # vgg16, vgg19 or vgg19_16x; None takes any
     style_loss: str = "gram"
+    style_layers: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(STYLE_LAYERS, 1.0)
+    )  # and the weight of each
+    content_layers: dict[str, float] = field(default_factory=lambda: {CONTENT_LAYER: 1.0})
     lr: float = 1e-3
     lr_end: float = 1e-5
     warm_up: int = 200
@@ -33,6 +39,8 @@ class Recipe:
     content_weight: float | list[float] = 1.0  # of all styles, or of each
     shares: list[float] | None = None  # how often each style is drawn against the others
     content_reached: float = 0.3  # by Gatys et al. on most photographs; above it, it pulls less
+    face_weight: float = 0.0  # of the content of faces alone, at the content layers
+    portraits: float = 0.0  # share of the crops that are drawn around a face
     tv_weight: float = 0.0
     stability_weight: float = 6.0
     peak_weight: float = 0.01
@@ -48,7 +56,11 @@ class Recipe:
         for name in ("crop", "finish_crop"):
             if (size := getattr(self, name)) % 32 or size <= 0:
                 raise UsageError(f"The {name} must be a multiple of 32 pixels, not {size}.")
-
+        for name in ("style_layers", "content_layers"):
+            if not getattr(self, name):
+                raise UsageError(f"The {name} must be one layer or more with a weight each.")
+        if not 0 <= self.portraits <= 1:
+            raise UsageError(f"The share of portraits is from 0 to 1, not {self.portraits:g}.")
         if self.shares is not None and not all(share > 0 for share in self.shares):
             raise UsageError(f"The shares of the styles must be above 0, not {self.shares}.")
 
