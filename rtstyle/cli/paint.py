@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from rtstyle.cli.options import Overwrite, TerminalChoice, Threads
-from rtstyle.errors import RtstyleError, UsageError
+from rtstyle.errors import UsageError, needs_extra
 
 
 def paint(
@@ -64,14 +64,10 @@ def paint(
             "either the compressed VGG-19 (vgg19_16x.safetensors, from the MIT-licensed "
             "Collaborative-Distillation project) or torchvision's vgg16 / vgg19."
         )
-    try:
+    with needs_extra("train", "Painting"):
         from rtstyle.train.gatys import Step
         from rtstyle.train.paint_job import PaintJob, run_paint_job
         from rtstyle.train.paint_job import preset as settings_of
-    except ImportError as error:
-        raise RtstyleError(
-            f"Painting needs {error.name}, which is not installed: pip install 'rtstyle[train]'."
-        ) from error
     settings = settings_of(
         preset, optimizer=optimizer, steps=steps, style_weight=style_weight,
         content_weight=content_weight, tv_weight=tv_weight, style_loss=style_loss, size=size,

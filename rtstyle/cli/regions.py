@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from rtstyle.cli.options import Overwrite, Quiet
-from rtstyle.errors import RtstyleError, UsageError
+from rtstyle.errors import UsageError, needs_extra
 
 _NAMED = {
     "black": "000000", "white": "ffffff", "red": "ff0000", "green": "00ff00", "blue": "0000ff",
@@ -47,12 +47,8 @@ def regions(
         if (colour := _colour(name, text)) in styles:
             raise UsageError(f"The region {name} is given twice; give each colour once.")
         styles[colour] = find_style(style)
-    try:
+    with needs_extra("train", "A map of regions"):
         from rtstyle.train.regions import write_regions
-    except ImportError as error:
-        raise RtstyleError(
-            f"Regions need {error.name}, which is not installed: pip install 'rtstyle[train]'."
-        ) from error
     write_regions(picture, styles, output)
     if not quiet:
         typer.echo(f"The model is {output}; paint with --style {output}.")

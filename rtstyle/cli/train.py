@@ -9,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from rtstyle.cli.options import Overwrite, TerminalChoice, Threads, numbers
-from rtstyle.errors import RtstyleError, UsageError
+from rtstyle.errors import UsageError, needs_extra
 
 
 def train(
@@ -92,14 +92,10 @@ def train(
         raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
     if output is None:
         raise UsageError("Where to write the model is missing: -o MODEL.onnx.")
-    try:
+    with needs_extra("train", "Training"):
         from rtstyle.train.job import Job, find_paintings, run_job
         from rtstyle.train.recipe import Recipe
         from rtstyle.train.trainer import Trainer
-    except ImportError as error:
-        raise RtstyleError(
-            f"Training needs {error.name}, which is not installed: pip install 'rtstyle[train]'."
-        ) from error
     many = kind in ("cin", "bank", "adain")
     if many and name:
         raise UsageError("A folder's styles are named like its files; leave --name out.")

@@ -211,7 +211,7 @@ def test_what_does_not_answer_as_ray(clip: Path, tmp_path: Path) -> None:
         thread.join()
 
 
-def test_a_missing_ray_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ray_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(ClusterError, match=r"pip install 'rtstyle\[cluster\]'"),
