@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import av
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from rtstyle.frame import StreamInfo
@@ -37,6 +37,7 @@ def _job(source: Path, seconds: Fraction, reading: ReadOptions | None = None) ->
     )  # fmt: skip
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(keyframes=TIMES, seconds=st.fractions(Fraction(1, 10), 30), times=TIMES)
 def test_every_time_is_in_one_segment(
     keyframes: list[Fraction], seconds: Fraction, times: list[Fraction]
@@ -77,6 +78,7 @@ def test_parts_of_any_file_are_the_whole(
             Path(folder) / f"a{suffix}",
             Clip(times, tick, 16, 16, options=options, keyframe_every=keyframe_every),
         )
+        assume(source.stat().st_size > 2048)  # FFmpeg recognises no .ts that is shorter
         job = _job(source, ticks * tick, ReadOptions(start=None if suffix == ".ts" else begin))
         made = plan(job)
         assert pickle.loads(pickle.dumps(made)) == made
