@@ -18,7 +18,8 @@ from rtstyle.cluster.worker import Order, Outcome, Worker, WorkerInfo, versions
 from rtstyle.errors import ClusterError, OutputError, RtstyleError
 from rtstyle.rendering.plan import Segment
 
-_LOSSES = 3  # workers that one segment may cost, or that may be lost in a row before their first
+_RESTARTS = 10  # of one worker; a machine that loses it more often is left alone
+_LOSSES = 3  # of workers that one segment may cost, or in a row without a segment done
 _TICK = 0.5  # seconds between two polls of a worker's progress
 _CLOSING_SECONDS = 5.0
 _PIECES_AHEAD = 2
@@ -124,7 +125,7 @@ class Workers(Closing):
             make = self._ray.remote(Worker).options(
                 num_cpus=self.share.cpus,
                 num_gpus=self.share.gpus,
-                max_restarts=-1,
+                max_restarts=_RESTARTS,
                 max_concurrency=4,
             )
             actor = make.remote(self._scratch)
