@@ -30,12 +30,8 @@ def render_in_segments(job: RenderJob, executor: Executor, listener: Listener = 
     check_output(job.output, overwrite=True, inputs=video.origin.paths)
     with State(job.output) as state:
         kept = state.record
-        job = settled(
-            job,
-            video.info,
-            kept.encoder_threads if kept else None,
-            (kept.engine_threads if kept else None) or executor.engine_threads,
-        )
+        engine_threads = kept.engine_threads or executor.engine_threads
+        job = settled(job, video.info, kept.encoder_threads, engine_threads)
         record = Record(
             settings=job.settings(),
             source=fingerprint(job.source),
@@ -51,7 +47,7 @@ def render_in_segments(job: RenderJob, executor: Executor, listener: Listener = 
         is_ours = continues and state.owns_output(complete=False)
         check_output(job.output, overwrite=job.writing.overwrite or is_ours)
         job = replace(job, writing=replace(job.writing, overwrite=True))
-        planned = cut(video, kept.cuts) if continues and kept else plan(job, video)
+        planned = cut(video, kept.cuts) if continues else plan(job, video)
         with open_output(job, planned, Workplace(state.folder)):
             pass  # reports what is wrong with the encoder's options before any work
         if not continues:
@@ -153,7 +149,6 @@ class _Render:
             self.listener.on_note(note)
 
     def _check_input(self) -> None:
-        assert self.state.record is not None
         try:
             is_same = fingerprint(self.job.source) == self.state.record.source
         except OSError:  # it is gone

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -46,8 +46,8 @@ class Record:
     """What state.json holds: settings and input of a render, its cuts in seconds, how many threads
     its encoder and, where that was chosen, its engine had; `left` identifies the output."""
 
-    settings: Facts
-    source: Facts
+    settings: Facts = field(default_factory=dict)
+    source: Facts = field(default_factory=dict)
     cuts: tuple[Fraction, ...] = ()
     encoder_threads: int | None = None
     engine_threads: int | None = None
@@ -99,9 +99,8 @@ class State(Closing):
             ) from error
         self._document = self.folder / "state.json"
         self.has_pictures = False  # whether pictures were written, which are elsewhere
-        self.record: Record | None = None
-        self._problem: str | None = ""
-        self._read()
+        self.record = Record()
+        self._problem = self._read()
 
     def close(self) -> None:
         holds = self.has_pictures or any(self.folder.glob("*.segment"))
@@ -111,7 +110,7 @@ class State(Closing):
 
     def why_afresh(self, settings: Facts, source: Facts) -> str | None:
         """Why an earlier run cannot be continued; None when it can, empty when there is none."""
-        if self.record is None:
+        if self._problem is not None:
             return self._problem
         if self.record.source != source:
             return "the input changed since the earlier run"
@@ -176,16 +175,12 @@ class State(Closing):
 
     def leave(self, file: Path, *, complete: bool) -> None:
         """Note that `file` is about to become the output, so that it is recognised later."""
-        assert self.record is not None
         self._write(replace(self.record, left={"complete": complete, **file_stamp(file)}))
 
     def owns_output(self, *, complete: bool) -> bool:
         """Whether the existing output is the one that `leave` noted last."""
         try:
-            return self.record is not None and self.record.left == {
-                "complete": complete,
-                **file_stamp(self.output),
-            }
+            return self.record.left == {"complete": complete, **file_stamp(self.output)}
         except OSError:
             return False
 
@@ -218,7 +213,6 @@ class State(Closing):
 
     @property
     def _n_segments(self) -> int:
-        assert self.record is not None
         return len(self.record.cuts) + 1
 
     def _clear(self) -> None:
@@ -226,15 +220,17 @@ class State(Closing):
             if path.name != _LOCK:
                 _delete(path)
 
-    def _read(self) -> None:
+    def _read(self) -> str | None:
+        """Read the record; why that is impossible, empty when there is none."""
         try:
             self.record = Record.from_json(self._document.read_bytes())
         except FileNotFoundError:
-            pass
+            return ""
         except _OtherFormatError:
-            self._problem = "what was kept of an earlier run is of another version of rtstyle"
+            return "what was kept of an earlier run is of another version of rtstyle"
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self._problem = "what was kept of an earlier run is damaged"
+            return "what was kept of an earlier run is damaged"
+        return None
 
     def _write(self, record: Record) -> None:
         self.record = record
