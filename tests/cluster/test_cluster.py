@@ -254,14 +254,14 @@ def test_what_a_worker_takes() -> None:
         job = RenderJob(source=Path("a"), output=Path("b"), style=find_styles()[0], engine=engine)
         return share_of(job, nodes, workers)
 
-    plain, cards = [node(CPU=16.0), node(CPU=6.0)], [node(CPU=16.0), node(CPU=6.0, GPU=2.0)]
+    plain, with_gpus = [node(CPU=16.0), node(CPU=6.0)], [node(CPU=16.0), node(CPU=6.0, GPU=2.0)]
     assert share(plain) == Share(4)
     assert share([node(CPU=2.0)], workers=2) == Share(1)
     assert share(plain, threads=8) == Share(8)
-    assert share(cards) == share(plain, devices=(0,)) == share(plain, name="tensorrt")
-    assert share(cards) == Share(1, 1)
-    assert share(cards, name="openvino") == Share(4)
-    assert (Share(4).fitting(plain), Share(1, 1).fitting(cards), Share(32).fitting(plain)) == (
+    assert share(with_gpus) == share(plain, devices=(0,)) == share(plain, name="tensorrt")
+    assert share(with_gpus) == Share(1, 1)
+    assert share(with_gpus, name="openvino") == Share(4)
+    assert (Share(4).fitting(plain), Share(1, 1).fitting(with_gpus), Share(32).fitting(plain)) == (
         5, 2, 0,
     )  # fmt: skip
     assert Share(4).fitting([{**plain[0], "Alive": False}]) == 0
