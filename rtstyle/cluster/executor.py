@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from rtstyle.files import atomic_write
 from rtstyle.media.video.parts import NotCuttableError
 from rtstyle.metrics import Report
 from rtstyle.model.zoo import VARIANTS
+from rtstyle.rendering.encode import Batch
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.packet_file import BrokenSegmentError, PacketFile, sync, sync_folder
 from rtstyle.rendering.plan import Segment
@@ -34,32 +35,24 @@ class ClusterExecutor:
     def open(self, job: RenderJob) -> None:
         """The workers open their engines with their first segment."""
 
-    def encode(
-        self,
-        job: RenderJob,
-        segments: Sequence[Segment],
-        path: Callable[[int], Path],
-        *,
-        resumed: int,
-        on_frame: Callable[[Report], None],
-    ) -> Report:
+    def encode(self, batch: Batch) -> Report:
         """See `rtstyle.rendering.executor.Executor`."""
-        order = _order(job, segments[0])
+        order = _order(batch.job, batch.segments[0])
         began, frames = time.perf_counter(), dict[int, int]()
-        report = Report(resumed=resumed)
+        report = Report(resumed=batch.resumed)
 
         def submit(segment: Segment) -> Future[Outcome]:
             number = segment.number
 
             def keep(data: bytes) -> None:
-                frames[number] = _keep(path(number), number, data)
+                frames[number] = _keep(batch.path(number), number, data)
 
             def count(n_frames: int) -> None:
                 frames[number] = n_frames
 
             return self._workers.submit(Task((self._number, number), order, segment, keep, count))
 
-        futures = {submit(segment): segment.number for segment in segments}
+        futures = {submit(segment): segment.number for segment in batch.segments}
         waiting, failed = set(futures), dict[int, Outcome]()
         while waiting:
             done, waiting = wait(waiting, timeout=_TICK)
@@ -74,9 +67,9 @@ class ClusterExecutor:
                         other.cancel()
             report.frames_in = report.frames_out = sum(list(frames.values()))
             report.seconds = time.perf_counter() - began
-            on_frame(report)
+            batch.on_frame(report)
         if failed:
-            _raise(failed, path)
+            _raise(failed, batch.path)
         return report
 
 

@@ -19,7 +19,7 @@ from rtstyle.engines import open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import ClusterError, OutputError, RtstyleError
 from rtstyle.metrics import Report
-from rtstyle.rendering.encode import encode_segments
+from rtstyle.rendering.encode import Batch, encode_segments
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.plan import Segment
 
@@ -119,13 +119,13 @@ class Worker:
             segment = replace(segment, video=replace(segment.video, origin=origin))
             try:
                 engine, job = self._open(order)
-                encode_segments(
-                    job,
-                    [segment],
-                    lambda number: whole if number >= 0 else part,
-                    engine=engine,
+                batch = Batch(
+                    job=job,
+                    segments=[segment],
+                    path=lambda number: whole if number >= 0 else part,
                     on_frame=self._count,
                 )
+                encode_segments(batch, engine)
                 return Outcome(whole.read_bytes())
             except RtstyleError as error:
                 return Outcome(part.read_bytes() if part.exists() else None, error)

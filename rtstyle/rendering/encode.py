@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -30,31 +31,34 @@ from rtstyle.rendering.packet_file import PacketWriter, SegmentResult
 from rtstyle.rendering.plan import Segment
 
 
-def encode_segments(
-    job: RenderJob,
-    segments: Sequence[Segment],
-    path: Callable[[int], Path],
-    *,
-    engine: Engine,
-    resumed: int = 0,
-    on_frame: Callable[[Report], None] = lambda report: None,
-) -> Report:
-    """Stylize and encode segments one after another, each into the file that `path` returns for its
-    number.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Segments of one settled job to be encoded in order, each into the file that `path` returns
+    for its number; `on_frame` gets the report, which counts `resumed` frames of an earlier run."""
+
+    job: RenderJob
+    segments: Sequence[Segment]
+    path: Callable[[int], Path]
+    resumed: int = 0
+    on_frame: Callable[[Report], None] = lambda report: None
+
+
+def encode_segments(batch: Batch, engine: Engine) -> Report:
+    """Stylize and encode segments with an engine that has the model of their style.
 
     The next one is opened, and the last one finished, while one is encoded. If damage, a GPU or
-    Ctrl-C ends one early, the frames until then are in the file for -1, and the error is raised.
-    `job` is settled; `engine` has the model of its style loaded. A segment's file is the same, byte
-    for byte, wherever and whenever it is made with the same versions of everything. `resumed` is
-    for the report.
+    Ctrl-C ends one early, the frames until then are in the file for -1, and the error is raised. A
+    segment's file is the same, byte for byte, wherever and whenever it is made with the same
+    versions of everything.
     """
-    announce(job, segments[0], engine)
-    with SegmentsSink(job, segments, path) as sink:
-        source = SegmentsSource(job, segments, sink.losses)
+    job = batch.job
+    announce(job, batch.segments[0], engine)
+    with SegmentsSink(job, batch.segments, batch.path) as sink:
+        source = SegmentsSource(job, batch.segments, sink.losses)
         pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look)
-        pipeline.report.resumed = resumed
+        pipeline.report.resumed = batch.resumed
         try:
-            report = pipeline.run(on_frame)
+            report = pipeline.run(batch.on_frame)
             sink.finish()
         except NotCuttableError:
             raise

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Protocol
 
 from rtstyle.closing import Closing
 from rtstyle.engines import open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.metrics import Report
-from rtstyle.rendering.encode import encode_segments
+from rtstyle.rendering.encode import Batch, encode_segments
 from rtstyle.rendering.job import RenderJob
-from rtstyle.rendering.plan import Segment
 
 
 class Executor(Protocol):
@@ -26,16 +23,8 @@ class Executor(Protocol):
         """Check that it can run the job; harmless the second time. Raises an engine's errors."""
         ...
 
-    def encode(
-        self,
-        job: RenderJob,
-        segments: Sequence[Segment],
-        path: Callable[[int], Path],
-        *,
-        resumed: int,
-        on_frame: Callable[[Report], None],
-    ) -> Report:
-        """As `encode_segments`; an earlier run finished `resumed` frames."""
+    def encode(self, batch: Batch) -> Report:
+        """As `encode_segments`."""
         ...
 
 
@@ -53,21 +42,11 @@ class LocalExecutor(Closing):
         if self._engine is None:
             self._engine = self._stack.enter_context(open_engine(job.engine, job.style.model))
 
-    def encode(
-        self,
-        job: RenderJob,
-        segments: Sequence[Segment],
-        path: Callable[[int], Path],
-        *,
-        resumed: int,
-        on_frame: Callable[[Report], None],
-    ) -> Report:
+    def encode(self, batch: Batch) -> Report:
         """See `Executor.encode`."""
-        self.open(job)
+        self.open(batch.job)
         assert self._engine is not None
-        return encode_segments(
-            job, segments, path, engine=self._engine, resumed=resumed, on_frame=on_frame
-        )
+        return encode_segments(batch, self._engine)
 
     def close(self) -> None:
         self._stack.close()

@@ -10,6 +10,7 @@ from rtstyle.errors import EngineError, MediaError, OutputError, RtstyleError
 from rtstyle.files import Workplace, check_output
 from rtstyle.media.video.parts import NotCuttableError
 from rtstyle.metrics import Report
+from rtstyle.rendering.encode import Batch
 from rtstyle.rendering.executor import Executor
 from rtstyle.rendering.job import SILENT, Listener, RenderJob, Segments, settled
 from rtstyle.rendering.mux import mux, open_output
@@ -109,14 +110,15 @@ class _Render:
 
     def _encode(self, segments: Sequence[Segment], done: dict[int, SegmentResult]) -> Report:
         total = self.plan.video.info.n_frames
+        batch = Batch(
+            job=self.job,
+            segments=segments,
+            path=self.state.path,
+            resumed=_n_frames(done.values()),
+            on_frame=lambda report: self.listener.on_frame(report, total),
+        )
         try:
-            return self.executor.encode(
-                self.job,
-                segments,
-                self.state.path,
-                resumed=_n_frames(done.values()),
-                on_frame=lambda report: self.listener.on_frame(report, total),
-            )
+            return self.executor.encode(batch)
         except NotCuttableError:
             raise
         except (MediaError, EngineError, KeyboardInterrupt) as error:
