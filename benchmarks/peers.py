@@ -234,14 +234,15 @@ def make_net(folder: Path, width: int, height: int, *, channels: int = 32) -> Ne
     import onnx
     import torch
 
+    from rtstyle.bench.parity import require_parity
     from rtstyle.nets import build_net
-    from rtstyle.train.to_onnx import Card, write_model
+    from rtstyle.train.to_onnx import ModelCard, write_model
 
     torch.manual_seed(0)
     net = build_net("johnson", width=channels).eval()
-    card = Card(("Peer",), "Random weights, for speed.", "CC0-1.0", {})
+    card = ModelCard(("Peer",), "Random weights, for speed.", "CC0-1.0", {})
     path, bare = folder / "peer.onnx", folder / "bare.onnx"
-    write_model(net, path, card, architecture="johnson")
+    write_model(net, path, card, architecture="johnson", check=require_parity)
     example = torch.rand(1, 3, height, width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own, about itself

@@ -10,16 +10,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rtstyle.bench.parity import ENGINE_LIMITS, measure_runtimes, require_parity
 from rtstyle.errors import InputNotFoundError, ModelError, RtstyleError, UsageError
 from rtstyle.model.file import read_model
 from rtstyle.model.zoo import shipped_folder
 from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint
-from rtstyle.train.parity import measure_parity, require_parity
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.reference import reference_samples
+from rtstyle.train.to_onnx import ModelCard, write_model
 
 if TYPE_CHECKING:
-    from export.difference import Difference
+    from export.variant import Variant
 
 CHECKPOINT, CARD = "checkpoint.safetensors", "model.json"
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def export_checkpoint(checkpoint: Path, output: Path, card: Card) -> None:
+def export_checkpoint(checkpoint: Path, output: Path, card: ModelCard) -> None:
     """Write the averaged net of `checkpoint` as the model file `output`.
 
     The recipe and the number of updates are added to the card's provenance.
@@ -49,11 +50,11 @@ def export_checkpoint(checkpoint: Path, output: Path, card: Card) -> None:
     meta, _ = read_checkpoint(checkpoint)
     training = {"recipe": asdict(recipe), "updates": meta["done"]}
     card = replace(card, provenance=training | card.provenance)
-    spec = write_model(net, output, card, architecture=recipe.architecture)
+    spec = write_model(net, output, card, architecture=recipe.architecture, check=require_parity)
     print(f"{output}: {', '.join(spec.styles)}, {output.stat().st_size / 1e6:.1f} MB")
 
 
-def read_card(path: Path) -> Card:
+def read_card(path: Path) -> ModelCard:
     """The card in a training folder: JSON with description, licence, provenance and either a name
     or "styles", which maps the name of each style to its sentence, in the order of the net's.
 
@@ -62,7 +63,7 @@ def read_card(path: Path) -> Card:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         styles = dict(told["styles"]) if "styles" in told else {told["name"]: told["description"]}
-        return Card(
+        return ModelCard(
             tuple(styles), told["description"], told["licence"],
             dict(told["provenance"]), tuple(styles.values()),
         )  # fmt: skip
@@ -76,7 +77,7 @@ def read_card(path: Path) -> Card:
 def _onnx(options: argparse.Namespace) -> None:
     if not options.checkpoint.is_file():
         raise InputNotFoundError(f"There is no checkpoint {options.checkpoint}.")
-    card = Card((options.name,), options.description, options.licence)
+    card = ModelCard((options.name,), options.description, options.licence)
     export_checkpoint(options.checkpoint, options.output, card)
 
 
@@ -100,10 +101,11 @@ def _parity(options: argparse.Namespace) -> None:
             f"There is no checkpoint {checkpoint} to compare with; name it with --checkpoint."
         )
     net, _ = load_checkpoint_net(checkpoint)
-    results = measure_parity(net, model)
-    for result in results:
-        print(f"{result.runtime}: mean {result.mean:.3f}, 99.9th percentile {result.p999:.1f}")
-    require_parity(results)
+    results = measure_runtimes(model, reference_samples(net, model))
+    for name, found in results.items():
+        print(f"{name}: mean {found.mean:.3f}, 99.9th percentile {found.p999:.1f}")
+    for name, found in results.items():
+        ENGINE_LIMITS.require(found, f"{name} does not paint as torch does:")
 
 
 def _variant(options: argparse.Namespace) -> None:
@@ -124,19 +126,20 @@ def _variants(options: argparse.Namespace) -> None:
         options.zoo, output, options.precision or ["fp16", "int8"], names=options.model or (),
         photos=options.photos, checkpoints=options.checkpoints,
     ):  # fmt: skip
-        if made.difference is None:
+        if made.variant is None:
             failed.append(made.path.parent.name + "/" + made.path.name)
             print(f"{made.path}: not written. {made.problem}", flush=True)
         else:
             size = made.path.stat().st_size / 1e6
-            print(f"{made.path}: {size:.2f} MB, {_told(made.difference)}", flush=True)
+            print(f"{made.path}: {size:.2f} MB, {_told(made.variant)}", flush=True)
     print(f"All models and variants: {zoo_bytes(options.zoo, output) / 1e6:.1f} MB")
     if failed:
         raise ModelError(f"Outside the limits and not written: {', '.join(failed)}.")
 
 
-def _told(difference: Difference) -> str:
-    left = f", left in float: {', '.join(difference.left_float)}" if difference.left_float else ""
+def _told(made: Variant) -> str:
+    difference = made.difference
+    left = f", left in float: {', '.join(made.left_float)}" if made.left_float else ""
     return (
         f"mean {difference.mean:.3f}, 99.9th percentile {difference.p999:.1f}, colour of flat "
         f"pictures {difference.flat_color:.3f}{left}"
@@ -147,7 +150,7 @@ def _import(options: argparse.Namespace) -> None:
     from export.importers.command import import_files
 
     name = options.name or options.output.stem
-    card = Card((name,), options.description, options.licence)
+    card = ModelCard((name,), options.description, options.licence)
     spec = import_files(options.files, options.output, card, values=options.range)
     print(f"{options.output}: {spec.architecture}, {options.output.stat().st_size / 1e6:.1f} MB")
 

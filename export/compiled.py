@@ -73,12 +73,7 @@ def shapes_of(spec: ModelSpec, size: Size) -> dict[str, tuple[int, ...]]:
     height, width = (-(-side // spec.stride) * spec.stride for side in (height, width))
     if spec.layout != "nhwc":
         raise UsageError(f"{spec.path.name} takes float pictures; import it first.")
-    shapes: dict[str, tuple[int, ...]] = {spec.frame_input: (n, height, width, 3)}
-    if spec.style_size:
-        shapes["style"] = (n, spec.style_size)
-    if spec.takes_strength:
-        shapes["strength"] = (n,)
-    return shapes
+    return spec.input_shapes(n, height, width)
 
 
 def write_program(checkpoint: Path, output: Path, size: Size) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.difference import Difference
-from export.variant import write_variant
+from export.variant import Variant, write_variant
 from rtstyle.errors import InputNotFoundError, ModelError
 from rtstyle.nets.checkpoint import load_checkpoint_net
 
@@ -20,7 +19,7 @@ class Made:
     """A variant that was written, or why it was not."""
 
     path: Path
-    difference: Difference | None
+    variant: Variant | None
     problem: str = ""
 
 

@@ -10,7 +10,7 @@ from rtstyle.bench.bottleneck import find_bottleneck
 from rtstyle.bench.card import CardMeter
 from rtstyle.bench.case import Case
 from rtstyle.bench.levels import measure_level
-from rtstyle.bench.parity import Parity, measure_parity
+from rtstyle.bench.parity import Difference, measure_engine
 from rtstyle.bench.result import Measured, histogram, one_line, quantiles
 from rtstyle.engines import automatic, open_engine
 from rtstyle.engines.base import Engine
@@ -38,7 +38,7 @@ def measure(case: Case) -> Measured:
     found = find_bottleneck(timing.stages_ms, fps=timing.fps) if timing.stages_ms else None
     if found is None:
         unmeasured["bottleneck"] = unmeasured["stages_ms"] = "the engine alone has no stages"
-    told = parity if isinstance(parity, Parity) else None
+    off, reference = parity if isinstance(parity, tuple) else (None, None)
     version = getattr(type(engine), "version", None)
     return Measured(
         case=case,
@@ -58,9 +58,9 @@ def measure(case: Case) -> Measured:
         peak_rss_mb=peak,
         gpu_memory_mb=meter.memory_mb,
         watts=meter.watts,
-        parity_mean=told.mean if told else None,
-        parity_worst=told.worst if told else None,
-        parity_reference=told.reference if told else None,
+        parity_mean=round(off.mean, 4) if off else None,
+        parity_worst=off.worst if off else None,
+        parity_reference=reference,
         unmeasured={figure: one_line(reason) for figure, reason in unmeasured.items()},
     )
 
@@ -93,12 +93,12 @@ def _opened(case: Case, style: Style) -> Engine:
     raise OpeningError(" ".join(problems))
 
 
-def _parity(case: Case, style: Style) -> Parity | str:
+def _parity(case: Case, style: Style) -> tuple[Difference, str] | str:
     """The difference from the reference, or why there is none. The engine is opened anew, which
     frees the sizes that were measured."""
     try:
         with _opened(case, style) as engine:
-            return measure_parity(engine, style)
+            return measure_engine(engine, style)
     except RtstyleError as error:
         return str(error)
 

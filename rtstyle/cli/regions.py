@@ -50,12 +50,13 @@ def regions(
             raise UsageError(f"The region {name} is told twice; tell each colour once.")
         told[colour] = find_style(style)
     try:
+        from rtstyle.bench.parity import require_parity
         from rtstyle.train.regions import write_regions
     except ImportError as error:
         raise RtstyleError(
             f"Regions need {error.name}, which is not installed: pip install 'rtstyle[train]'."
         ) from error
-    write_regions(picture, told, output)
+    write_regions(picture, told, output, check=require_parity)
     if not quiet:
         typer.echo(f"The model is {output}; paint with --style {output}.")
 

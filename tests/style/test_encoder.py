@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from platformdirs.macos import MacOS
-from platformdirs.unix import Unix
-from platformdirs.windows import Windows, get_win_folder_from_env_vars
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows, get_win_folder_from_env_vars
 
 from rtstyle.engines import open_engine
 from rtstyle.errors import EngineError, MediaError, ModelError, StyleNotFoundError
