@@ -21,7 +21,7 @@ from statistics import median
 from time import perf_counter
 
 from rtstyle.demo import make_clip
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.image import Look, prepare
 from rtstyle.media import WriteOptions, open_source
 from rtstyle.metrics import Report
@@ -51,14 +51,12 @@ class Result:
     machine: str
 
 
-def engine_alone(
-    clip: Path, style: Style, *, engine: str, threads: int | None, precision: str = "auto"
-) -> float:
+def engine_alone(clip: Path, style: Style, engine: EngineOptions) -> float:
     """Frames a second of prepare-free inference on the clip's own frames, two in flight as the
     pipeline has them."""
     with open_source(clip) as source:
         frames = [frame.image for frame in source.frames()]
-    with open_engine(engine, style.model, threads=threads, precision=precision) as painter:
+    with open_engine(engine, style.model) as painter:
         batches = [prepare(image, model=painter.model, look=Look()) for image in frames]
         painter.submit(batches[0], style.vector).result()  # compiles for this size
         start = perf_counter()
@@ -71,15 +69,10 @@ def engine_alone(
         return len(batches) / (perf_counter() - start)
 
 
-def end_to_end(
-    clip: Path, folder: Path, style: Style, *, engine: str, threads: int | None,
-    precision: str = "auto",
-) -> Report:  # fmt: skip
+def end_to_end(clip: Path, folder: Path, style: Style, engine: EngineOptions) -> Report:
     """One whole rendering with default settings."""
-    return render(
-        clip, folder / "out.mp4", style=style, engine=engine, threads=threads,
-        precision=precision, writing=WriteOptions(overwrite=True),
-    )  # fmt: skip
+    writing = WriteOptions(overwrite=True)
+    return render(clip, folder / "out.mp4", style=style, engine=engine, writing=writing)
 
 
 def johnson32(folder: Path) -> ModelSpec:
@@ -106,10 +99,11 @@ def peak_memory_mb(clip: Path, style: str, threads: int | None) -> float | None:
         return None
     code = (
         "import sys\n"
+        "from rtstyle.engines import EngineOptions\n"
         "from rtstyle.media import WriteOptions\n"
         "from rtstyle.rendering.api import render\n"
-        "render(sys.argv[1], sys.argv[2], style=sys.argv[3], threads=int(sys.argv[4]) or None,"
-        " writing=WriteOptions(overwrite=True))\n"
+        "render(sys.argv[1], sys.argv[2], style=sys.argv[3], writing=WriteOptions(overwrite=True),"
+        " engine=EngineOptions(threads=int(sys.argv[4]) or None))\n"
         "print(*(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -166,13 +160,16 @@ def main(argv: list[str]) -> None:
         reference = styles_of(johnson32(folder))[0]
         short = folder / "johnson-part.mp4"
         _first_frames(clip, short, 24)
-        run = {name: getattr(options, name) for name in ("engine", "threads", "precision")}
+        engine = EngineOptions(
+            name=options.engine, threads=options.threads, precision=options.precision
+        )
+        eager = EngineOptions(name="torch", threads=options.threads)
         fast, alone, johnson, reports = [], [], [], []
         for n in range(options.rounds):
-            reports.append(end_to_end(long, folder, style, **run))
+            reports.append(end_to_end(long, folder, style, engine))
             fast.append(reports[-1].fps)
-            alone.append(engine_alone(long, style, **run))
-            slow = end_to_end(short, folder, reference, engine="torch", threads=options.threads)
+            alone.append(engine_alone(long, style, engine))
+            slow = end_to_end(short, folder, reference, eager)
             johnson.append(slow.fps)
             print(
                 f"round {n + 1}: fast {fast[-1]:.1f} fps, engine alone {alone[-1]:.1f}, "

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from rtstyle.engines import EngineOptions
 from rtstyle.engines.base import Engine
 from rtstyle.frame import Frame
 from rtstyle.image import Look, geometry, prepare
@@ -167,9 +168,10 @@ def main(argv: list[str]) -> None:
     style = find_style(options.style)
     relatives = [other for other in find_styles() if can_mix(style, other)]
     gallery = relatives if len(relatives) > 1 else find_styles()
-    with EnginePool(
-        options.engine, threads=options.threads, precision=options.precision, keep=32
-    ) as pool:
+    chosen = EngineOptions(
+        name=options.engine, threads=options.threads, precision=options.precision
+    )
+    with EnginePool(chosen, keep=32) as pool:
         if gallery is not relatives:
             _open_all(gallery, pool)
         net_ms = net_alone_ms(style, pool)

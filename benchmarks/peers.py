@@ -32,7 +32,7 @@ from benchmarks.studies import Study, Table, command_line, keep, show
 from rtstyle import __version__
 from rtstyle.bench.case import parse_size
 from rtstyle.bench.sources import make_clip
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import EngineError, RtstyleError, UsageError
 from rtstyle.frame import Image
 from rtstyle.media import WriteOptions, open_source
@@ -223,7 +223,8 @@ def floor_seconds(clip: Path, folder: Path) -> float:
 def rtstyle_seconds(net: Net, clip: Path, folder: Path, threads: int | None) -> float:
     """Seconds a frame of the whole of rtstyle, opening and loading included."""
     report = render(
-        clip, folder / "painted.mp4", style=styles_of(net.spec)[0], threads=threads,
+        clip, folder / "painted.mp4", style=styles_of(net.spec)[0],
+        engine=EngineOptions(threads=threads),
         writing=WriteOptions(overwrite=True),
     )  # fmt: skip
     return 1 / report.fps
@@ -254,7 +255,7 @@ def make_net(folder: Path, width: int, height: int, *, channels: int = 32) -> Ne
 
 @contextmanager
 def _engine_painter(name: str, net: Net, threads: int | None) -> Iterator[Painter]:
-    with open_engine(name, net.spec, threads=threads) as engine:
+    with open_engine(EngineOptions(name=name, threads=threads), net.spec) as engine:
         yield lambda image: engine.submit(image[None]).result()[0]
 
 

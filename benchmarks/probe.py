@@ -16,7 +16,7 @@ from typing import Any
 def main(told: dict[str, Any]) -> None:
     """Serve rounds until the input ends. `told` has style, engine, threads, width, height,
     level ("engine" or "memory"), pictures a round and `slower`, an artificial loss."""
-    from rtstyle.engines import open_engine
+    from rtstyle import engines
     from rtstyle.image import Look, prepare
     from rtstyle.media.synthetic import SyntheticSource
     from rtstyle.style.parse import find_style
@@ -24,7 +24,14 @@ def main(told: dict[str, Any]) -> None:
     style = find_style(told["style"])
     source = SyntheticSource(told["width"], told["height"], n_frames=4)
     pictures = [frame.image for frame in source.frames()]
-    with open_engine(told["engine"], style.model, threads=told["threads"]) as engine:
+    name, threads = told["engine"], told["threads"]
+    if hasattr(engines, "EngineOptions"):
+        options = engines.EngineOptions(name=name, threads=threads)
+        opened = engines.open_engine(options, style.model)
+    else:  # a tree from before it
+        legacy: Any = engines.open_engine
+        opened = legacy(name, style.model, threads=threads)
+    with opened as engine:
         batches = [prepare(picture, model=style.model, look=Look()) for picture in pictures]
 
         def paint_alone(count: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +22,7 @@ from rtstyle.engines.tensorrt_build import (
     timing_cache_path,
 )
 from rtstyle.errors import EngineError, ModelError, OutputError, UsageError
+from rtstyle.files import atomic_write
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
 
@@ -104,24 +104,18 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     told: dict[str, Any] = {"min_block_size": 1, "truncate_double": True}
     if "use_explicit_typing" in inspect.signature(trt.dynamo.compile).parameters:
         told["use_explicit_typing"] = True
-    part = output.with_name(output.name + ".part")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with torch.inference_mode():
+        with atomic_write(output, parents=True) as part, torch.inference_mode():
             program = torch.export.export(wrapped, tuple(inputs), strict=False)
             compiled = trt.dynamo.compile(program, arg_inputs=inputs, **told)
             frames = json.dumps({"frames": [list(shapes[spec.frame_input][:3])]})
             trt.save(compiled, str(part), arg_inputs=inputs, extra_files={"rtstyle": frames})
-        part.replace(output)
     except OSError as error:
         raise OutputError(f"{output} cannot be written ({error}).") from error
     except RuntimeError as error:
         raise EngineError(
             f"torch-tensorrt cannot compile {checkpoint.name}: {str(error).splitlines()[0]}"
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def _with_stride(spec: ModelSpec, net: torch.nn.Module) -> ModelSpec:
@@ -141,13 +135,8 @@ def _require_half(model: Path, layers: dict[str, int]) -> None:
 
 
 def _write(output: Path, content: bytes) -> None:
-    part = output.with_name(output.name + ".part")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(output)
+        with atomic_write(output, parents=True) as part:
+            part.write_bytes(content)
     except OSError as error:
         raise OutputError(f"{output} cannot be written ({error}).") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()

@@ -45,7 +45,7 @@ def styles_to_try(spec: ModelSpec, pictures: Sequence[Image]) -> list[NDArray[np
         return []
     if spec.style_input == "statistics":
         encoder = read_style_encoder(spec)
-        side = -(-encoder.painting_size // encoder.stride) * encoder.stride
+        side = -(-encoder.image_size // encoder.stride) * encoder.stride
         squares = (
             cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)[::-1]
             for picture in pictures[:_PAINTINGS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from export.int8 import to_int8
 from export.runners import runner, torch_runner
 from rtstyle.bench.parity import Difference, Limits, measure_difference
 from rtstyle.errors import OutputError, UsageError
+from rtstyle.files import atomic_write
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import METADATA_KEY
 from rtstyle.model.zoo import shipped_folder
@@ -89,17 +89,12 @@ def write_variant(
         if difference.mean <= LIMITS[precision].mean:
             break
     LIMITS[precision].require(difference, f"In {precision}")
-    part = output.with_name(output.name + ".part")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(variant.SerializeToString())
-        read_model(part)
-        part.replace(output)
+        with atomic_write(output, parents=True) as part:
+            part.write_bytes(variant.SerializeToString())
+            read_model(part)
     except OSError as error:
         raise OutputError(f"The model {output} cannot be written ({error}).") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return Variant(difference, tuple(left))
 
 

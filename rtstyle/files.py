@@ -57,27 +57,44 @@ def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
 def _write(path: Path, array: NDArray[np.float32]) -> None:
     values = array.astype("<f4").tobytes()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
+        with atomic_write(path, parents=True) as part:
             part.write_bytes(hashlib.sha256(values).digest() + values)
     except OSError as error:
         _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """The name of a new file beside `path`, which takes its place when the block ends well.
+def atomic_write(path: Path, *, parents: bool = False) -> Iterator[Path]:
+    """The name of a temporary file beside `path`, which replaces `path` when the block succeeds.
 
-    After an error there is nothing left of it, and an earlier file at `path` is untouched. Raises
-    `OSError` where the file cannot take its place.
+    With `parents`, missing folders above it are made. After an error the temporary file is removed
+    and an earlier file at `path` is untouched. Raises `OSError`.
     """
-    part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    part = _temporary_name(path, path.parent)
     try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         os.replace(part, path)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_output(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Write a small output file in one step. Raises what `check_output` does, and `OutputError`."""
+    check_output(path, overwrite=overwrite)
+    try:
+        with atomic_write(path) as part:
+            part.write_bytes(content)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}; choose another folder."
+        ) from error
+
+
+def _temporary_name(path: Path, folder: Path) -> Path:
+    return folder / f".{path.name}.{secrets.token_hex(4)}.part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +126,7 @@ class PartialFile:
         check_output(path, overwrite=overwrite, inputs=inputs)
         self.path = path
         self._workplace = workplace or Workplace(path.parent)
-        name = f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}"
-        self.temporary = self._workplace.folder / name
+        self.temporary = _temporary_name(path, self._workplace.folder)
         try:
             self.temporary.touch(exist_ok=False)
         except OSError as error:

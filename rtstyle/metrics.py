@@ -47,8 +47,8 @@ class Latencies:
 
     def quantiles(self) -> str:
         """The three quantiles that people ask for, in one line."""
-        told = (f"p{q} {self.quantile_ms(q / 100):.0f} ms" for q in (50, 95, 99))
-        return ", ".join(told)
+        quantiles = (f"p{q} {self.quantile_ms(q / 100):.0f} ms" for q in (50, 95, 99))
+        return ", ".join(quantiles)
 
     @property
     def mean_ms(self) -> float:

@@ -118,7 +118,7 @@ def tinting(path: Path) -> Path:
         {"frame": frame, "style": numbers, "strength": (TensorProto.FLOAT, ("N",))},
         {"stylized": frame}, weights=[axes, axes3], metadata={"rtstyle": spec.metadata()},
     )  # fmt: skip
-    encoder = StyleEncoder(encoder_path(path), stride=8, painting_size=60, style_size=3)
+    encoder = StyleEncoder(encoder_path(path), stride=8, image_size=60, style_size=3)
     encoder.path.parent.mkdir(exist_ok=True)
     nodes = [
         helper.make_node("Cast", ["painting"], ["x"], to=TensorProto.FLOAT),

@@ -20,7 +20,7 @@ import rtstyle.pipeline
 from benchmarks.reliability import faults, soak
 from benchmarks.reliability import faulty_engines as faulty
 from rtstyle.channel import Channel
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.watchdog import EngineWatch
 from rtstyle.errors import EngineError
 from rtstyle.frame import Frame
@@ -156,7 +156,7 @@ def test_values_that_are_no_numbers_are_an_error(name: str, tmp_path: Path) -> N
     path = graphs.save(
         tmp_path / "nan.onnx", nodes, {"picture": kinds}, {"root": kinds}, weights=[limit]
     )
-    with open_engine(name, read_model(path), threads=1) as engine:
+    with open_engine(EngineOptions(name=name, threads=1), read_model(path)) as engine:
         bright = np.full((1, 32, 32, 3), 200, np.uint8)
         assert engine.submit(bright).result().shape == bright.shape
         with pytest.raises(EngineError, match=r"nan\.onnx .* no numbers"):

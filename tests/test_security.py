@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from rtstyle.engines import ENGINES, ON_CARDS, open_engine
+from rtstyle.engines import ENGINES, EngineOptions, open_engine
 from rtstyle.errors import ModelError
 from rtstyle.model.file import read_model
 from rtstyle.model.onnx_reader import MAX_NODES, check_safe
@@ -148,15 +148,15 @@ def test_no_engine_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     opened: list[str] = []
 
     class Engine:
-        def __init__(self, model: ModelSpec, **options: object) -> None:
+        def __init__(self, model: ModelSpec, options: EngineOptions) -> None:
             opened.append(str(model.path))
 
-    monkeypatch.setattr("rtstyle.engines._engine_class", lambda name: Engine)
+    monkeypatch.setattr("rtstyle.engines.load_engine_class", lambda name: Engine)
     BAD["custom"][0](path := tmp_path / "m.onnx")
     for name in ENGINE_NAMES:
-        devices = [0] if name in ON_CARDS else []
+        devices = (0,) if ENGINES[name].runs_on_gpu else ()
         with pytest.raises(ModelError, match="not ONNX's own"):
-            open_engine(name, read_model(path), devices=devices)
+            open_engine(EngineOptions(name=name, devices=devices), read_model(path))
     assert opened == []
 
 

@@ -158,10 +158,11 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def _open(label: str, model: ModelSpec, device: str) -> Engine:
-    from rtstyle.engines import open_engine
+    from rtstyle.engines import EngineOptions, open_engine
 
     if device != "cpu":
-        return open_engine(label, model, precision="fp32", devices=(int(device),))
+        options = EngineOptions(name=label, precision="fp32", devices=(int(device),))
+        return open_engine(options, model)
     if label != "torch-cuda":
         raise EngineError("it needs a card")
     from rtstyle.engines.torch_cuda_engine import TorchCudaEngine

@@ -14,7 +14,7 @@ from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import find_models, shipped_folder
 from rtstyle.nets.checkpoint import load_checkpoint_net
-from rtstyle.style.encoder import painting_style
+from rtstyle.style.encoder import style_from_image
 from rtstyle.style.style import Style, styles_named, styles_of
 from rtstyle.train.recipe import Recipe
 
@@ -63,7 +63,7 @@ def unseen_entries(names: list[str], paintings: Path, style_size: int) -> list[E
         if model.path.parent == shipped_folder() and model.style_input == "statistics"
         for name in names
         if (paintings / name).is_file()
-        for style in [painting_style(paintings / name, model=model)]
+        for style in [style_from_image(paintings / name, model=model)]
     ]
 
 

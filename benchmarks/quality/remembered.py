@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rtstyle.files import PartialFile
+from rtstyle.files import write_output
 
 METHOD = 1  # raise when a figure is measured in another way: nothing older is taken then
 
@@ -38,12 +38,7 @@ def write_json(path: Path, document: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` under its name in one step. Raises `OutputError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = PartialFile(path, overwrite=True)
-    try:
-        file.temporary.write_text(text, encoding="utf-8")
-        file.commit()
-    finally:
-        file.discard()
+    write_output(path, text.encode(), overwrite=True)
 
 
 def file_key(path: Path) -> str:

@@ -18,6 +18,7 @@ from benchmarks.reliability.kills import content
 from rtstyle.cluster.connection import connected
 from rtstyle.cluster.run import render_connected
 from rtstyle.cluster.worker import Facts
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.metrics import Report
 from rtstyle.rendering.job import RenderJob, Segments
@@ -56,8 +57,9 @@ def measure(arguments: argparse.Namespace) -> Finding:
 
         def job(output: Path) -> RenderJob:
             return RenderJob(
-                source=source, output=output, style=arguments.style, engine=arguments.engine,
-                threads=1, segments=Segments(seconds=arguments.segment),
+                source=source, output=output, style=arguments.style,
+                engine=EngineOptions(name=arguments.engine, threads=1),
+                segments=Segments(seconds=arguments.segment),
             )  # fmt: skip
 
         here, killed_one = folder / "here.mp4", folder / "killed.mp4"

@@ -13,6 +13,7 @@ import numpy as np
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done
 from rtstyle.engines.identity_engine import IdentityEngine
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.model.spec import ModelSpec
 
 FAULTY_BATCH = 5  # counted from 0
@@ -23,8 +24,8 @@ class FaultyEngine(IdentityEngine):
 
     name = "faulty"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
-        super().__init__(model, threads=threads)
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
+        super().__init__(model, options)
         self.n = 0
 
     def submit(

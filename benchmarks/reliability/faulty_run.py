@@ -19,13 +19,13 @@ from typing import Any
 
 from rtstyle import pipeline
 from rtstyle.cli import main as cli
-from rtstyle.engines import ENGINES
+from rtstyle.engines.registry import ENGINES, EngineRow
 
 
 def main(told: dict[str, Any], argv: list[str]) -> None:
     """Arrange the fault, then be `rtstyle`."""
     kind = told.get("engine", "FaultyEngine")
-    ENGINES["faulty"] = f"benchmarks.reliability.faulty_engines:{kind}"
+    ENGINES["faulty"] = EngineRow(f"benchmarks.reliability.faulty_engines:{kind}")
     if "patience" in told:
         defaults = pipeline.Pipeline.__init__.__kwdefaults__
         assert defaults is not None

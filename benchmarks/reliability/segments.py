@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.reliability.film import make_film
 from benchmarks.reliability.finding import Finding
 from benchmarks.reliability.kills import content
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.media.video.source import FileSource
 from rtstyle.rendering.api import render
@@ -43,15 +44,13 @@ def measure(arguments: argparse.Namespace) -> Finding:
     with TemporaryDirectory() as made:
         folder = Path(made)
         source = make_film(folder / "film.mp4", arguments.film_seconds)
+        engine = EngineOptions(name=arguments.engine, threads=arguments.threads)
         plain, cut = folder / "plain.mp4", folder / "cut.mp4"
 
         def seconds(output: Path, resume: bool | Segments) -> float:
             output.unlink(missing_ok=True)
             start = time.perf_counter()
-            render(
-                source, output, style=style, engine=arguments.engine, threads=arguments.threads,
-                resume=resume,
-            )  # fmt: skip
+            render(source, output, style=style, engine=engine, resume=resume)
             return time.perf_counter() - start
 
         segments = Segments(seconds=arguments.segment)

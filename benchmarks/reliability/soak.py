@@ -22,7 +22,7 @@ from time import perf_counter, process_time
 import numpy as np
 
 from benchmarks.reliability.finding import Finding
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame, Image
 from rtstyle.media.synthetic import NullSink, SyntheticSource
@@ -65,7 +65,7 @@ def measure(arguments: argparse.Namespace) -> Finding:
     sink = CheckingSink(arguments.frames, period=arguments.width)
     start, used = perf_counter(), process_time()
     threads_before = active_count()
-    with open_engine(arguments.engine, style.model, threads=1) as engine:
+    with open_engine(EngineOptions(name=arguments.engine, threads=1), style.model) as engine:
         pipeline = Pipeline(source, engine, sink, style=style)
         try:
             report = pipeline.run()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from export.importers import recognise
 from export.importers.plain_onnx import wrap
 from rtstyle.bench.parity import require_parity
 from rtstyle.errors import OutputError, UsageError
+from rtstyle.files import atomic_write
 from rtstyle.model.file import UNKNOWN_STRIDE, read_model
 from rtstyle.model.spec import ModelSpec, parse_metadata
 from rtstyle.train.to_onnx import ModelCard, write_model
@@ -54,15 +54,10 @@ def _import_onnx(file: Path, output: Path, card: ModelCard, values: str | None) 
     )  # fmt: skip
     parse_metadata(output, spec.metadata())
     model = wrap(file, values, spec)
-    part = output.with_name(output.name + ".part")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(model.SerializeToString())
-        read_model(part)
-        part.replace(output)
+        with atomic_write(output, parents=True) as part:
+            part.write_bytes(model.SerializeToString())
+            read_model(part)
     except OSError as error:
         raise OutputError(f"The model {output} cannot be written ({error}).") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return read_model(output)

@@ -70,7 +70,7 @@ class Magenta(nn.Module):
     """
 
     stride = 4
-    painting_size = 256
+    image_size = 256
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ class MicroAst(nn.Module):
     """
 
     stride = 4
-    painting_size = 512
+    image_size = 512
 
     def __init__(self, *, width: int = 16) -> None:
         super().__init__()

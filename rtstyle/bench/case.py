@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rtstyle.engines import FASTER_IN_INT8
+from rtstyle.engines import ENGINES
 from rtstyle.errors import UsageError
 from rtstyle.model.zoo import PRECISIONS
 
@@ -141,4 +141,5 @@ def plan_cases(wanted: Wanted) -> list[Case]:
 def _usual_precisions(level: str, engine: str) -> tuple[str, ...]:
     if level == "live":
         return ("fastest",)
-    return ("auto", "fastest") if engine in FASTER_IN_INT8 else ("auto",)
+    row = ENGINES.get(engine)
+    return ("auto", "fastest") if row is not None and row.faster_in_int8 else ("auto",)

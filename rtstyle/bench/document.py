@@ -14,8 +14,8 @@ from rtstyle.bench.machine import Machine
 from rtstyle.bench.result import Measured, Missing
 from rtstyle.bench.runner import Outcome
 from rtstyle.bench.strict import build, items, text
-from rtstyle.errors import MediaError, OutputError, RtstyleError
-from rtstyle.files import PartialFile
+from rtstyle.errors import MediaError, RtstyleError
+from rtstyle.files import write_output
 
 SCHEMA = 1
 _MOST_BYTES = 8_000_000  # a run of every engine at every size has some hundred thousand
@@ -121,11 +121,4 @@ def parse_document(content: str, path: Path) -> Document:
 
 def write_text(path: Path, content: str, *, overwrite: bool) -> None:
     """Write a report under its name in one step. Raises `OutputError`, `OutputExistsError`."""
-    file = PartialFile(path, overwrite=overwrite)
-    try:
-        file.temporary.write_text(content, encoding="utf-8")
-        file.commit()
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        file.discard()
+    write_output(path, content.encode(), overwrite=overwrite)

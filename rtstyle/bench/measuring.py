@@ -12,7 +12,7 @@ from rtstyle.bench.case import Case
 from rtstyle.bench.levels import measure_level
 from rtstyle.bench.parity import Difference, measure_engine
 from rtstyle.bench.result import Measured, histogram, one_line, quantiles
-from rtstyle.engines import automatic, open_engine
+from rtstyle.engines import EngineOptions, automatic, open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, RtstyleError, UsageError
 from rtstyle.style.parse import find_style
@@ -85,7 +85,8 @@ def _opened(case: Case, style: Style) -> Engine:
     problems = []
     for name in names:
         try:
-            return open_engine(name, style.model, threads=case.threads, precision=case.precision)
+            options = EngineOptions(name=name, threads=case.threads, precision=case.precision)
+            return open_engine(options, style.model)
         except UsageError:
             raise
         except RtstyleError as error:

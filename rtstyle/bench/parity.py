@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtstyle.demo import sample_photos
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.base import Batch, Engine, StyleVector
 from rtstyle.errors import ModelError
 from rtstyle.image import Look, prepare
@@ -127,7 +127,7 @@ def measure_engine(engine: Engine, style: Style) -> tuple[Difference, str]:
     name = "torch" if model.path.suffix == ".safetensors" else "onnxruntime"
     photo = np.ascontiguousarray(sample_photos()[0][:_SIDE, :_SIDE])
     stylized = _stylized(engine, style, photo)
-    with open_engine(name, model, precision="fp32") as reference:
+    with open_engine(EngineOptions(name=name, precision="fp32"), model) as reference:
         expected = _stylized(reference, style, photo)
     return measure_difference([(photo[None], stylized, expected)]), f"{name} fp32"
 

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtstyle.cli.options import (
-    Devices,
-    EngineName,
+    EngineOptions,
     HwAccel,
     Overwrite,
-    Precision,
     Quiet,
     StyleName,
-    Threads,
-    device_numbers,
+    takes_engine,
 )
 from rtstyle.cli.terminal import note
 from rtstyle.errors import UsageError
@@ -62,6 +59,7 @@ MaxViewers = Annotated[
 ]
 
 
+@takes_engine(precision="fastest")
 def live(
     source: Annotated[
         str | None,
@@ -112,10 +110,8 @@ def live(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     max_viewers: MaxViewers = 4,
-    engine: EngineName = "auto",
-    threads: Threads = None,
-    precision: Precision = "fastest",
-    device_list: Devices = None,
+    *,
+    engine: EngineOptions,
     hwaccel: HwAccel = "none",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -140,9 +136,6 @@ def live(
         ),
         options=_live_options(height, fps_target, adaptive, max_latency, measure=measure),
         engine=engine,
-        threads=threads,
-        precision=precision,
-        devices=device_numbers(device_list),
         hwaccel=hwaccel,
         seconds=duration,
         folder=folder,
@@ -166,6 +159,7 @@ def live(
         raise KeyboardInterrupt
 
 
+@takes_engine(precision="fastest")
 def serve(
     style: StyleName = "starry_night",
     strength: Strength = 1.0,
@@ -180,10 +174,8 @@ def serve(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     max_viewers: MaxViewers = 4,
-    engine: EngineName = "auto",
-    threads: Threads = None,
-    precision: Precision = "fastest",
-    device_list: Devices = None,
+    *,
+    engine: EngineOptions,
     quiet: Quiet = False,
 ) -> None:
     """A page for any browser: choose a camera there and see it painted."""
@@ -201,8 +193,7 @@ def serve(
             err=True,
         )
     serving.serve(
-        options, live_options, gallery, settings, engine=engine, threads=threads,
-        precision=precision, devices=device_numbers(device_list),
+        options, live_options, gallery, settings, engine=engine,
         on_ready=lambda url: typer.echo(f"Open {url}  (Ctrl-C ends it)"),
     )  # fmt: skip
 

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rtstyle.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from rtstyle.engines.options import EngineOptions as EngineOptions
+else:
+    EngineOptions = object  # typer reads annotations; the class itself would load numpy for --help
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", "-y", help="Replace the output where it exists.")
 ]
-EngineName = Annotated[
-    str,
-    typer.Option("--engine", metavar="auto|openvino|onnxruntime|torch", help="What runs the net."),
-]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="CPU threads of the engine; all cores by default.")
-]
-Precision = Annotated[
-    str,
-    typer.Option(
-        "--precision", metavar="auto|fastest|fp32|fp16|int8",
-        help="Of the net's arithmetic. auto: fp32 on a CPU, fp16 on a card; fastest: int8 on a "
-        "CPU, which is slightly off.",
-    ),
-]  # fmt: skip
-Devices = Annotated[
-    str | None,
-    typer.Option("--devices", metavar="0,1", help="Cards that paint, by number, in turn."),
 ]
 HwAccel = Annotated[
     str,
@@ -50,6 +41,63 @@ StyleName = Annotated[
         help="See [bold]rtstyle styles[/bold]; a mix is a=0.7,b=0.3.",
     ),
 ]
+
+
+def engine_options(
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", metavar="auto|openvino|onnxruntime|torch", help="What runs the net."
+        ),
+    ] = "auto",
+    threads: Threads = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision", metavar="auto|fastest|fp32|fp16|int8",
+            help="Of the net's arithmetic. auto: fp32 on a CPU, fp16 on a card; fastest: int8 on a "
+            "CPU, which is slightly off.",
+        ),
+    ] = "auto",
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", metavar="0,1", help="Cards that paint, by number, in turn."),
+    ] = None,
+) -> EngineOptions:  # fmt: skip
+    """What a user chose of an engine; the only place where its options are listed."""
+    from rtstyle.engines.options import EngineOptions as Options
+
+    return Options(
+        name=engine, threads=threads, precision=precision, devices=device_numbers(devices)
+    )
+
+
+def takes_engine(**defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command whose parameter `engine: EngineOptions` becomes the options of `engine_options`,
+    with `defaults` in place of theirs."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        chosen = inspect.signature(engine_options, eval_str=True).parameters
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            if parameter.name == "engine":
+                parameters += [
+                    one.replace(default=defaults.get(one.name, one.default))
+                    for one in chosen.values()
+                ]
+            else:
+                parameters.append(parameter)
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            engine = engine_options(**{name: given.pop(name) for name in chosen})
+            command(engine=engine, **given)
+
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        vars(run)["__signature__"] = inspect.Signature(parameters)
+        return run
+
+    return decorate
 
 
 def inputs_and_output(

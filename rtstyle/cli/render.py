@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtstyle.cli.options import (
-    Devices,
-    EngineName,
+    EngineOptions,
     HwAccel,
     NoProgress,
     Overwrite,
-    Precision,
     Quiet,
     StyleName,
-    Threads,
-    device_numbers,
     frame_rate,
     inputs_and_output,
     pairs,
     seconds,
+    takes_engine,
     targets,
 )
 from rtstyle.cli.terminal import frame_bar, note, terminable
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from rtstyle.rendering.job import Segments
 
 
+@takes_engine()
 def render(
     paths: Annotated[
         list[str] | None,
@@ -90,10 +88,8 @@ def render(
     encoder_option: Annotated[
         list[str] | None, typer.Option("-e", metavar="KEY=VALUE", help="Any option of the encoder.")
     ] = None,
-    engine: EngineName = "auto",
-    threads: Threads = None,
-    precision: Precision = "auto",
-    device_list: Devices = None,
+    *,
+    engine: EngineOptions,
     hwaccel: HwAccel = "none",
     no_resume: Annotated[
         bool, typer.Option("--no-resume", help="Paint in one go; what is killed begins anew.")
@@ -145,9 +141,6 @@ def render(
             keep_audio=not no_audio, overwrite=overwrite, hwaccel=hwaccel,
         ),
         "engine": engine,
-        "threads": threads,
-        "precision": precision,
-        "devices": device_numbers(device_list),
     }  # fmt: skip
     for report in (
         _painted_here(wanted, style, not no_resume and cutting, options, quiet, no_progress)
@@ -197,13 +190,12 @@ def _painted_on(
     yield report
 
 
+@takes_engine()
 def demo(
     output: Annotated[Path, typer.Argument(help="The video to write.")] = Path("rtstyle-demo.mp4"),
     style: StyleName = "starry_night",
-    engine: EngineName = "auto",
-    threads: Threads = None,
-    precision: Precision = "auto",
-    device_list: Devices = None,
+    *,
+    engine: EngineOptions,
     hwaccel: HwAccel = "none",
     overwrite: Overwrite = False,
     no_progress: NoProgress = False,
@@ -222,7 +214,6 @@ def demo(
         report = render_file(
             clip, output, style=style, reading=ReadOptions(hwaccel=hwaccel),
             writing=WriteOptions(overwrite=overwrite, hwaccel=hwaccel), engine=engine,
-            threads=threads, precision=precision, devices=device_numbers(device_list),
             resume=False, on_frame=bar, on_note=note(quiet),
         )  # fmt: skip
     if not quiet:

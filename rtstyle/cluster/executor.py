@@ -13,6 +13,7 @@ from rtstyle.cluster.package import Package
 from rtstyle.cluster.worker import Order, Painted
 from rtstyle.cluster.workers import Share, StoppedError, Workers
 from rtstyle.errors import OutputError, RtstyleError
+from rtstyle.files import atomic_write
 from rtstyle.media.video.parts import NotCuttableError
 from rtstyle.metrics import Report
 from rtstyle.model.zoo import VARIANTS
@@ -108,24 +109,21 @@ def _raise(failed: dict[int, Painted], path: Callable[[int], Path]) -> None:
 
 def _keep(path: Path, number: int, data: bytes) -> int:
     """Write a segment's file, which has its name when it is whole, on the disk; its frames."""
-    temporary = path.with_name(f"{path.name}.part")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with PacketFile(temporary) as packets:
-            packets.check()
-            if packets.result.number != number:
-                raise BrokenSegmentError("it is another one")
-            n_frames = packets.result.frames
-        os.replace(temporary, path)
+        with atomic_write(path) as part:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            with PacketFile(part) as packets:
+                packets.check()
+                if packets.result.number != number:
+                    raise BrokenSegmentError("it is another one")
+                n_frames = packets.result.frames
         sync_folder(path.parent)
     except BrokenSegmentError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"A segment came back damaged: {error}.") from error
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(
             f"{path.parent} cannot be written: {error.strerror or error}; what is painted is kept "
             "there, and the same command goes on."
@@ -139,6 +137,6 @@ def _order(job: RenderJob, style: Style, segment: Segment) -> Order:
     model = style.model.path
     variants = [model.parent / precision / model.name for precision in VARIANTS]
     return Order(
-        replace(job, devices=()), style, Package.of(paths, base),
+        replace(job, engine=replace(job.engine, devices=())), style, Package.of(paths, base),
         Package.of([model, *(path for path in variants if path.is_file())], model.parent),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from rtstyle.cluster.connection import connected
 from rtstyle.cluster.executor import ClusterPainter
 from rtstyle.cluster.worker import Facts
 from rtstyle.cluster.workers import Share, Workers
-from rtstyle.engines import ENGINES, ON_CARDS
+from rtstyle.engines import ENGINES
 from rtstyle.errors import RtstyleError, UsageError
 from rtstyle.media.options import sink_kind, source_kind
 from rtstyle.metrics import Report
@@ -59,8 +59,8 @@ def render_on_cluster(
     `rtstyle.render`, and `ClusterError`.
     """
     job = checked(jobs)
-    cpus = (cluster.workers or 1) * (job.threads or 1)
-    with connected(cluster.address, cpus=cpus, cards=job.devices) as scratch:
+    cpus = (cluster.workers or 1) * (job.engine.threads or 1)
+    with connected(cluster.address, cpus=cpus, cards=job.engine.devices) as scratch:
         return render_connected(
             jobs, style=style, workers=cluster.workers, scratch=scratch,
             on_frame=on_frame, on_note=on_note, on_worker=on_worker,
@@ -88,7 +88,7 @@ def render_connected(
             f"No machine of the cluster has room for a worker with {share.cpus} processors and "
             f"{share.cards} cards; choose fewer --threads or another --engine."
         )
-    count = workers or len(job.devices) or fitting
+    count = workers or len(job.engine.devices) or fitting
     if count > fitting:
         on_note(f"there is room for {fitting} of {count} workers; the others wait for it")
     scratch = scratch / f"rtstyle-{secrets.token_hex(4)}"
@@ -185,10 +185,6 @@ def checked(jobs: Sequence[RenderJob]) -> RenderJob:
             )
     if len({job.output.absolute() for job in jobs}) < len(jobs):
         raise UsageError("Two inputs would become one output; paint them into different folders.")
-    if jobs[0].engine not in ("auto", *ENGINES):
-        raise UsageError(
-            f"There is no engine {jobs[0].engine!r}; known are auto, {', '.join(ENGINES)}."
-        )
     return jobs[0]
 
 
@@ -196,8 +192,9 @@ def share_of(job: RenderJob, nodes: list[dict[str, Any]], workers: int | None) -
     """What a worker takes: a card if the engine is for cards, or is chosen where there are any."""
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     has_cards = any(node.get("GPU", 0) for node in alive)
-    if job.devices or job.engine in ON_CARDS or (job.engine == "auto" and has_cards):
-        return Share(job.threads or 1, 1)
+    engine = job.engine
+    if engine.devices or (has_cards if engine.name == "auto" else ENGINES[engine.name].runs_on_gpu):
+        return Share(engine.threads or 1, 1)
     cpus = [int(node.get("CPU", 0)) for node in alive]
     usual = min(_USUAL_CPUS, max(cpus), sum(cpus) // (workers or 1))
-    return Share(job.threads or max(1, usual))
+    return Share(engine.threads or max(1, usual))

@@ -151,13 +151,11 @@ class Worker:
         job, style = order.job, order.style
         path = self._located(order.model)[style.model.path.absolute()]
         style = replace(style, model=replace(style.model, path=path))
-        wanted = (order.model.digest, path, job.engine, job.threads, job.precision)
+        wanted = (order.model.digest, path, job.engine)
         if self._engine is None or self._opened != wanted:
             self._engine = None
             self._stack.close()
-            self._engine = self._stack.enter_context(
-                open_engine(job.engine, style.model, threads=job.threads, precision=job.precision)
-            )
+            self._engine = self._stack.enter_context(open_engine(job.engine, style.model))
             self._opened = wanted
         return self._engine, style
 

@@ -204,7 +204,7 @@ class Workers(Closing):
     def _with_one_engine(self, actor: Any, order: Order) -> Order:
         """The order with the engine that the first worker found to be best in place of "auto", for
         all to paint alike; cards may build theirs first and are left the choice."""
-        if order.job.engine != "auto" or self._share.cards:
+        if order.job.engine.name != "auto" or self._share.cards:
             return order
         with self._held(self._choosing):
             name = self._engine
@@ -213,7 +213,8 @@ class Workers(Closing):
                 if isinstance(name, RtstyleError):
                     raise name
                 self._engine = name
-        return replace(order, job=replace(order.job, engine=name))
+        engine = replace(order.job.engine, name=name)
+        return replace(order, job=replace(order.job, engine=engine))
 
     def _bring(self, actor: Any, facts: Facts, package: Package) -> None:
         """See that the worker's machine has the files: once for all its workers."""

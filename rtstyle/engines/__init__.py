@@ -1,48 +1,25 @@
-"""The engines; adding one is a file and a line here."""
+"""The engines: `open_engine` loads a model into one of them. `registry` holds their table."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import platform
-import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pkgutil import resolve_name
-from typing import Any, cast
+from typing import cast
 
 from rtstyle.engines.base import Engine
 from rtstyle.engines.batch import find_peak
+from rtstyle.engines.options import EngineOptions as EngineOptions
+from rtstyle.engines.registry import ENGINES as ENGINES
+from rtstyle.engines.registry import automatic as automatic
+from rtstyle.engines.registry import engine_row, load_engine_class
+from rtstyle.engines.registry import has_nvidia_driver as has_nvidia_driver
 from rtstyle.engines.striped import StripedEngine
 from rtstyle.engines.upgrading import BuildingEngine, UpgradingEngine
-from rtstyle.errors import EngineError, UsageError
+from rtstyle.errors import EngineError
 from rtstyle.model.onnx_reader import check_safe
 from rtstyle.model.spec import ModelSpec
-from rtstyle.model.zoo import CHOICES, PRECISIONS, at_precision, best_precision
-
-ENGINES = {
-    "openvino": "rtstyle.engines.openvino_engine:OpenVinoEngine",
-    "openvino-bf16": "rtstyle.engines.openvino_engine:OpenVinoBf16Engine",
-    "onnxruntime": "rtstyle.engines.onnxruntime_engine:OnnxRuntimeEngine",
-    "torch": "rtstyle.engines.torch_engine:TorchEngine",
-    "tensorrt": "rtstyle.engines.tensorrt_engine:TensorRtEngine",
-    "tensorrt-rtx": "rtstyle.engines.tensorrt_engine:TensorRtRtxEngine",
-    "torch-cuda": "rtstyle.engines.torch_cuda_engine:TorchCudaEngine",
-    "torch-tensorrt": "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine",
-    "onnxruntime-tensorrt": "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeTensorRtEngine",
-    "onnxruntime-tensorrt-rtx": "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeRtxEngine",
-    "onnxruntime-cuda": "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeCudaEngine",
-    "directml": "rtstyle.engines.onnxruntime_gpu_engine:DirectMlEngine",
-    "coreml": "rtstyle.engines.onnxruntime_gpu_engine:CoreMlEngine",
-    "identity": "rtstyle.engines.identity_engine:IdentityEngine",
-}
-BUILDS_FIRST = ("tensorrt", "tensorrt-rtx")  # minutes for every new size
-ON_CARDS = {
-    *BUILDS_FIRST, "torch-cuda", "torch-tensorrt", "onnxruntime-tensorrt",
-    "onnxruntime-tensorrt-rtx", "onnxruntime-cuda", "directml",
-}  # fmt: skip
-FASTER_IN_INT8 = {"openvino", "openvino-bf16"}  # ONNX Runtime is slower in it than in float
+from rtstyle.model.zoo import CHOICES, at_precision, best_precision
 
 _log = logging.getLogger("rtstyle")
 
@@ -56,80 +33,44 @@ class EngineInfo:
     problem: str = ""
 
 
-def open_engine(
-    name: str,
-    model: ModelSpec,
-    *,
-    threads: int | None = None,
-    precision: str = "auto",
-    devices: Sequence[int] = (),
-) -> Engine:
-    """Load `model` into the engine called `name`, or with "auto" into the best that works.
+def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
+    """Load `model` into the engine that the options name, or with "auto" into the best that works.
 
-    `threads` is the number of CPU threads, all cores by default. `precision` is one of
-    `rtstyle.model.zoo.PRECISIONS`; "auto" takes half on a card where the model has that variant,
-    and "fastest" takes INT8 on a processor too.
-    `devices` are numbers of cards, over which batches are striped where there are several.
-
-    With "auto", what has to be built first paints with the next engine until it is ready. Raises
-    `UsageError` for a name that is none, `EngineError` when the engine, or with "auto" every one,
-    cannot run the model.
+    A plain name stands for the options with everything else left to its default. With "auto", what
+    has to be built first paints with the next engine until it is ready. Raises `UsageError` for a
+    name that is none, `EngineError` when the engine, or with "auto" every one, cannot run the
+    model.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"An engine needs at least 1 thread, not {threads}.")
-    if precision not in PRECISIONS:
-        raise UsageError(f"There is no precision {precision!r}; use {', '.join(PRECISIONS)}.")
-    wanted = _Wanted(model, threads, precision, tuple(devices))
-    if name != "auto":
-        return _open(name, wanted)
+    options = EngineOptions.of(engine)
+    if options.name != "auto":
+        return _open(options, model)
     problems = []
     builder: Engine | None = None
-    for candidate in automatic():
-        if devices and candidate not in ON_CARDS:
-            problems.append(f"{candidate}: it does not run on cards.")
+    for name in automatic():
+        row = engine_row(name)
+        if options.devices and not row.runs_on_gpu:
+            problems.append(f"{name}: it does not run on cards.")
             continue
-        builds = candidate in BUILDS_FIRST and not devices
+        builds = row.builds_per_size and not options.devices
         if builds and builder is not None:
             continue  # one that builds is enough; what paints meanwhile must not build itself
         try:
-            engine = _open(candidate, wanted)
+            opened = _open(replace(options, name=name), model)
         except EngineError as error:
-            problems.append(f"{candidate}: {error}")
+            problems.append(f"{name}: {error}")
             continue
         if builds:
-            builder = engine
+            builder = opened
             continue
         if builder is not None:
-            engine = UpgradingEngine(engine, cast(BuildingEngine, builder))
-        _log.info("Engine %s on %s.", engine.name, engine.device)
+            opened = UpgradingEngine(opened, cast(BuildingEngine, builder))
+        _log.info("Engine %s on %s.", opened.name, opened.device)
         for problem in problems:
             _log.debug("Not %s", problem)
-        return engine
+        return opened
     if builder is not None:
         return builder
     raise EngineError(f"No engine can run {model.path.name}. " + " ".join(problems))
-
-
-def automatic() -> tuple[str, ...]:
-    """What "auto" tries, best first for this machine."""
-    on_x86 = platform.machine().lower() in {"x86_64", "amd64", "i686", "x86"}
-    first_two = ("openvino", "onnxruntime") if on_x86 else ("onnxruntime", "openvino")
-    if sys.platform == "darwin":
-        first_two = ("coreml", *first_two)
-    elif sys.platform == "win32" and not has_nvidia_driver():
-        first_two = ("directml", *first_two)
-    cards = (*BUILDS_FIRST, "torch-cuda", "onnxruntime-tensorrt", "onnxruntime-cuda")
-    return (*(cards if has_nvidia_driver() else ()), *first_two, "torch")
-
-
-def has_nvidia_driver() -> bool:
-    """Whether NVIDIA's driver is installed; asked without starting CUDA."""
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        ctypes.CDLL(name)
-    except OSError:
-        return False
-    return True
 
 
 def available_engines() -> list[EngineInfo]:
@@ -137,51 +78,25 @@ def available_engines() -> list[EngineInfo]:
     rows = []
     for name in ENGINES:
         try:
-            rows.append(EngineInfo(name, version=_engine_class(name).version()))
+            rows.append(EngineInfo(name, version=load_engine_class(name).version()))
         except EngineError as error:
             rows.append(EngineInfo(name, problem=str(error)))
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    model: ModelSpec
-    threads: int | None
-    precision: str
-    devices: tuple[int, ...]
-
-    def model_for(self, name: str) -> ModelSpec:
-        """The model's variant for the engine called `name`."""
-        if self.precision not in CHOICES:
-            return at_precision(self.model, self.precision)
-        if self.model.path.suffix != ".onnx":
-            return self.model
-        if name in ON_CARDS:
-            return best_precision(self.model, "fp16")
-        if self.precision == "fastest" and name in FASTER_IN_INT8:
-            return best_precision(self.model, "int8")
-        return self.model
-
-
-def _open(name: str, wanted: _Wanted) -> Engine:
-    make = _engine_class(name)
-    if wanted.devices and name not in ON_CARDS:
-        raise UsageError(f"The engine {name} does not run on cards; leave --devices out.")
-    if len(set(wanted.devices)) < len(wanted.devices):
-        raise UsageError("A card is named twice in --devices.")
-    model = wanted.model_for(name)
-    if model.path.suffix == ".onnx" and name != "identity":
+def _open(options: EngineOptions, model: ModelSpec) -> Engine:
+    make = load_engine_class(options.name)
+    model = _variant(options, model)
+    if model.path.suffix == ".onnx" and options.name != "identity":
         check_safe(model.path)
     engine: Engine
-    if not wanted.devices:
-        engine = make(model, threads=wanted.threads)
-    elif len(wanted.devices) == 1:
-        engine = make(model, threads=wanted.threads, device=wanted.devices[0])
+    if len(options.devices) < 2:
+        engine = make(model, options)
     else:
         with ExitStack() as stack:
             opened = [
-                stack.enter_context(make(model, threads=wanted.threads, device=device))
-                for device in wanted.devices
+                stack.enter_context(make(model, replace(options, devices=(device,))))
+                for device in options.devices
             ]
             stack.pop_all()  # all are open: the striped engine closes them
         engine = StripedEngine(opened)
@@ -190,12 +105,15 @@ def _open(name: str, wanted: _Wanted) -> Engine:
     return engine
 
 
-def _engine_class(name: str) -> Any:
-    if name not in ENGINES:
-        raise UsageError(f"There is no engine {name!r}; known are auto, {', '.join(ENGINES)}.")
-    try:
-        return resolve_name(ENGINES[name])
-    except ImportError as error:
-        raise EngineError(
-            f"The engine {name} cannot be loaded ({error}); install its package first."
-        ) from error
+def _variant(options: EngineOptions, model: ModelSpec) -> ModelSpec:
+    """The model in the precision that the options ask for."""
+    if options.precision not in CHOICES:
+        return at_precision(model, options.precision)
+    if model.path.suffix != ".onnx":
+        return model
+    row = engine_row(options.name)
+    if row.runs_on_gpu:
+        return best_precision(model, "fp16")
+    if options.precision == "fastest" and row.faster_in_int8:
+        return best_precision(model, "int8")
+    return model

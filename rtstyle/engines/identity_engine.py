@@ -7,6 +7,7 @@ import numpy as np
 from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.model.spec import ModelSpec
 
 
@@ -16,7 +17,7 @@ class IdentityEngine(Closing):
     name = "identity"
     device = "none"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         self.model = model
 
     @staticmethod

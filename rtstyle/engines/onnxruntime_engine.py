@@ -9,6 +9,7 @@ import onnxruntime as ort
 from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, cannot_load, cannot_paint, to_batch, to_inputs
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
 
@@ -24,20 +25,21 @@ class OnnxRuntimeEngine(Closing):
 
     name = "onnxruntime"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix == ".safetensors":
             raise EngineError(
                 f"ONNX Runtime runs .onnx models, not the checkpoint {model.path.name}."
             )
         self.model = model
-        options = ort.SessionOptions()
-        options.log_severity_level = _FATAL
-        options.intra_op_num_threads = threads or 0
+        threads = options.threads
+        settings = ort.SessionOptions()
+        settings.log_severity_level = _FATAL
+        settings.intra_op_num_threads = threads or 0
         # Idle workers would otherwise burn the cores that decoding and encoding need.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(
-                str(model.path), options, providers=["CPUExecutionProvider"]
+                str(model.path), settings, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no base class but this
             raise cannot_load("ONNX Runtime", model, reason(error)) from error

@@ -24,6 +24,7 @@ from rtstyle.engines.card_memory import (
 )
 from rtstyle.engines.onnxruntime_engine import reason
 from rtstyle.engines.onnxruntime_resident import ResidentBinding
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.errors import EngineError
 from rtstyle.files import cache_folder
 from rtstyle.model.spec import ModelSpec
@@ -47,12 +48,13 @@ class _Provider(Closing):
     provider = ""
     memory = ""  # where inputs and outputs lie: "cuda", or "" for this computer's memory
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None, device: int = 0) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix != ".onnx":
             raise EngineError(
                 f"ONNX Runtime runs .onnx models, not the checkpoint {model.path.name}."
             )
         self.version()
+        device = options.device
         self.model, self._card = model, device
         self._sizes: dict[str, _Size] = {}
         self._splitter = BatchSplitter(model, self._start, self._make_room)

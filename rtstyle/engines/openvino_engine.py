@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import cannot_load, cannot_paint, hanging, to_batch, to_inputs
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
 
@@ -34,7 +35,7 @@ class OpenVinoEngine(Closing):
     name = "openvino"
     _precision = "f32"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix == ".safetensors":
             raise EngineError(f"OpenVINO runs .onnx models, not the checkpoint {model.path.name}.")
         self.model = model
@@ -44,8 +45,8 @@ class OpenVinoEngine(Closing):
             # Kernels kept for sizes seen; the default of 5000 lets odd sizes fill the memory.
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
-        if threads:
-            self._config["INFERENCE_NUM_THREADS"] = threads
+        if options.threads:
+            self._config["INFERENCE_NUM_THREADS"] = options.threads
         try:
             self._core = ov.Core()
             self._graph = self._core.read_model(model.path)
@@ -108,9 +109,9 @@ class OpenVinoBf16Engine(OpenVinoEngine):
     name = "openvino-bf16"
     _precision = "bf16"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         self.version()
-        super().__init__(model, threads=threads)
+        super().__init__(model, options)
 
     @staticmethod
     def version() -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from typing import Any
 
 from rtstyle.engines.cuda import Gpu
 from rtstyle.errors import EngineError
-from rtstyle.files import cache_folder
+from rtstyle.files import atomic_write, cache_folder
 
 Shapes = Mapping[str, tuple[int, ...]]  # of every input, by name
 
@@ -150,14 +148,9 @@ def _take_timings(config: Any, path: Path | None) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic_write(path, parents=True) as part:
             part.write_bytes(content)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
 

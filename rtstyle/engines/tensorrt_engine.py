@@ -13,6 +13,7 @@ from rtstyle.engines.batch import to_inputs
 from rtstyle.engines.card_memory import BatchSplitter
 from rtstyle.engines.card_painter import CardPictures
 from rtstyle.engines.cuda import Cuda
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.slots import ReadySizes, RunningBatch
 from rtstyle.engines.tensorrt_build import kept_plan, load_runtime
 from rtstyle.engines.tensorrt_slot import (
@@ -42,10 +43,11 @@ class TensorRtEngine(Closing):
 
     name = "tensorrt"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None, device: int = 0) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix != ".onnx":
             raise EngineError(f"TensorRT runs .onnx models, not the checkpoint {model.path.name}.")
         self.model = model
+        device = options.device
         self._runtime = load_runtime(self.name)
         self._cuda = Cuda(device)
         self._pictures = CardPictures(self, device)

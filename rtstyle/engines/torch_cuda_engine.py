@@ -15,6 +15,7 @@ from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import to_inputs
 from rtstyle.engines.card_memory import BatchSplitter
 from rtstyle.engines.card_painter import CardPainter, CardPictures, Shapes
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.slots import ReadySizes, RunningBatch
 from rtstyle.engines.torch_card import card, card_error, card_name
 from rtstyle.engines.torch_half_net import half_net
@@ -43,11 +44,12 @@ class TorchCudaEngine(Closing):
     def __init__(
         self,
         model: ModelSpec,
+        options: EngineOptions = DEFAULTS,
         *,
-        threads: int | None = None,
-        device: int | str = 0,
+        device: int | str | None = None,
         compile_net: bool = False,
     ) -> None:
+        device = options.device if device is None else device
         self._device = card(device)
         net, self.model = any_net(model)
         painter = Contract(half_net(net)).eval().to(self._device)

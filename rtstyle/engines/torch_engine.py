@@ -7,6 +7,7 @@ import torch
 from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.torch_net import checkpoint_net
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
@@ -22,10 +23,10 @@ class TorchEngine(Closing):
 
     name = "torch"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None) -> None:
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         net, self.model = checkpoint_net(model)
-        if threads:
-            torch.set_num_threads(threads)
+        if options.threads:
+            torch.set_num_threads(options.threads)
         self._net = Contract(net).eval()
         self._net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = f"CPU, {torch.get_num_threads()} threads"

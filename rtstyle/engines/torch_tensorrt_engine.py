@@ -11,6 +11,7 @@ import torch
 from rtstyle.closing import Closing
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done, to_inputs
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.torch_card import card, card_error, card_name
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
@@ -25,8 +26,8 @@ class TorchTensorRtEngine(Closing):
 
     name = "torch-tensorrt"
 
-    def __init__(self, model: ModelSpec, *, threads: int | None = None, device: int = 0) -> None:
-        self._where = card(device)
+    def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
+        self._where = card(options.device)
         path = model.path.with_suffix(".trt.pt2")
         if not path.is_file():
             raise EngineError(

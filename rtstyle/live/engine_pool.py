@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from threading import Lock
 import numpy as np
 
 from rtstyle.closing import Closing
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
 from rtstyle.errors import RtstyleError
 from rtstyle.model.spec import ModelSpec
@@ -37,17 +37,8 @@ class EnginePool(Closing):
     closes all.
     """
 
-    def __init__(
-        self,
-        name: str = "auto",
-        *,
-        threads: int | None = None,
-        precision: str = "auto",
-        devices: Sequence[int] = (),
-        keep: int = 6,
-    ) -> None:
-        self._name, self._threads, self._precision, self._keep = name, threads, precision, keep
-        self._devices = tuple(devices)
+    def __init__(self, engine: str | EngineOptions = "auto", *, keep: int = 6) -> None:
+        self._engine, self._keep = EngineOptions.of(engine), keep
         self._lock = Lock()
         self._open: dict[tuple[Path, tuple[int, int]], _Shared] = {}  # least recently used first
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="rtstyle-engines")
@@ -57,10 +48,7 @@ class EnginePool(Closing):
         engine = self.lease_if_open(canvas)
         if engine is not None:
             return engine
-        fresh = open_engine(
-            self._name, canvas.model, threads=self._threads, precision=self._precision,
-            devices=self._devices,
-        )  # fmt: skip
+        fresh = open_engine(self._engine, canvas.model)
         opened = _Shared(fresh, canvas)
         try:
             _warm_up(opened, canvas)

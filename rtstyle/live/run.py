@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 from time import perf_counter
 
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import RtstyleError, UsageError
 from rtstyle.frame import StreamInfo
 from rtstyle.live.controls import Controls, Settings
@@ -42,10 +43,7 @@ class Plan:
     sinks: tuple[str, ...] = ("window",)
     capture: Capture = field(default_factory=Capture)
     options: LiveOptions = field(default_factory=LiveOptions)
-    engine: str = "auto"
-    threads: int | None = None
-    precision: str = "fastest"
-    devices: tuple[int, ...] = ()
+    engine: EngineOptions = field(default_factory=lambda: EngineOptions(precision="fastest"))
     hwaccel: str = "none"
     seconds: float | None = None
     folder: Path = Path()
@@ -81,9 +79,7 @@ def paint_live(
     board = _Board(controls, on_note)
     with (
         open_live_source(plan.source, plan.capture) as source,
-        EnginePool(
-            plan.engine, threads=plan.threads, precision=plan.precision, devices=plan.devices
-        ) as pool,
+        EnginePool(plan.engine) as pool,
         ExitStack() as stack,
     ):
         for note in source.notes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rtstyle.closing import Closing
 from rtstyle.errors import InputNotFoundError, MediaError, OutputError
-from rtstyle.files import PartialFile, check_output
+from rtstyle.files import check_output, write_output
 from rtstyle.frame import Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
 from rtstyle.media.options import PICTURE_SUFFIXES
@@ -58,24 +58,18 @@ def write_picture(path: Path, image: Image, *, overwrite: bool) -> None:
 
     Raises `OutputExistsError` and `OutputError`.
     """
-    file = PartialFile(path, overwrite=overwrite)
+    check_output(path, overwrite=overwrite)
     try:
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         encoded, data = cv2.imencode(path.suffix, bgr, _QUALITY.get(path.suffix.lower(), []))
-        if not encoded:
-            height, width = image.shape[:2]
-            raise OutputError(
-                f"{path} cannot be encoded: {width}×{height} is too large for its format."
-            )
-        file.temporary.write_bytes(data.tobytes())
-        file.commit()
-    except (OSError, cv2.error) as error:
-        if isinstance(error, OutputError):
-            raise
-        why = getattr(error, "strerror", None) or error
-        raise OutputError(f"{path} cannot be written: {why}.") from error
-    finally:
-        file.discard()
+    except cv2.error as error:
+        raise OutputError(f"{path} cannot be written: {error}.") from error
+    if not encoded:
+        height, width = image.shape[:2]
+        raise OutputError(
+            f"{path} cannot be encoded: {width}×{height} is too large for its format."
+        )
+    write_output(path, data.tobytes(), overwrite=overwrite)
 
 
 def _is_cut_off(data: bytes) -> bool:

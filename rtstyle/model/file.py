@@ -13,7 +13,7 @@ from rtstyle.frame import MAX_PIXELS
 from rtstyle.model.onnx_reader import FLOAT, UINT8, OnnxHeader, TensorInfo, read_header
 from rtstyle.model.spec import METADATA_KEY, ModelSpec, fields, parse_metadata, read_document
 
-# For files that do not tell their stride: a multiple of every usual net's, and little to pad.
+# For files that do not say their stride: a multiple of every usual net's, and little to pad.
 UNKNOWN_STRIDE = 32
 _MAX_STYLE = 65_536  # numbers; a style of AdaIN's has 1024
 STYLE_ENCODER = "style-encoder"  # the architecture of files that no engine paints with
@@ -60,13 +60,13 @@ def _from_header(path: Path, header: OnnxHeader) -> ModelSpec:
         "layout": layout, "size": size, "batch": batch,
     }  # fmt: skip
     if METADATA_KEY in header.metadata:
-        told = parse_metadata(path, header.metadata[METADATA_KEY])
-        if told["style_size"] != style_size:
+        described = parse_metadata(path, header.metadata[METADATA_KEY])
+        if described["style_size"] != style_size:
             raise ModelError(
-                f"{path} contradicts itself: its metadata tell a style vector of "
-                f"{told['style_size']}, its inputs one of {style_size}; export it again."
+                f"{path} contradicts itself: its metadata declare a style vector of "
+                f"{described['style_size']}, its inputs one of {style_size}; export it again."
             )
-        return ModelSpec(**common, **told)
+        return ModelSpec(**common, **described)
     if style_size:
         raise ModelError(
             f"{path} takes a style vector but has no rtstyle metadata that name its styles; "
@@ -92,7 +92,7 @@ def _picture(
     """Fixed size, layout and fixed batch of a graph that maps pictures to pictures."""
     layout: Literal["nhwc", "nchw"]
     nhwc, nchw = (None, None, None, 3), (None, 3, None, None)
-    free = frame.shape == (None,) * 4  # then the type alone tells the layout
+    free = frame.shape == (None,) * 4  # then the type alone decides the layout
     if (
         fits(frame, UINT8, nhwc)
         and fits(painted, UINT8, nhwc)
@@ -157,7 +157,7 @@ def describe(tensor: TensorInfo) -> str:
 
 
 def _read_checkpoint(path: Path) -> ModelSpec:
-    """A training checkpoint, told from its safetensors header alone: the weights need torch."""
+    """A training checkpoint, read from its safetensors header alone: the weights need torch."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -178,11 +178,11 @@ def _read_checkpoint(path: Path) -> ModelSpec:
     folder = path.resolve().parent.name if path.stem == "checkpoint" else path.stem
     if not names and facts.get("style_input") != "statistics":
         names = [folder or path.stem]
-    told = fields(
+    described = fields(
         path,
         {
             "architecture": architecture, "description": "", "licence": "", "styles": names,
             "options": options, "provenance": {"updates": updates},
         } | facts,
     )  # fmt: skip
-    return ModelSpec(path, takes_strength=facts.get("takes_strength") is True, **told)
+    return ModelSpec(path, takes_strength=facts.get("takes_strength") is True, **described)

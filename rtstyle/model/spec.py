@@ -25,7 +25,7 @@ class ModelSpec:
     `stride` is what heights and widths must be multiples of. `styles` are the names the file
     offers, one for a single-style net. `style_size` is the length S of the style vector, 0 when
     the net takes none. The vector holds "weights" over `styles`, or the "statistics" of any
-    painting, which the model's style encoder tells; such a model has no `styles` of its own.
+    style image, which the model's style encoder computes; such a model has no `styles` of its own.
     `style_descriptions` holds a sentence for each style, or none when `description` says it all.
     `takes_strength` when the net blends between picture and painting itself. `provenance` is what
     training wrote down: painting, settings, losses.
@@ -114,41 +114,41 @@ def take(path: Path, document: dict[str, Any], key: str, kind: type[_T]) -> _T:
 
 
 def parse_metadata(path: Path, text: str) -> dict[str, Any]:
-    """The fields of `ModelSpec` that the metadata document of the file at `path` tells.
+    """The fields of `ModelSpec` that the metadata document of the file at `path` holds.
 
-    Raises `ModelError` when it is none of format `FORMAT`, or tells what cannot be.
+    Raises `ModelError` when it is none of format `FORMAT`, or holds what cannot be.
     """
     return fields(path, read_document(path, text))
 
 
 def fields(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     """The fields of `ModelSpec` in a document. Raises `ModelError` when they cannot be."""
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         key: take(path, document, key, str) for key in ("architecture", "description", "licence")
     }
-    told |= {key: take(path, document, key, int) for key in ("stride", "style_size")}
-    told |= {key: take(path, document, key, dict) for key in ("options", "provenance")}
-    told["style_input"] = document.get("style_input", "weights")
-    if told["style_input"] not in STYLE_INPUTS:
+    described |= {key: take(path, document, key, int) for key in ("stride", "style_size")}
+    described |= {key: take(path, document, key, dict) for key in ("options", "provenance")}
+    described["style_input"] = document.get("style_input", "weights")
+    if described["style_input"] not in STYLE_INPUTS:
         raise ModelError(
-            f"The rtstyle metadata of {path} have style_input = {told['style_input']!r:.60}; "
+            f"The rtstyle metadata of {path} have style_input = {described['style_input']!r:.60}; "
             f"{' or '.join(STYLE_INPUTS)} was expected."
         )
-    if not 1 <= told["stride"] <= 1024:
-        raise ModelError(f"{path} tells a stride of {told['stride']}; 1 to 1024 was expected.")
-    told["styles"] = tuple(take(path, document, "styles", list))
+    if not 1 <= described["stride"] <= 1024:
+        raise ModelError(f"{path} has a stride of {described['stride']}; 1 to 1024 was expected.")
+    described["styles"] = tuple(take(path, document, "styles", list))
     sentences = document.get("style_descriptions", [])
     if not isinstance(sentences, list) or not all(isinstance(text, str) for text in sentences):
         raise ModelError(f"The rtstyle metadata of {path} have style_descriptions of no texts.")
-    if len(sentences) not in (0, len(told["styles"])):
+    if len(sentences) not in (0, len(described["styles"])):
         raise ModelError(
-            f"{path} has {len(sentences)} sentences for {len(told['styles'])} styles; one for "
+            f"{path} has {len(sentences)} sentences for {len(described['styles'])} styles; one for "
             "each was expected, or none."
         )
-    told["style_descriptions"] = tuple(sentences)
-    check = _check_statistics if told["style_input"] == "statistics" else _check_weights
-    check(path, told["styles"], told["style_size"])
-    return told
+    described["style_descriptions"] = tuple(sentences)
+    check = _check_statistics if described["style_input"] == "statistics" else _check_weights
+    check(path, described["styles"], described["style_size"])
+    return described
 
 
 def _check_weights(path: Path, styles: tuple[Any, ...], style_size: int) -> None:
@@ -167,8 +167,9 @@ def _check_weights(path: Path, styles: tuple[Any, ...], style_size: int) -> None
 def _check_statistics(path: Path, styles: tuple[Any, ...], style_size: int) -> None:
     if styles or style_size < 1:
         raise ModelError(
-            f"{path} takes the statistics of a painting, but names {len(styles)} styles and tells "
-            f"a style vector of {style_size}; no style and at least 1 number were expected."
+            f"{path} takes the statistics of a painting, but names {len(styles)} styles and "
+            f"declares a style vector of {style_size}; no style and at least 1 number were "
+            "expected."
         )
 
 

@@ -1,4 +1,7 @@
-"""Where the models are: the user's own, and those that come with rtstyle."""
+"""Where the models are: the user's own and those that come with rtstyle, in each precision.
+
+Another precision of a model is a file of the same name in a folder named after the precision.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,12 @@ from pathlib import Path
 import platformdirs
 
 from rtstyle.errors import ModelError, RtstyleError, UsageError
-from rtstyle.model.file import UNKNOWN_STRIDE as UNKNOWN_STRIDE
-from rtstyle.model.file import read_model as read_model
-from rtstyle.model.spec import METADATA_KEY as METADATA_KEY
-from rtstyle.model.spec import SUFFIXES as SUFFIXES
-from rtstyle.model.spec import ModelSpec as ModelSpec
-from rtstyle.model.spec import parse_metadata as parse_metadata
+from rtstyle.model.file import read_model
+from rtstyle.model.spec import ModelSpec
 
+VARIANTS = ("fp16", "int8")
+CHOICES = ("auto", "fastest")  # that leave it to the engine
+PRECISIONS = (*CHOICES, "fp32", *VARIANTS)
 _log = logging.getLogger("rtstyle")
 
 
@@ -54,14 +56,6 @@ def _models_in(folder: Path) -> list[ModelSpec]:
         except RtstyleError as error:
             _log.warning("A model is left out: %s", error)
     return specs
-
-
-# A model in other precisions: files of the same name in folders named after the precision.
-
-
-VARIANTS = ("fp16", "int8")
-CHOICES = ("auto", "fastest")  # that leave it to the engine
-PRECISIONS = (*CHOICES, "fp32", *VARIANTS)
 
 
 def at_precision(model: ModelSpec, precision: str) -> ModelSpec:

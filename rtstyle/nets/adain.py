@@ -24,7 +24,7 @@ class AdaIN(nn.Module):
     """
 
     stride = 8
-    painting_size = 448  # pixels of a painting's short side, which decides the strokes' size
+    image_size = 448  # pixels of a style image's short side, which decides the strokes' size
 
     def __init__(self, *, channels: Sequence[int] = (16, 32, 64, 128)) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from rtstyle.errors import ModelError, TrainingError
+from rtstyle.files import atomic_write
 from rtstyle.nets import build_net
 
 
@@ -37,23 +38,21 @@ def write_checkpoint(
         "recipe": dict(settings), "model": net_facts(net), "styles": list(names), "done": done,
         "state": dict(state or {}),
     }  # fmt: skip
-    part = path.with_name(path.name + ".part")
     try:
-        # save_file() would make a file that its owner alone can read.
-        part.write_bytes(save(
-            {k: v.detach().cpu().contiguous().clone() for k, v in everything.items()},
-            metadata={"rtstyle": json.dumps(meta)},
-        ))  # fmt: skip
-        part.replace(path)
+        with atomic_write(path) as part:
+            # save_file() would make a file that its owner alone can read.
+            part.write_bytes(save(
+                {k: v.detach().cpu().contiguous().clone() for k, v in everything.items()},
+                metadata={"rtstyle": json.dumps(meta)},
+            ))  # fmt: skip
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
         raise TrainingError(
             f"The checkpoint {path} cannot be written ({error}); an earlier one is untouched."
         ) from error
 
 
 def net_facts(net: nn.Module) -> dict[str, Any]:
-    """What a model file and a checkpoint tell of a net, in the words of `ModelSpec`."""
+    """What a model file and a checkpoint say of a net, in the words of `ModelSpec`."""
     any_painting = hasattr(net, "encode")
     return {
         "stride": int(net.stride),  # type: ignore[arg-type]

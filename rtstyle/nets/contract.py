@@ -23,9 +23,9 @@ class Contract(nn.Module):
     def forward(
         self, frame: Tensor, style: Tensor | None = None, strength: Tensor | None = None
     ) -> Tensor:
-        told = [value for value in (style, strength) if value is not None]
+        conditions = [value for value in (style, strength) if value is not None]
         x = _to_float(frame) + self.grain(frame.shape[1], frame.shape[2])
-        y: Tensor = self.net(x * (1 / 255), *told)
+        y: Tensor = self.net(x * (1 / 255), *conditions)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 
 
@@ -48,7 +48,7 @@ class Grain(nn.Module):
     """What the canvas adds to a picture: smooth blotches of about 8 pixels, 1.5 grey levels high,
     the same for every picture of a size. (height, width) → (H, W) float in grey levels.
 
-    Where a photograph is flat, a net has nothing that could tell its strokes where to be, and
+    Where a photograph is flat, a net has nothing that could say where its strokes belong, and
     fills the sky with a regular weave; a picture that is exactly flat has no variance, and instance
     norm would blow up whatever a runtime's rounding left of it. The grain is the place of strokes,
     as the noise that texture networks are given (Ulyanov et al. 2016), and stays when a camera

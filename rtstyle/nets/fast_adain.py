@@ -21,7 +21,7 @@ class FastAdaIN(nn.Module):
 
     Plain AdaIN at relu4_1 recolours more than it paints; a net whose every norm knows the style
     has strokes. The encoder, VGG-19 up to relu4_1 at half resolution, sees the painting once, and
-    the picture only to mix in feature space: at strength α the net is told statistics that are α of
+    the picture only to mix in feature space: at strength α the net gets statistics that are α of
     the way from the picture's own, which it learnt to answer with the picture, to the painting's.
 
     (N, 3, H, W) float RGB in [0, 1], (N, S) statistics and (N,) strength, 1 by default
@@ -29,7 +29,7 @@ class FastAdaIN(nn.Module):
     """
 
     stride = 16
-    painting_size = 448  # pixels of a painting's short side, which decides the strokes' size
+    image_size = 448  # pixels of a style image's short side, which decides the strokes' size
 
     def __init__(
         self,
@@ -55,14 +55,20 @@ class FastAdaIN(nn.Module):
         self.hidden = nn.Linear(self.style_size, hidden)
         self.code = nn.Linear(hidden, code)
         # a constant in front of the code: what all styles have in common
-        self.painter = Fast(width=width, deep=deep, blocks=blocks, tail=tail, styles=code + 1)
-        for module in self.painter.modules():
+        stylizer = Fast(width=width, deep=deep, blocks=blocks, tail=tail, styles=code + 1)
+        self.add_module("painter", stylizer)  # its name in checkpoints and model files
+        for module in stylizer.modules():
             if isinstance(module, InstanceNorm):
                 nn.init.zeros_(module.weight[1:])
 
-    def encode(self, painting: Tensor) -> Tensor:
-        """The style vector of a painting: (N, 3, H, W) → (N, S)."""
-        return vector(self.encoder(F.avg_pool2d(painting, 2)))
+    @property
+    def stylizer(self) -> nn.Module:
+        """The part that paints, whose norms the style code steers."""
+        return self.get_submodule("painter")
+
+    def encode(self, style_image: Tensor) -> Tensor:
+        """The style vector of a style image: (N, 3, H, W) → (N, S)."""
+        return vector(self.encoder(F.avg_pool2d(style_image, 2)))
 
     @torch.no_grad()
     def calibrate(self, styles: Tensor) -> None:
@@ -76,5 +82,5 @@ class FastAdaIN(nn.Module):
             style = own + (style - own) * strength[:, None]
         usual = ((style.float() - self.center) / self.spread).clamp(-5, 5)
         code = self.code(F.relu(self.hidden(usual)))
-        out: Tensor = self.painter(x, torch.cat([torch.ones_like(code[:, :1]), code], 1))
+        out: Tensor = self.stylizer(x, torch.cat([torch.ones_like(code[:, :1]), code], 1))
         return out

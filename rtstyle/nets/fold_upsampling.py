@@ -176,9 +176,9 @@ def _chain(
         return None
     if not _is(weights.get(resize.input[2]), [1, 1, 2, 2]):
         return None
-    told, padding = _RESIZE_DEFAULTS | _attributes(resize), _attributes(pad).get("mode")
+    attributes, padding = _RESIZE_DEFAULTS | _attributes(resize), _attributes(pad).get("mode")
     for kind in _KINDS:
-        if padding == kind.padding and _has(told, kind.resize):
+        if padding == kind.padding and _has(attributes, kind.resize):
             return resize, pad, kind
     return None
 
@@ -187,8 +187,8 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
-def _has(told: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(told.get(name) == value for name, value in wanted.items())
+def _has(attributes: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(attributes.get(name) == value for name, value in wanted.items())
 
 
 def _is(value: NDArray[Any] | None, expected: list[int]) -> bool:

@@ -95,7 +95,7 @@ def trainable_instance_norm(
 
     torch's own returns other than channels last, so every convolution after it converts its input,
     and again backwards. Nor may it get a gradient that is channels last: torch 2.13 takes it wrong
-    on a CPU when there is one picture. A card, where neither was measured, keeps torch's own.
+    on a CPU when there is one picture. A GPU, where neither was measured, keeps torch's own.
     """
     if x.device.type != "cpu":
         return exportable_instance_norm(x, scale, shift, eps=eps)
@@ -113,7 +113,7 @@ def trainable_instance_norm(
 
 class LayerNorm(nn.Module):
     """Layer normalisation of a whole picture: one mean and deviation over channels and places (Ba
-    et al. 2016, §3). What tells one channel's mean from another's passes, unlike through an
+    et al. 2016, §3). What distinguishes one channel's mean from another's passes, unlike through an
     instance norm. (N, C, H, W) → the same; statistics are float32.
     """
 
@@ -140,7 +140,7 @@ MakeNorm = Callable[[int], nn.Module]  # number of channels → a norm that take
 
 
 class ConvNorm(nn.Module):
-    """Convolution, norm and, unless told otherwise, ReLU."""
+    """Convolution, norm and, unless asked not to, ReLU."""
 
     def __init__(
         self,

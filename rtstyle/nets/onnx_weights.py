@@ -1,4 +1,4 @@
-"""A net from its model file: to go on training where a shipped or earlier model stands."""
+"""The weights in a model file: read back into a net, or stored in half precision."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
 from rtstyle.nets import build_net
 from rtstyle.nets.fold_upsampling import unfold
+
+SUFFIX = ".half"  # of the stored tensor's name; the float32 one that nodes read keeps its own
+_MIN_VALUES = 256  # smaller tensors are not worth a node
 
 
 def load_onnx_net(path: Path) -> tuple[nn.Module, ModelSpec]:
@@ -66,13 +69,6 @@ def _find(name: str, stored: dict[str, NDArray[np.float32]]) -> NDArray[np.float
         return None
     weight, bias = unfold(stored[f"{folded}.weight"], stored[f"{folded}.bias"])
     return weight if part == "weight" else bias
-
-
-# Weights of a model file in half precision: half the size, the same arithmetic.
-
-
-SUFFIX = ".half"  # of the stored tensor's name; the float32 one that nodes read keeps its own
-_MIN_VALUES = 256  # smaller tensors are not worth a node
 
 
 def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:

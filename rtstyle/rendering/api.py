@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import EngineError, MediaError
 from rtstyle.image import Look
 from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
@@ -28,17 +28,14 @@ def render(
     look: Look | None = None,
     reading: ReadOptions | None = None,
     writing: WriteOptions | None = None,
-    engine: str = "auto",
-    threads: int | None = None,
-    precision: str = "auto",
-    devices: Sequence[int] = (),
+    engine: str | EngineOptions = "auto",
     resume: bool | Segments = True,
     on_frame: Callable[[Report, int | None], None] = lambda report, n_frames: None,
     on_note: Callable[[str], None] = lambda sentence: None,
 ) -> Report:
     """Paint the video, picture or folder `source` into `output`.
 
-    `precision` and `devices` are those of `open_engine`.
+    `engine` is what `open_engine` takes: a name, or `EngineOptions`.
 
     `on_frame` gets the report so far and the expected number of frames, where it is known;
     `on_note` gets a sentence for everything that could not stay as it was.
@@ -64,10 +61,7 @@ def render(
             look=look,
             reading=reading or ReadOptions(),
             writing=writing or WriteOptions(),
-            engine=engine,
-            threads=threads,
-            precision=precision,
-            devices=tuple(devices),
+            engine=EngineOptions.of(engine),
             segments=resume if isinstance(resume, Segments) else Segments(),
         )
         run = render_in_segments if kinds[1] == "file" else render_pictures
@@ -75,9 +69,7 @@ def render(
     with (
         open_source(source, reading) as frames,
         open_sink(output, frames, writing) as sink,
-        open_engine(
-            engine, chosen.model, threads=threads, precision=precision, devices=devices
-        ) as painter,
+        open_engine(engine, chosen.model) as painter,
     ):
         pipeline = Pipeline(frames, painter, sink, style=chosen, look=look)
         total = frames.info.n_frames

@@ -53,12 +53,7 @@ class LocalPainter(Closing):
     def open(self, job: RenderJob, style: Style) -> None:
         """Load the model."""
         if self._engine is None:
-            self._engine = self._stack.enter_context(
-                open_engine(
-                    job.engine, style.model, threads=job.threads, precision=job.precision,
-                    devices=job.devices,
-                )
-            )  # fmt: skip
+            self._engine = self._stack.enter_context(open_engine(job.engine, style.model))
 
     def paint(
         self,

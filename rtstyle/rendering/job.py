@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
+from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.frame import StreamInfo
 from rtstyle.image import Look
@@ -34,8 +35,8 @@ class Segments:
 class RenderJob:
     """One video or sequence of pictures to be painted into one video. Picklable.
 
-    `style` is the text that `rtstyle.find_style` takes; `engine`, `threads`, `precision` and
-    `devices` are those of `rtstyle.open_engine`.
+    `style` is the text that `rtstyle.find_style` takes; `engine` is what
+    `rtstyle.open_engine` takes.
     """
 
     source: Path
@@ -44,10 +45,7 @@ class RenderJob:
     look: Look = field(default_factory=Look)
     reading: ReadOptions = field(default_factory=ReadOptions)
     writing: WriteOptions = field(default_factory=WriteOptions)
-    engine: str = "auto"
-    threads: int | None = None
-    precision: str = "auto"
-    devices: tuple[int, ...] = ()
+    engine: EngineOptions = DEFAULTS
     segments: Segments = field(default_factory=Segments)
 
 
@@ -72,7 +70,8 @@ def settled(
     )
     threads = job.writing.threads or threads or _usual_threads()
     writing = replace(job.writing, codec=codec, threads=threads)
-    return replace(job, writing=writing, threads=job.threads or engine_threads)
+    engine = replace(job.engine, threads=job.engine.threads or engine_threads)
+    return replace(job, writing=writing, engine=engine)
 
 
 def _usual_threads() -> int:

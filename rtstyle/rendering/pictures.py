@@ -45,13 +45,7 @@ def render_pictures(
             if painted:
                 on_note(f"going on where an earlier run ended: {len(painted)} pictures are painted")
             source.skip = painted
-            with (
-                sink,
-                open_engine(
-                    job.engine, style.model, threads=job.threads, precision=job.precision,
-                    devices=job.devices,
-                ) as engine,
-            ):  # fmt: skip
+            with sink, open_engine(job.engine, style.model) as engine:
                 if not goes_on:
                     state.begin(settings, inputs, [], None)
                 pipeline = Pipeline(source, engine, sink, style=style, look=job.look)

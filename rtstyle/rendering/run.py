@@ -63,14 +63,14 @@ def render_in_segments(
             painter.open(job, style)  # before anything is lost for one that does not open
             if why_afresh:
                 on_note(f"painting starts afresh: {why_afresh}")
-            state.begin(settings, source, planned.cuts, job.writing.threads, job.threads)
+            state.begin(settings, source, planned.cuts, job.writing.threads, job.engine.threads)
         render = _Render(job, style, planned, state, painter, on_frame, on_note)
         try:
             report = render.run()
         except NotCuttableError as error:
             on_note(f"{error} So it is painted in one piece.")
             planned = cut(video, [])
-            state.begin(settings, source, planned.cuts, job.writing.threads, job.threads)
+            state.begin(settings, source, planned.cuts, job.writing.threads, job.engine.threads)
             report = replace(render, plan=planned).run()
         state.leave_done(keep=job.segments.keep)
         return report

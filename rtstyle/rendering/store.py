@@ -19,6 +19,7 @@ import av
 
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError
+from rtstyle.files import atomic_write
 from rtstyle.media.options import source_kind
 from rtstyle.media.sequence import find_pictures
 from rtstyle.rendering.job import RenderJob
@@ -231,13 +232,11 @@ class State(Closing):
         return (facts, False) if sound else ({}, True)
 
     def _write(self) -> None:
-        temporary = self._document.with_suffix(".part")
         try:
-            with temporary.open("w") as file:
+            with atomic_write(self._document) as part, part.open("w") as file:
                 json.dump(self._facts, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self._document)
             sync_folder(self.folder)
         except OSError as error:
             raise OutputError(
@@ -262,8 +261,8 @@ def settings_of(job: RenderJob, style: Style) -> Facts:
             str(part) for part in (writing.codec, writing.crf, writing.preset, writing.pixel_format)
         ],
         "encoder options": dict(writing.options),
-        "engine": job.engine,
-        "precision": job.precision,
+        "engine": job.engine.name,
+        "precision": job.engine.precision,
         "hwaccel": job.reading.hwaccel,
         "segment": str(job.segments.seconds),
         "version": [version("rtstyle"), av.__version__],

@@ -14,7 +14,7 @@ from rtstyle.live.session import Figures, LiveOptions
 from rtstyle.serve.options import ServeOptions
 from rtstyle.serve.thumbnails import Thumbnails
 from rtstyle.serve.tracks import BrowserSink
-from rtstyle.style.encoder import painting_model, painting_style
+from rtstyle.style.encoder import arbitrary_style_model, style_from_image
 from rtstyle.style.style import Style
 
 
@@ -58,14 +58,14 @@ class Studio:
     def takes_paintings(self) -> bool:
         """Whether a model is installed that paints like any picture."""
         try:
-            painting_model()
+            arbitrary_style_model()
         except StyleNotFoundError:
             return False
         return True
 
     def paint_like(self, picture: Image, name: str) -> Style:
-        """A style of the picture. Takes a moment; raises the errors of `painting_style`."""
-        return replace(painting_style(picture), name=name)
+        """A style of the picture. Takes a moment; raises the errors of `style_from_image`."""
+        return replace(style_from_image(picture), name=name)
 
 
 def _not_found(name: str) -> Style:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from rtstyle.engines import EngineOptions
 from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
@@ -20,10 +21,7 @@ def serve(
     gallery: list[Style],
     settings: Settings,
     *,
-    engine: str = "auto",
-    threads: int | None = None,
-    precision: str = "auto",
-    devices: Sequence[int] = (),
+    engine: str | EngineOptions = "auto",
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until Ctrl-C, which is raised as `KeyboardInterrupt`. Raises `OutputError`.
@@ -33,9 +31,7 @@ def serve(
     """
 
     async def run() -> None:
-        with EnginePool(
-            engine, threads=threads, precision=precision, devices=devices, keep=8
-        ) as pool:
+        with EnginePool(engine, keep=8) as pool:
             server = Server(Studio(options, live, pool, settings, gallery))
             on_ready(await server.start())
             try:

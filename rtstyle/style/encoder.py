@@ -1,4 +1,8 @@
-"""The part of a model for any painting that looks at the painting: a model file of its own."""
+"""Any picture as a style: its statistics, which a model's style encoder computes.
+
+The style encoder is the part of a model for arbitrary styles that looks at the style image, a model
+file of its own.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,8 @@ from rtstyle.style.style import Style
 
 Vector = NDArray[np.float32]  # (1, S)
 
+# Of long and narrow pictures the middle is taken: a strip scaled by its short side would be huge.
+MAX_ASPECT = 4
 _FATAL = 4  # ONNX Runtime's log severity: what goes wrong is raised
 
 
@@ -33,13 +39,13 @@ _FATAL = 4  # ONNX Runtime's log severity: what goes wrong is raised
 class StyleEncoder:
     """Maps a painting, uint8 (N, H, W, 3), to its statistics, float32 (N, S).
 
-    `painting_size` is the short side in pixels that a painting is scaled to before, `stride` what
+    `image_size` is the short side in pixels that a painting is scaled to before, `stride` what
     its sides must be multiples of, `style_size` is S.
     """
 
     path: Path
     stride: int
-    painting_size: int
+    image_size: int
     style_size: int
 
     def metadata(self) -> str:
@@ -49,7 +55,7 @@ class StyleEncoder:
                 "format": FORMAT,
                 "architecture": STYLE_ENCODER,
                 "stride": self.stride,
-                "painting_size": self.painting_size,
+                "painting_size": self.image_size,
             }
         )
 
@@ -79,7 +85,7 @@ def read_style_encoder(model: ModelSpec) -> StyleEncoder:
     stride, size = (take(path, document, key, int) for key in ("stride", "painting_size"))
     if not 1 <= stride <= size <= 4096:
         raise ModelError(
-            f"{path} tells a stride of {stride} and paintings of {size} pixels; "
+            f"{path} has a stride of {stride} and paintings of {size} pixels; "
             "1 ≤ stride ≤ painting_size ≤ 4096 was expected."
         )
     paintings, statistics = (UINT8, (None, None, None, 3)), (FLOAT, (None, model.style_size))
@@ -142,18 +148,13 @@ _RUNTIMES: dict[str, Callable[[Path, Image], Vector]] = {
 }
 
 
-# Any picture as a style: its statistics, as the style encoder of a model tells them.
-
-
-# Of long and narrow pictures the middle is taken: a strip scaled by its short side would be huge.
-MAX_ASPECT = 4
-
-
-def painting_style(painting: str | PathLike[str] | Image, model: ModelSpec | None = None) -> Style:
+def style_from_image(
+    painting: str | PathLike[str] | Image, model: ModelSpec | None = None
+) -> Style:
     """The style of a picture, given as a file or as (H, W, 3) RGB, for `model`.
 
     `model` is by default the first one for any painting of the user's and the shipped models. What
-    its encoder tells is kept in the user's cache, so that it runs once for every picture.
+    its encoder computes is kept in the user's cache, so that it runs once for every picture.
 
     Raises `InputNotFoundError` and `MediaError` when the picture cannot be read,
     `StyleNotFoundError` when there is no such model, `ModelError` when its encoder is missing or
@@ -164,11 +165,11 @@ def painting_style(painting: str | PathLike[str] | Image, model: ModelSpec | Non
     else:
         path = Path(painting)
         name, (picture, _) = path.name, read_picture(path)
-    model = model or painting_model()
+    model = model or arbitrary_style_model()
     if model.style_input != "statistics":
         raise ModelError(f"{model.path} paints its own styles only, not like any picture.")
     encoder = read_style_encoder(model)
-    scaled = prepare_painting(picture, encoder)
+    scaled = prepare_style_image(picture, encoder)
     content = hashlib.sha256(encoder.path.read_bytes())
     content.update(repr(scaled.shape).encode() + scaled.tobytes())
     vector = cached(
@@ -178,7 +179,7 @@ def painting_style(painting: str | PathLike[str] | Image, model: ModelSpec | Non
     return Style(name, model, vector)
 
 
-def painting_model() -> ModelSpec:
+def arbitrary_style_model() -> ModelSpec:
     """The first model for any painting. Raises `StyleNotFoundError` when there is none."""
     for model in find_models():
         if model.style_input == "statistics":
@@ -189,15 +190,15 @@ def painting_model() -> ModelSpec:
     )
 
 
-def prepare_painting(picture: Image, encoder: StyleEncoder) -> Image:
-    """The picture as the encoder takes it: its short side scaled to `painting_size`, the middle of
+def prepare_style_image(picture: Image, encoder: StyleEncoder) -> Image:
+    """The picture as the encoder takes it: its short side scaled to `image_size`, the middle of
     a very long one, cut to multiples of the stride."""
     height, width = picture.shape[:2]
     most = MAX_ASPECT * min(height, width)
     top, left = max(0, height - most) // 2, max(0, width - most) // 2
     picture = picture[top : top + min(height, most), left : left + min(width, most)]
     height, width = picture.shape[:2]
-    factor = encoder.painting_size / min(height, width)
+    factor = encoder.image_size / min(height, width)
     size = (round(width * factor), round(height * factor))
     if size != (width, height):
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -10,7 +10,7 @@ from rtstyle.media.options import is_picture
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import SUFFIXES, ModelSpec
 from rtstyle.model.zoo import find_models
-from rtstyle.style.encoder import painting_style
+from rtstyle.style.encoder import style_from_image
 from rtstyle.style.style import Style, mix, name_key, styles_named, styles_of
 
 # "model:style", where the model is a file's stem or a path to it. "C:\…" is a drive, no model.
@@ -20,15 +20,15 @@ _OF_MODEL = re.compile(
 
 
 def find_style(text: str) -> Style:
-    """The style that `text` tells, one of:
+    """The style that `text` names, one of:
 
-    - a name, or `model:name` for the one of a certain model, which is told by its file's stem;
+    - a name, or `model:name` for the one of a certain model, named by its file's stem;
     - a path to a picture, which a model for any painting then paints like, or `model:picture`;
     - a path to a model file, for its first style, or `model.onnx:name`;
     - a mix of such that one model has, "a=0.7,b=0.3".
 
     Raises `StyleNotFoundError` for an unknown name, `UsageError` for a mix that cannot be, and for
-    pictures and model files what `painting_style` and `read_model` raise.
+    pictures and model files what `style_from_image` and `read_model` raise.
     """
     text = text.strip()
     if text.lower().endswith(SUFFIXES):
@@ -48,19 +48,19 @@ def _candidates(text: str, models: list[ModelSpec]) -> list[Style]:
     if any(name_key(style.name) == name_key(text) for style in styles):
         return styles_named(text, styles)
     if _is_file(text):
-        return [_like(text, models)]
-    if (told := _OF_MODEL.fullmatch(text)) and (model := _model(told[1], models)):
+        return [_from_image(text, models)]
+    if (match := _OF_MODEL.fullmatch(text)) and (model := _model(match[1], models)):
         if model.style_input == "statistics":
-            return [_like(told[2], [model])]
-        return styles_named(told[2], styles_of(model))
+            return [_from_image(match[2], [model])]
+        return styles_named(match[2], styles_of(model))
     if is_picture(Path(text)):
-        return [_like(text, models)]
+        return [_from_image(text, models)]
     return styles_named(text, styles)  # raises, with what is called nearly so
 
 
-def _like(picture: str, models: list[ModelSpec]) -> Style:
+def _from_image(picture: str, models: list[ModelSpec]) -> Style:
     model = next((model for model in models if model.style_input == "statistics"), None)
-    return painting_style(Path(picture).expanduser(), model)
+    return style_from_image(Path(picture).expanduser(), model)
 
 
 def _model(name: str, models: list[ModelSpec]) -> ModelSpec | None:

@@ -27,8 +27,8 @@ class Style:
     @property
     def description(self) -> str:
         """A sentence on the style, or on its model when there is none; may be empty."""
-        told = dict(zip(self.model.styles, self.model.style_descriptions, strict=False))
-        return told.get(self.name, self.model.description)
+        sentences = dict(zip(self.model.styles, self.model.style_descriptions, strict=False))
+        return sentences.get(self.name, self.model.description)
 
 
 def find_styles() -> list[Style]:
@@ -55,8 +55,8 @@ def styles_of(model: ModelSpec) -> list[Style]:
 def styles_named(name: str, styles: Sequence[Style]) -> list[Style]:
     """Those of `styles` that are called `name`, at least one.
 
-    Case, spaces, hyphens and underscores do not matter. Raises `StyleNotFoundError`, telling what
-    is called nearly so.
+    Case, spaces, hyphens and underscores do not matter. Raises `StyleNotFoundError`, which names
+    what is called nearly so.
     """
     key = name_key(name)
     if found := [style for style in styles if name_key(style.name) == key]:

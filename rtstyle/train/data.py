@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rtstyle.errors import InputNotFoundError, MediaError, TrainingError
+from rtstyle.files import atomic_write
 from rtstyle.frame import Image
 from rtstyle.media.images import read_picture
 from rtstyle.media.options import PICTURE_SUFFIXES
@@ -115,17 +116,13 @@ def _kept(path: Path) -> Photos | None:
 
 def _keep(photos: Photos, path: Path) -> None:
     """Spare the next run the decoding; a disk that does not take it is no reason to stop."""
-    part = path.with_suffix(".part.npz")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        # numpy adds a suffix to a name, not to a file.
+        with atomic_write(path, parents=True) as part, part.open("wb") as file:
             np.savez(
-                part, pixels=photos.pixels, offsets=photos.offsets, shapes=photos.shapes,
+                file, pixels=photos.pixels, offsets=photos.offsets, shapes=photos.shapes,
                 skipped=np.array(photos.skipped, dtype=np.str_),
             )  # fmt: skip
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from rtstyle.errors import ModelError, OutputError
+from rtstyle.files import atomic_write
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import METADATA_KEY, ModelSpec, parse_metadata
 from rtstyle.nets.checkpoint import net_facts
@@ -96,7 +97,7 @@ def write_model(
 def _write_style_encoder(net: nn.Module, spec: ModelSpec) -> None:
     path = encoder_path(spec.path)
     encoder = StyleEncoderFile(
-        path, spec.stride, int(net.painting_size), spec.style_size  # type: ignore[arg-type]
+        path, spec.stride, int(net.image_size), spec.style_size  # type: ignore[arg-type]
     )  # fmt: skip
     model = _export(
         StyleEncoder(net.cpu()).eval(),
@@ -165,16 +166,11 @@ def _tidy(model: onnx.ModelProto) -> None:
 @contextmanager
 def _part_of(path: Path) -> Iterator[Path]:
     """A file to write that takes the name `path` when all went well."""
-    part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        with atomic_write(path, parents=True) as part:
+            yield part
     except OSError as error:
         raise OutputError(f"The model {path} cannot be written ({error}).") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 @contextmanager

@@ -51,11 +51,11 @@ def start_from(net: nn.Module, init: nn.Module) -> None:
     A net for any painting may start from the net that paints inside it.
     Raises `TrainingError` when the shapes do not fit.
     """
-    painter = getattr(net, "painter", None)
-    if painter is not None and type(init) is type(painter):
-        start_from(painter, init)  # the part that paints; the style decides nothing yet
+    stylizer = getattr(net, "stylizer", None)
+    if stylizer is not None and type(init) is type(stylizer):
+        start_from(stylizer, init)  # the part that paints; the style decides nothing yet
         with torch.no_grad():
-            for parameter in per_style(painter):
+            for parameter in per_style(stylizer):
                 parameter[1:] = 0
         return
     state = init.state_dict()

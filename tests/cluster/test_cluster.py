@@ -24,6 +24,7 @@ from rtstyle.cluster.package import Package
 from rtstyle.cluster.run import Cluster, render_connected, render_on_cluster, share_of
 from rtstyle.cluster.worker import Facts
 from rtstyle.cluster.workers import Share
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import ClusterError, MediaError, UsageError
 from rtstyle.media import WriteOptions
 from rtstyle.metrics import Report
@@ -56,7 +57,7 @@ def ray() -> Iterator[Path]:
 
 def _job(source: Path, output: Path, **told: Any) -> RenderJob:
     return RenderJob(
-        source=source, output=output, style="any", engine="identity", threads=1,
+        source=source, output=output, style="any", engine=EngineOptions(name="identity", threads=1),
         writing=WriteOptions(preset="ultrafast"), segments=HALF, **told,
     )  # fmt: skip
 
@@ -248,16 +249,17 @@ def test_what_a_worker_takes() -> None:
         return {"Alive": True, "Resources": resources}
 
     def share(nodes: list[dict[str, Any]], workers: int | None = None, **told: Any) -> Share:
-        job = RenderJob(source=Path("a"), output=Path("b"), style="any", **told)
+        engine = EngineOptions(**told)
+        job = RenderJob(source=Path("a"), output=Path("b"), style="any", engine=engine)
         return share_of(job, nodes, workers)
 
     plain, cards = [node(CPU=16.0), node(CPU=6.0)], [node(CPU=16.0), node(CPU=6.0, GPU=2.0)]
     assert share(plain) == Share(4)
     assert share([node(CPU=2.0)], workers=2) == Share(1)
     assert share(plain, threads=8) == Share(8)
-    assert share(cards) == share(plain, devices=(0,)) == share(plain, engine="tensorrt")
+    assert share(cards) == share(plain, devices=(0,)) == share(plain, name="tensorrt")
     assert share(cards) == Share(1, 1)
-    assert share(cards, engine="openvino") == Share(4)
+    assert share(cards, name="openvino") == Share(4)
     assert (Share(4).fitting(plain), Share(1, 1).fitting(cards), Share(32).fitting(plain)) == (
         5, 2, 0,
     )  # fmt: skip

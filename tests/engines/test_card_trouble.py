@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rtstyle.engines import onnxruntime_gpu_engine, open_engine, torch_cuda_engine
+from rtstyle.engines import EngineOptions, onnxruntime_gpu_engine, open_engine, torch_cuda_engine
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.batch import Done
 from rtstyle.engines.card_memory import BatchSplitter, OutOfCardMemoryError, tells_of_memory
@@ -167,7 +167,7 @@ def test_torch_on_a_small_card(
     monkeypatch.setattr(torch_cuda_engine._Slot, "__init__", allocate)
     spec = read_model(tiny_checkpoint)
     with (
-        open_engine("torch", spec, threads=1) as plain,
+        open_engine(EngineOptions(name="torch", threads=1), spec) as plain,
         TorchCudaEngine(spec, device="cpu") as engine,
     ):
         painted = engine.submit(batch(5)).result()
@@ -203,7 +203,7 @@ def test_onnxruntime_on_a_small_card(
     monkeypatch.setattr(onnxruntime_gpu_engine._Size, "run", small)
     with (
         DirectMlEngine(tiny_model) as engine,
-        open_engine("onnxruntime", tiny_model, threads=1) as plain,
+        open_engine(EngineOptions(name="onnxruntime", threads=1), tiny_model) as plain,
     ):
         pending = [engine.submit(batch(5)) for _ in range(2)]
         expected = plain.submit(batch(5)).result().astype(int)

@@ -17,8 +17,7 @@ import pytest
 import torch
 
 from export.half import to_half
-from rtstyle import engines
-from rtstyle.engines import available_engines, open_engine
+from rtstyle.engines import ENGINES, EngineOptions, available_engines, open_engine, registry
 from rtstyle.engines.onnxruntime_gpu_engine import DirectMlEngine, mixed_installation
 from rtstyle.engines.striped import StripedEngine
 from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
@@ -35,6 +34,8 @@ from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import at_precision
 from rtstyle.style.parse import find_style
 from tests.engines.fake_gpu import FakeTensorRt, install
+
+ON_GPU = {name for name, row in ENGINES.items() if row.runs_on_gpu}
 
 
 def batch(seed: int, height: int = 32, width: int = 48) -> np.ndarray:
@@ -124,8 +125,11 @@ def test_what_cannot_be_built_is_said_once(
 
 
 def test_striped_engines_keep_the_order(tiny_model: ModelSpec) -> None:
-    opened = [open_engine("openvino", tiny_model, threads=1) for _ in range(2)]
-    with open_engine("openvino", tiny_model, threads=1) as alone, StripedEngine(opened) as engine:
+    opened = [open_engine(EngineOptions(name="openvino", threads=1), tiny_model) for _ in range(2)]
+    with (
+        open_engine(EngineOptions(name="openvino", threads=1), tiny_model) as alone,
+        StripedEngine(opened) as engine,
+    ):
         pending = [engine.submit(batch(i)) for i in range(7)]
         expected = [alone.submit(batch(i)).result() for i in range(7)]
         assert all(np.array_equal(p.result(), e) for p, e in zip(pending, expected, strict=True))
@@ -138,8 +142,8 @@ def test_auto_on_a_card(
     """Paints at once on the CPU, then on the card, in half precision; without a dropped frame."""
     monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / "cache"))
     trt: FakeTensorRt = install(monkeypatch)
-    monkeypatch.setattr(engines, "has_nvidia_driver", lambda: True)
-    with open_engine("auto", with_half, threads=1) as engine:
+    monkeypatch.setattr(registry, "has_nvidia_driver", lambda: True)
+    with open_engine(EngineOptions(name="auto", threads=1), with_half) as engine:
         assert isinstance(engine, UpgradingEngine)
         assert engine.name == "openvino"
         first = engine.submit(batch(0)).result().astype(int)
@@ -148,7 +152,7 @@ def test_auto_on_a_card(
         assert engine.name == "tensorrt"
         assert np.abs(first - second).mean() < 1
     assert trt.builds == 1
-    with open_engine("auto", with_half, threads=1) as engine:
+    with open_engine(EngineOptions(name="auto", threads=1), with_half) as engine:
         engine.submit(batch(0)).result()
         assert engine.name == "tensorrt", "what is kept on disk needs no building"
 
@@ -156,19 +160,19 @@ def test_auto_on_a_card(
 def test_devices(with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / "cache"))
     install(monkeypatch).cuda.devices = 2
-    with open_engine("tensorrt", with_half, devices=(0, 1)) as engine:
+    with open_engine(EngineOptions(name="tensorrt", devices=(0, 1)), with_half) as engine:
         assert engine.device == "Fake RTX (cuda:0), Fake RTX (cuda:1)"
         assert engine.model.path.parent.name == "fp16"
         pending = [engine.submit(batch(i)) for i in range(5)]
         assert len({p.result().tobytes() for p in pending}) == 5
     with pytest.raises(EngineError, match="There is no card 2"):
-        open_engine("tensorrt", with_half, devices=(0, 2))
+        open_engine(EngineOptions(name="tensorrt", devices=(0, 2)), with_half)
     with pytest.raises(UsageError, match="twice"):
-        open_engine("tensorrt", with_half, devices=(1, 1))
+        EngineOptions(name="tensorrt", devices=(1, 1))
     with pytest.raises(UsageError, match="does not run on cards"):
-        open_engine("openvino", with_half, devices=(0,))
+        EngineOptions(name="openvino", devices=(0,))
     with pytest.raises(EngineError, match="openvino: it does not run on cards"):
-        open_engine("auto", with_half, devices=(0,))
+        open_engine(EngineOptions(name="auto", devices=(0,)), with_half)
 
 
 def test_precision(with_half: ModelSpec) -> None:
@@ -177,12 +181,14 @@ def test_precision(with_half: ModelSpec) -> None:
     with pytest.raises(ModelError, match="python -m export int8"):
         at_precision(with_half, "int8")
     with pytest.raises(UsageError, match="no precision 'fp8'; use auto, fastest, fp32"):
-        open_engine("openvino", with_half, precision="fp8")
-    with open_engine("openvino", with_half, precision="fp16", threads=1) as engine:
+        EngineOptions(name="openvino", precision="fp8")
+    half = EngineOptions(name="openvino", precision="fp16", threads=1)
+    with open_engine(half, with_half) as engine:
         assert engine.model.path.parent.name == "fp16"
-    with open_engine("openvino", with_half, threads=1) as engine:
+    with open_engine(EngineOptions(name="openvino", threads=1), with_half) as engine:
         assert engine.model.path == with_half.path, "auto stays in float32 on a CPU"
-    with open_engine("openvino", with_half, precision="fastest", threads=1) as engine:
+    fastest = EngineOptions(name="openvino", precision="fastest", threads=1)
+    with open_engine(fastest, with_half) as engine:
         assert engine.model.path == with_half.path, "there is no INT8 variant"
     other = replace(with_half, stride=8)
     with pytest.raises(ModelError, match="is no variant"):
@@ -192,12 +198,12 @@ def test_precision(with_half: ModelSpec) -> None:
 def test_fastest_takes_int8_where_that_is_faster() -> None:
     model = find_style("starry_night:starry_night").model
     for name, folder in (("openvino", "int8"), ("onnxruntime", "zoo")):
-        with open_engine(name, model, precision="fastest", threads=1) as engine:
+        with open_engine(EngineOptions(name=name, precision="fastest", threads=1), model) as engine:
             assert engine.model.path.parent.name == folder
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in sorted(engines.ON_CARDS) if not n.startswith("torch")] + ["coreml"]
+    "name", [n for n in sorted(ON_GPU) if not n.startswith("torch")] + ["coreml"]
 )
 def test_a_named_engine_never_falls_back(name: str, tiny_model: ModelSpec) -> None:
     rows = {row.name: row for row in available_engines()}
@@ -230,7 +236,7 @@ def test_a_provider_paints_by_a_thread_of_its_own(
     monkeypatch.setattr(DirectMlEngine, "options", lambda self: {})
     with (
         DirectMlEngine(tiny_model) as engine,
-        open_engine("onnxruntime", tiny_model, threads=1) as plain,
+        open_engine(EngineOptions(name="onnxruntime", threads=1), tiny_model) as plain,
     ):
         sizes = [(32, 48), (64, 32), (32, 32), (48, 48), (64, 64), (32, 48)]
         pending = [engine.submit(batch(0, *size)) for size in sizes]
@@ -251,7 +257,7 @@ def test_torch_for_cards_paints_as_on_the_cpu(tiny_checkpoint: Path) -> None:
     """The engine's own code on the CPU: half precision, fused norms, slots."""
     model = read_model(tiny_checkpoint)
     with (
-        open_engine("torch", model, threads=1) as plain,
+        open_engine(EngineOptions(name="torch", threads=1), model) as plain,
         TorchCudaEngine(model, device="cpu") as engine,
     ):
         batches = [batch(i) for i in range(7)] + [255 - batch(0) // 100]

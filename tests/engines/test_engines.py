@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rtstyle.engines import ENGINES, ON_CARDS, automatic, available_engines, open_engine
+from rtstyle.engines import ENGINES, EngineOptions, available_engines, open_engine
 from rtstyle.engines.base import Engine
+from rtstyle.engines.registry import automatic
 from rtstyle.errors import EngineError, ModelError, RtstyleError, UsageError
 from rtstyle.image import Look, finish, prepare
 from rtstyle.model.file import read_model
@@ -30,7 +31,8 @@ from tests import graphs
 
 RUNTIMES = ("openvino", "onnxruntime")  # those that run .onnx files
 PAINTERS = (*RUNTIMES, "torch")
-ACCELERATED = {*ON_CARDS, "coreml"}  # what a plain machine need not have
+ON_GPU = {name for name, row in ENGINES.items() if row.runs_on_gpu}
+ACCELERATED = {*ON_GPU, "coreml"}  # what a plain machine need not have
 PROBLEMS = {row.name: row.problem for row in available_engines() if row.name in ACCELERATED}
 SIZES = ((1, 32, 32), (2, 48, 64), (1, 64, 48), (1, 48, 64), (2, 48, 64), (1, 48, 64))
 
@@ -47,7 +49,7 @@ def has_bf16() -> bool:
 @pytest.fixture(autouse=True)
 def plain_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """What "auto" does here is that of a machine without a card; `test_choice` has the other."""
-    monkeypatch.setattr("rtstyle.engines.has_nvidia_driver", lambda: False)
+    monkeypatch.setattr("rtstyle.engines.registry.has_nvidia_driver", lambda: False)
 
 
 @pytest.fixture(params=ENGINES)
@@ -61,7 +63,7 @@ def engine(
             pytest.fail(problem)
         pytest.skip(problem)
     model = read_model(tiny_checkpoint) if request.param in {"torch", "torch-cuda"} else tiny_model
-    with open_engine(request.param, model, threads=1) as engine:
+    with open_engine(EngineOptions(name=request.param, threads=1), model) as engine:
         yield engine
 
 
@@ -309,7 +311,7 @@ def test_a_named_engine_works_or_raises(tiny_model: ModelSpec, tiny_checkpoint: 
     with pytest.raises(UsageError, match="There is no engine 'tensorflow'; known are auto, "):
         open_engine("tensorflow", tiny_model)
     with pytest.raises(UsageError, match="at least 1 thread, not 0"):
-        open_engine("auto", tiny_model, threads=0)
+        EngineOptions(name="auto", threads=0)
 
 
 def test_a_missing_library_is_named(tiny_model: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,12 +360,13 @@ def test_a_checkpoint_of_another_net_is_refused(tiny_checkpoint: Path, tmp_path:
 STARVED = """
 import resource, sys
 import numpy as np
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import EngineError
 from rtstyle.model.file import read_model
 from pathlib import Path
 
-with open_engine(sys.argv[1], read_model(Path(sys.argv[2])), threads=1) as engine:
+options = EngineOptions(name=sys.argv[1], threads=1)
+with open_engine(options, read_model(Path(sys.argv[2]))) as engine:
     engine.submit(np.zeros((1, 32, 32, 3), np.uint8)).result()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, resource.RLIM_INFINITY))

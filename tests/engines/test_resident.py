@@ -104,7 +104,7 @@ def test_a_lost_card_is_told(trt: FakeTensorRt, model: ModelSpec) -> None:
 
 
 def test_a_processor_has_nothing_to_bring(tiny_model: ModelSpec) -> None:
-    with OnnxRuntimeEngine(tiny_model, threads=1) as engine:
+    with OnnxRuntimeEngine(tiny_model) as engine:
         assert bring_to_card(engine, FRAMES) is None
 
 
@@ -141,6 +141,6 @@ def test_a_fast_wrong_answer_is_no_figure(
 
 def test_without_a_card_it_is_submitted(tiny_model: ModelSpec) -> None:
     (style,) = styles_of(tiny_model)
-    with OnnxRuntimeEngine(tiny_model, threads=1) as engine:
+    with OnnxRuntimeEngine(tiny_model) as engine:
         timing = engine_level(case(width=64, height=48), engine, style)
     assert timing.latency_of == "one batch, from submit to result"

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from rtstyle.engines import EngineOptions
 from rtstyle.engines.base import Batch, Pending, StyleVector
 from rtstyle.engines.identity_engine import IdentityEngine
 from rtstyle.errors import EngineError, OutputError
@@ -40,7 +41,7 @@ class Keeping(NullSink):
 
 @pytest.fixture
 def pool() -> EnginePool:
-    return EnginePool("onnxruntime", threads=1)
+    return EnginePool(EngineOptions(name="onnxruntime", threads=1))
 
 
 def _controls(gallery: list[Style]) -> Controls:
@@ -74,10 +75,10 @@ def test_another_model_is_opened_while_the_first_goes_on(
 
     real = engine_pool.open_engine
 
-    def slow(name: str, model: ModelSpec, **options: object) -> object:
+    def slow(options: EngineOptions, model: ModelSpec) -> object:
         if model.path == gallery[2].model.path:
             time.sleep(0.5)
-        return real(name, model, threads=1)
+        return real(options, model)
 
     monkeypatch.setattr(engine_pool, "open_engine", slow)
     controls, sink = _controls(gallery), Keeping()
@@ -104,10 +105,10 @@ def test_a_style_that_cannot_be_opened_is_told_and_the_painting_goes_on(
 
     real = engine_pool.open_engine
 
-    def broken(name: str, model: ModelSpec, **options: object) -> object:
+    def broken(options: EngineOptions, model: ModelSpec) -> object:
         if model.path == gallery[2].model.path:
             raise EngineError("The model is broken.")
-        return real(name, model, threads=1)
+        return real(options, model)
 
     monkeypatch.setattr(engine_pool, "open_engine", broken)
     controls, sink, notices = _controls(gallery), Keeping(), set()
@@ -194,7 +195,7 @@ def test_frames_that_would_come_too_late_are_dropped(gallery: list[Style]) -> No
                 yield frame
 
     sink = Keeping()
-    with EnginePool("onnxruntime", threads=1) as pool:
+    with EnginePool(EngineOptions(name="onnxruntime", threads=1)) as pool:
         options = LiveOptions(max_latency_ms=60)
         report = Session(Late(40), sink, _controls(gallery), pool, options=options).run()
     assert report.dropped >= 15
@@ -213,7 +214,7 @@ def test_too_slow_a_net_is_painted_smaller(
             time.sleep(frames.shape[1] * frames.shape[2] / 200_000)
             return super().submit(frames, style, strength)
 
-    monkeypatch.setattr(engine_pool, "open_engine", lambda name, model, **o: Slow(model))
+    monkeypatch.setattr(engine_pool, "open_engine", lambda options, model: Slow(model))
     sink = Keeping()
     options = LiveOptions(fps_target=25, adaptive=True, lowest=48)
     with EnginePool() as pool:
@@ -241,7 +242,7 @@ def test_stop_and_quit_end_a_painting(gallery: list[Style], pool: EnginePool) ->
 
 def test_engines_are_shared_kept_and_closed(gallery: list[Style]) -> None:
     dim, tiny = gallery[0].model, gallery[2].model
-    with EnginePool("onnxruntime", threads=1, keep=1) as pool:
+    with EnginePool(EngineOptions(name="onnxruntime", threads=1), keep=1) as pool:
         first = pool.lease(Canvas(dim, (32, 32)))
         assert pool.lease(Canvas(dim, (32, 32))) is first
         other = pool.lease(Canvas(tiny, (32, 32)))

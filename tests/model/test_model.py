@@ -189,8 +189,8 @@ def test_refuses_other_inputs_and_outputs(tmp_path: Path) -> None:
         (document(architecture=3), "architecture = 3"),
         (document(style_input="words"), "style_input = 'words'"),
         (document(style_input=["weights"]), "style_input = ['weights']"),
-        (document(style_input="statistics"), "names 1 styles and tells a style vector of 0"),
-        (document(style_input="statistics", styles=[]), "tells a style vector of 0"),
+        (document(style_input="statistics"), "names 1 styles and declares a style vector of 0"),
+        (document(style_input="statistics", styles=[]), "declares a style vector of 0"),
     ],
 )
 def test_refuses_bad_metadata(tmp_path: Path, metadata: dict[str, str], told: str) -> None:

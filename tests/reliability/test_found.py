@@ -15,7 +15,7 @@ import rtstyle.cli.main
 from benchmarks.reliability.materials import CLIPS, write_clip, write_picture
 from benchmarks.reliability.sandbox import Ran, Sandbox
 from rtstyle.cli.terminal import plain
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import EngineError
 from rtstyle.media.video.source import FileSource
 from rtstyle.model.file import read_model
@@ -88,7 +88,7 @@ def test_an_engine_refuses_a_model_in_one_sentence(engine: str, tmp_path: Path) 
     path = copying(tmp_path / "a.onnx")
     path.write_bytes(path.read_bytes().replace(b"Identity", b"Nonsense"))
     with pytest.raises(EngineError, match=r"cannot load a\.onnx \(.*\); .*\.$"):
-        open_engine(engine, read_model(path), threads=1)
+        open_engine(EngineOptions(name=engine, threads=1), read_model(path))
 
 
 def _command(tmp_path: Path, *argv: str, fresh: bool = False) -> Ran:

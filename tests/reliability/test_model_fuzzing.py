@@ -162,7 +162,7 @@ def test_encoders(tmp_path_factory: pytest.TempPathFactory, changed: dict[str, A
     except ModelError as error:
         _is_sentence(str(error))
     else:
-        assert 1 <= encoder.stride <= encoder.painting_size
+        assert 1 <= encoder.stride <= encoder.image_size
 
 
 @FUZZ

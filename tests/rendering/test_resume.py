@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from rtstyle.engines import open_engine
+from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import MediaError, OutputError, OutputExistsError, UsageError
 from rtstyle.frame import StreamInfo
 from rtstyle.media import ReadOptions
@@ -352,7 +352,7 @@ def test_an_engine_paints_its_first_frame_as_all_others(tmp_path: Path) -> None:
     job = RenderJob(source=tmp_path / "a", output=tmp_path / "o.mp4", style="udnie")
     style = find_style("starry_night:starry_night")
     image = np.random.default_rng(0).integers(0, 255, (1, 64, 80, 3)).astype(np.uint8)
-    with open_engine("openvino", style.model, threads=1) as engine:
+    with open_engine(EngineOptions(name="openvino", threads=1), style.model) as engine:
         announce(job, Segment(0, None, None, video), engine, style)
         first, second = (engine.submit(image, style.vector).result() for _ in range(2))
     assert np.array_equal(first, second)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rtstyle.engines import EngineOptions
 from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
@@ -58,7 +59,7 @@ def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     def call(work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(30)
 
-    with EnginePool("onnxruntime", threads=1) as pool:
+    with EnginePool(EngineOptions(name="onnxruntime", threads=1)) as pool:
 
         def start(**options: Any) -> Running:
             gallery = styles_of(read_model(models / "dimming.onnx"))

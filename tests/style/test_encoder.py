@@ -26,8 +26,8 @@ from rtstyle.style.encoder import (
     MAX_ASPECT,
     StyleEncoder,
     encoder_path,
-    painting_style,
-    prepare_painting,
+    prepare_style_image,
+    style_from_image,
 )
 from tests import graphs
 
@@ -55,7 +55,7 @@ def bgr(image: Image) -> Image:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 2), (37, 53), (60, 60), (2500, 4000)])
 def test_every_size_works(size: tuple[int, int], model: ModelSpec) -> None:
-    vector = painting_style(flat(*size), model).vector
+    vector = style_from_image(flat(*size), model).vector
     assert vector is not None
     assert vector.tolist() == [list(COLOR)]
     assert vector.dtype == np.float32
@@ -66,7 +66,7 @@ def test_every_size_works(size: tuple[int, int], model: ModelSpec) -> None:
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 16), st.integers(16, 100))
 def test_paintings_are_scaled_and_cut(height: int, width: int, stride: int, size: int) -> None:
     encoder = StyleEncoder(Path("e"), stride, size, 3)
-    scaled = prepare_painting(flat(height, width), encoder)
+    scaled = prepare_style_image(flat(height, width), encoder)
     assert size - stride < min(scaled.shape[:2]) <= size
     assert max(scaled.shape[:2]) <= MAX_ASPECT * size
     assert scaled.shape[0] % stride == scaled.shape[1] % stride == 0
@@ -85,13 +85,13 @@ def test_every_kind_of_picture_works(tmp_path: Path, model: ModelSpec) -> None:
         ("p.tiff", image, COLOR), ("p.bmp", image, COLOR), ("p.jpg", image, COLOR),
     ):  # fmt: skip
         cv2.imwrite(str(tmp_path / name), picture)
-        vector = painting_style(tmp_path / name, model).vector
+        vector = style_from_image(tmp_path / name, model).vector
         assert vector is not None
         assert np.abs(vector - expected).max() < 4, name
     cmyk = PillowImage.fromarray(flat(64, 80)).convert("CMYK")
     for name in ("cmyk.jpg", "cmyk.tif"):
         cmyk.save(tmp_path / name)
-        vector = painting_style(tmp_path / name, model).vector
+        vector = style_from_image(tmp_path / name, model).vector
         assert vector is not None
         assert np.abs(vector - COLOR).max() < 4, name
     first, second = image, np.zeros_like(image)
@@ -99,7 +99,7 @@ def test_every_kind_of_picture_works(tmp_path: Path, model: ModelSpec) -> None:
     animation.frames, animation.durations = [first, second], [100, 100]
     for name in ("moving.png", "moving.webp", "moving.gif"):
         assert cv2.imwriteanimation(str(tmp_path / name), animation)
-        vector = painting_style(tmp_path / name, model).vector
+        vector = style_from_image(tmp_path / name, model).vector
         assert vector is not None
         assert np.abs(vector - COLOR).max() < 4, name
 
@@ -108,11 +108,11 @@ def test_a_broken_picture_is_told(tmp_path: Path, model: ModelSpec) -> None:
     cv2.imwrite(str(tmp_path / "p.png"), flat(64, 64))
     (tmp_path / "p.png").write_bytes((tmp_path / "p.png").read_bytes()[:-30])
     with pytest.raises(MediaError, match=r"p\.png is damaged"):
-        painting_style(tmp_path / "p.png", model)
+        style_from_image(tmp_path / "p.png", model)
 
 
 def test_the_engine_paints_like_it(model: ModelSpec) -> None:
-    style = painting_style(flat(64, 64), model)
+    style = style_from_image(flat(64, 64), model)
     frames = np.zeros((1, 8, 8, 3), np.uint8)
     with open_engine("auto", style.model) as engine:
         painted = engine.submit(frames, style.vector, 0.5).result()
@@ -124,7 +124,7 @@ def test_every_runtime_runs_the_encoder(
     runtime: str, model: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(style_encoder, "automatic", lambda: (runtime, "torch"))
-    vector = painting_style(flat(64, 64), model).vector
+    vector = style_from_image(flat(64, 64), model).vector
     assert vector is not None
     assert vector.tolist() == [list(COLOR)]
 
@@ -135,7 +135,7 @@ def test_without_a_runtime_every_reason_is_told(
     for name in ("openvino", "onnxruntime"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(EngineError, match=r"openvino: .* onnxruntime: ") as caught:
-        painting_style(flat(64, 64), model)
+        style_from_image(flat(64, 64), model)
     assert "\n" not in str(caught.value)
     assert not cache.exists()
 
@@ -143,30 +143,30 @@ def test_without_a_runtime_every_reason_is_told(
 def test_the_encoder_runs_once_a_picture(
     model: ModelSpec, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    first = painting_style(flat(64, 64), model)
+    first = style_from_image(flat(64, 64), model)
     kept = list(cache.iterdir())
     assert len(kept) == 1
     monkeypatch.setattr(style_encoder, "automatic", lambda: ())
-    again = painting_style(flat(64, 64), model)
+    again = style_from_image(flat(64, 64), model)
     assert first.vector is not None
     assert again.vector is not None
     assert np.array_equal(first.vector, again.vector)
     with pytest.raises(EngineError):  # another picture
-        painting_style(flat(64, 64) + np.uint8(1), model)
+        style_from_image(flat(64, 64) + np.uint8(1), model)
     encoder = encoder_path(model.path)
     encoder.write_bytes(encoder.read_bytes().replace(b"test", b"tess"))
     with pytest.raises(EngineError):  # another encoder
-        painting_style(flat(64, 64), model)
+        style_from_image(flat(64, 64), model)
 
 
 def test_a_damaged_cache_file_is_made_again(model: ModelSpec, cache: Path) -> None:
-    painting_style(flat(64, 64), model)
+    style_from_image(flat(64, 64), model)
     (kept,) = cache.iterdir()
     whole = kept.read_bytes()
     flipped = whole[:-1] + bytes([whole[-1] ^ 1])
     for damaged in (b"", whole[:-1], whole + b"x", flipped):
         kept.write_bytes(damaged)
-        vector = painting_style(flat(64, 64), model).vector
+        vector = style_from_image(flat(64, 64), model).vector
         assert vector is not None
         assert vector.tolist() == [list(COLOR)]
         assert kept.read_bytes() == whole
@@ -174,7 +174,7 @@ def test_a_damaged_cache_file_is_made_again(model: ModelSpec, cache: Path) -> No
 
 def test_a_cache_that_cannot_be_written_is_no_error(model: ModelSpec, cache: Path) -> None:
     cache.write_text("a file where the folder should be")
-    assert painting_style(flat(64, 64), model).vector is not None
+    assert style_from_image(flat(64, 64), model).vector is not None
     assert cache.read_text() == "a file where the folder should be"
 
 
@@ -201,11 +201,11 @@ def test_says_when_there_is_no_model_for_any_painting(
     monkeypatch.setattr("rtstyle.model.zoo.shipped_folder", lambda: tmp_path / "none")
     monkeypatch.setenv("RTSTYLE_MODELS", str(tmp_path / "mine"))
     with pytest.raises(StyleNotFoundError, match="a model for any painting is, and there is none"):
-        painting_style(flat(64, 64))
+        style_from_image(flat(64, 64))
     monkeypatch.setenv("RTSTYLE_MODELS", str(tmp_path))
-    assert painting_style(flat(64, 64)).model == model
+    assert style_from_image(flat(64, 64)).model == model
     with pytest.raises(ModelError, match="its own styles only"):
-        painting_style(flat(64, 64), tiny_model)
+        style_from_image(flat(64, 64), tiny_model)
 
 
 def test_an_encoder_that_does_not_fit_is_refused(tmp_path: Path, model: ModelSpec) -> None:
@@ -226,7 +226,7 @@ def test_an_encoder_that_does_not_fit_is_refused(tmp_path: Path, model: ModelSpe
             assert content != whole, told
             encoder.write_bytes(content)
         with pytest.raises(ModelError, match=told):
-            painting_style(flat(64, 64), model)
+            style_from_image(flat(64, 64), model)
     graphs.dimming(encoder, metadata={"rtstyle": StyleEncoder(encoder, 8, 60, 3).metadata()})
     with pytest.raises(ModelError, match="does not map a painting to 3 numbers"):
-        painting_style(flat(64, 64), model)
+        style_from_image(flat(64, 64), model)

@@ -1,0 +1,130 @@
+"""The table of engines: adding one is a file of its own and a row here."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any
+
+from rtstyle.errors import EngineError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What decides which engines suit this machine."""
+
+    system: str  # as sys.platform
+    is_x86: bool
+    has_nvidia: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRow:
+    """One engine and what must be known of it before it is loaded.
+
+    `target` is its "module:Class", imported on first use. `runs_on_gpu` engines take
+    `EngineOptions.devices` and prefer fp16 variants of a model. `builds_per_size` engines need
+    minutes for every new picture size, so that "auto" paints with another one meanwhile.
+    `faster_in_int8` engines gain from INT8 variants. `rank` is the place in the order that "auto"
+    tries, None where it does not try the engine.
+    """
+
+    target: str
+    rank: Callable[[Machine], int | None] = lambda machine: None
+    runs_on_gpu: bool = False
+    builds_per_size: bool = False
+    faster_in_int8: bool = False
+
+
+def _with_nvidia(rank: int) -> Callable[[Machine], int | None]:
+    return lambda machine: rank if machine.has_nvidia else None
+
+
+ENGINES = {
+    "openvino": EngineRow(
+        "rtstyle.engines.openvino_engine:OpenVinoEngine",
+        rank=lambda machine: 20 if machine.is_x86 else 22, faster_in_int8=True,
+    ),
+    "openvino-bf16": EngineRow(
+        "rtstyle.engines.openvino_engine:OpenVinoBf16Engine", faster_in_int8=True
+    ),
+    "onnxruntime": EngineRow(  # slower in INT8 than in float
+        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeEngine", rank=lambda machine: 21
+    ),
+    "torch": EngineRow("rtstyle.engines.torch_engine:TorchEngine", rank=lambda machine: 30),
+    "tensorrt": EngineRow(
+        "rtstyle.engines.tensorrt_engine:TensorRtEngine",
+        rank=_with_nvidia(0), runs_on_gpu=True, builds_per_size=True,
+    ),
+    "tensorrt-rtx": EngineRow(
+        "rtstyle.engines.tensorrt_engine:TensorRtRtxEngine",
+        rank=_with_nvidia(1), runs_on_gpu=True, builds_per_size=True,
+    ),
+    "torch-cuda": EngineRow(
+        "rtstyle.engines.torch_cuda_engine:TorchCudaEngine",
+        rank=_with_nvidia(2), runs_on_gpu=True,
+    ),
+    "torch-tensorrt": EngineRow(
+        "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine", runs_on_gpu=True
+    ),
+    "onnxruntime-tensorrt": EngineRow(
+        "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeTensorRtEngine",
+        rank=_with_nvidia(3), runs_on_gpu=True,
+    ),
+    "onnxruntime-tensorrt-rtx": EngineRow(
+        "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeRtxEngine", runs_on_gpu=True
+    ),
+    "onnxruntime-cuda": EngineRow(
+        "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeCudaEngine",
+        rank=_with_nvidia(4), runs_on_gpu=True,
+    ),
+    "directml": EngineRow(
+        "rtstyle.engines.onnxruntime_gpu_engine:DirectMlEngine",
+        rank=lambda machine: 10 if machine.system == "win32" and not machine.has_nvidia else None,
+        runs_on_gpu=True,
+    ),
+    "coreml": EngineRow(
+        "rtstyle.engines.onnxruntime_gpu_engine:CoreMlEngine",
+        rank=lambda machine: 10 if machine.system == "darwin" else None,
+    ),
+    "identity": EngineRow("rtstyle.engines.identity_engine:IdentityEngine"),
+}  # fmt: skip
+
+
+def automatic() -> tuple[str, ...]:
+    """What "auto" tries, best first for this machine."""
+    is_x86 = platform.machine().lower() in {"x86_64", "amd64", "i686", "x86"}
+    machine = Machine(sys.platform, is_x86, has_nvidia_driver())
+    ranked = [(row.rank(machine), name) for name, row in ENGINES.items()]
+    return tuple(name for _, name in sorted((r, name) for r, name in ranked if r is not None))
+
+
+def has_nvidia_driver() -> bool:
+    """Whether NVIDIA's driver is installed; asked without starting CUDA."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def engine_row(name: str) -> EngineRow:
+    """The engine's row. Raises `UsageError` for a name that is none."""
+    if name not in ENGINES:
+        raise UsageError(f"There is no engine {name!r}; known are auto, {', '.join(ENGINES)}.")
+    return ENGINES[name]
+
+
+def load_engine_class(name: str) -> Any:
+    """Import the engine's class. Raises `EngineError` when its package is missing."""
+    try:
+        return resolve_name(engine_row(name).target)
+    except ImportError as error:
+        raise EngineError(
+            f"The engine {name} cannot be loaded ({error}); install its package first."
+        ) from error
