@@ -10,13 +10,16 @@ results give.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from benchmarks.markdown import line, plain
+from benchmarks.options import parse
 from benchmarks.readme_table import machine_in, with_table
 from benchmarks.studies import page as speed_page
 from benchmarks.studies import read_studies
@@ -114,20 +117,25 @@ def pages(root: Path) -> dict[Path, str]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    files: Annotated[list[Path] | None, typer.Argument()] = None
+    readme: Annotated[bool, typer.Option("--readme", help="FILE's machine is the README's")] = False
+    check: Annotated[bool, typer.Option("--check")] = False
+    root: Annotated[Path, typer.Option(help="the tree with the pages")] = ROOT
+
+
 def main(argv: list[str]) -> int:
     """Take files in, write the pages."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks results", description=__doc__)
-    parser.add_argument("files", type=Path, nargs="*")
-    parser.add_argument("--readme", action="store_true", help="FILE's machine is the README's")
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the tree with the pages")
-    options = parser.parse_args(argv)
-    root: Path = options.root
-    if options.readme and len(options.files) != 1:
+    options = parse(Options, argv, program="python -m benchmarks results", about=__doc__)
+    root, files = options.root, options.files or []
+    if options.readme and len(files) != 1:
         raise UsageError("The README shows one machine: name one FILE with --readme.")
-    if options.check and options.files:
+    if options.check and files:
         raise UsageError("--check only looks; leave the files out.")
-    for file in options.files:
+    for file in files:
         place = submit(file, root / FOLDER)
         print(f"{file} is now {place}.")
         if options.readme:

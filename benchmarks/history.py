@@ -7,11 +7,12 @@ of different days differ by what else a machine did; whether a change costs spee
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.options import parse
 from rtstyle.bench import Case, Document, Measured, Missing, run_cases
 from rtstyle.bench.document import parse_document, write_text
 from rtstyle.bench.machine import this_machine
@@ -66,12 +67,17 @@ def report(now: Document, before: Document | None) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    cases: Path = TRACKED
+    folder: Path = FOLDER
+
+
 def main(argv: list[str]) -> int:
     """Measure, append, print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks history", description=__doc__)
-    parser.add_argument("--cases", type=Path, default=TRACKED)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    options = parser.parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks history", about=__doc__)
     run = run_cases(tracked_cases(options.cases), on_outcome=_tell)
     now = Document.of(this_machine(), run.outcomes)
     before = read_history(options.folder / f"{now.machine.key}.jsonl")

@@ -11,7 +11,6 @@ No round begins after `--minutes`; Ctrl-C keeps the rounds that are whole. It go
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,11 +21,13 @@ from importlib import import_module, metadata
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
+from benchmarks.options import parse
 from benchmarks.pairs import compare
 from benchmarks.studies import Study, Table, command_line, keep, show
 from rtstyle import __version__
@@ -307,19 +308,26 @@ def _sentence(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    size: str = "360p"
+    rounds: int = 10
+    minutes: Annotated[float, typer.Option(help="no round begins later")] = 8.0
+    pictures: Annotated[int, typer.Option(help="a round and runtime")] = 3
+    frames: Annotated[int, typer.Option(help="of the clip")] = 24
+    channels: Annotated[int, typer.Option(help="of the net's first layer")] = 32
+    peer: Annotated[list[str] | None, typer.Option(metavar="|".join(list(PEERS)))] = None
+    threads: int | None = None
+    out: Path | None = None
+
+
 def main(argv: list[str]) -> int:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks peers", description=__doc__)
-    parser.add_argument("--size", default="360p")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=8.0, help="no round begins later")
-    parser.add_argument("--pictures", type=int, default=3, help="a round and runtime")
-    parser.add_argument("--frames", type=int, default=24, help="of the clip")
-    parser.add_argument("--channels", type=int, default=32, help="of the net's first layer")
-    parser.add_argument("--peer", action="append", choices=list(PEERS))
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks peers", about=__doc__)
+    if unknown := set(options.peer or ()) - set(PEERS):
+        raise UsageError(f"There is no peer {min(unknown)!r}; use {', '.join(PEERS)}.")
     if min(options.rounds, options.pictures, options.frames, options.channels) < 1:
         raise UsageError("Rounds, pictures, frames and channels are at least 1.")
     began = perf_counter()

@@ -7,7 +7,6 @@ so that it is like what users have. Exits 1 when another part is named. It goes 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +14,11 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from benchmarks.options import parse
 from benchmarks.studies import Study, Table, command_line, keep, show
 from rtstyle.bench.bottleneck import find_bottleneck
 from rtstyle.bench.case import Case
@@ -137,14 +139,19 @@ def name_bottleneck(rig: Rig, style: Style, *, seconds: float) -> tuple[str, str
     return ("none" if told.startswith("none") else found.part), told, timing.fps
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    style: Annotated[str, typer.Option(help="of the engine that paints")] = "starry_night"
+    seconds: Annotated[float, typer.Option(help="of each pipeline")] = 2.0
+    sleeping_only: Annotated[bool, typer.Option("--sleeping-only", help="no real work")] = False
+    out: Path | None = None
+
+
 def main(argv: list[str]) -> int:
     """Run every rig, print, keep, and tell by the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks rigged", description=__doc__)
-    parser.add_argument("--style", default="starry_night", help="of the engine that paints")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each pipeline")
-    parser.add_argument("--sleeping-only", action="store_true", help="no real work")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks rigged", about=__doc__)
     if not 0 < options.seconds < 1e4:
         raise UsageError(f"A pipeline runs for more than 0 seconds, not {options.seconds}.")
     style = find_style(options.style)

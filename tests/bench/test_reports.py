@@ -190,7 +190,7 @@ def test_an_output_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match="No space left"):
             write_text(tmp_path / "x.json", "new", overwrite=True)
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x.json", "old")]
