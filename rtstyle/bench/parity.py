@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,8 +113,13 @@ def require_parity(
 
     Raises `ModelError`.
     """
-    for name, found in measure_runtimes(model, samples).items():
-        ENGINE_LIMITS.require(found, f"{name} does not paint as torch does:")
+    require_limits(measure_runtimes(model, samples))
+
+
+def require_limits(found: Mapping[str, Difference]) -> None:
+    """Raises `ModelError` when a runtime is beyond `ENGINE_LIMITS`."""
+    for name, difference in found.items():
+        ENGINE_LIMITS.require(difference, f"{name} does not paint as torch does:")
 
 
 def measure_engine(engine: Engine, style: Style) -> tuple[Difference, str]:
