@@ -26,11 +26,11 @@ from rtstyle.engines.base import Engine
 from rtstyle.frame import Frame
 from rtstyle.image import Look, geometry, prepare
 from rtstyle.live import barcode
+from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings, can_mix
 from rtstyle.live.engine_pool import Canvas, EnginePool
-from rtstyle.live.meter import MeterSink
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media.devices.opening import open_live_source
+from rtstyle.media import open_source
 from rtstyle.metrics import Latencies
 from rtstyle.model.zoo import PRECISIONS, VARIANTS
 from rtstyle.style.parse import find_style
@@ -100,7 +100,7 @@ def live_run(
     controls = Controls(gallery, Settings(style=style))
     memory: list[float] = []
     switched = dropped = dropped_after = since = 0
-    with open_live_source(CAMERA) as source:
+    with open_source(CAMERA, live=True) as source:
         meter = _Quarters(source.clock, seconds)
         session = Session(source, meter, controls, pool, options=LiveOptions(measure=True))
         began = perf_counter()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from export.variant import Variant
 
 CHECKPOINT, MODEL_CARD = "checkpoint.safetensors", "model.json"
+FACES = Path(__file__).parent / "faces.csv"
 
 
 class Precision(StrEnum):
@@ -61,6 +62,8 @@ Licence = Annotated[str, typer.Option(help="under which terms the weights may be
 Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL")]
 Size = Annotated[str, typer.Option(metavar="1280x720", help="or 2x1280x720 for two")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="a table of the book")]
+Work = Annotated[Path, typer.Option(help="folder that keeps the trainings")]
 Photos = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="photographs to calibrate and measure on; rtstyle has some"),
@@ -322,11 +325,19 @@ def torch_tensorrt(checkpoint: Checkpoint, size: Size, output: OptionalOutput = 
 
 @app.command()
 def train(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="a table of the book")],
+    names: Names,
     content: Annotated[Path, typer.Option(help="folder of photographs")],
     paintings: Annotated[Path, typer.Option(help="folder of paintings")],
-    loss_net: Annotated[Path, typer.Option(help="the compressed VGG-19")],
-    work: Annotated[Path, typer.Option(help="folder that keeps the trainings")],
+    loss_net: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE",
+            help="weights of VGG-16 or the compressed VGG-19; again for another, each training "
+            "takes its own",
+        ),
+    ],
+    work: Work,
+    faces: Annotated[Path, typer.Option(help="CSV list of the faces in the photographs")] = FACES,
     minutes: Annotated[
         float | None, typer.Option(help="stop each after so long, to go on later")
     ] = None,
@@ -357,7 +368,8 @@ def train(
     material = Material(
         content=content,
         paintings=paintings,
-        loss_net=loss_net,
+        loss_nets=tuple(loss_net),
+        faces=faces,
         work=work,
         device=device,
         threads=threads,
@@ -375,6 +387,20 @@ def train(
             folder = CHECKPOINTS / book[name].kept_as
             keep_weights(work / name / CHECKPOINT, folder, before=before)
     print(f"For the quality report: --entries {write_entries(names, work)}")
+
+
+@app.command()
+def pause(names: Names, work: Work) -> None:
+    """Keep a training in export/checkpoints that another machine is to go on with."""
+    from export.trainings import CHECKPOINTS, keep_unfinished
+
+    for name in names:
+        source = work / name / CHECKPOINT
+        if not source.exists():
+            raise InputNotFoundError(f"There is no {source}; train {name} first.")
+        path = keep_unfinished(source, CHECKPOINTS / name)
+        done = read_checkpoint(path)[0]["done"]
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {done} updates")
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ from rtstyle.cli.options import (
     takes_engine,
 )
 from rtstyle.cli.terminal import note
-from rtstyle.errors import UsageError
+from rtstyle.errors import UsageError, optional
 
 if TYPE_CHECKING:
     from rtstyle.live.controls import Settings
     from rtstyle.live.session import LiveOptions
-    from rtstyle.serve.options import ServeOptions
+    from rtstyle.serve.auth import ServeOptions
     from rtstyle.style.style import Style
 
 Strength = Annotated[float, typer.Option("--strength", help="0 is the picture, 1 the painting.")]
@@ -120,18 +120,20 @@ def live(
 
     Keys: left and right change the style, 1-9 pick one, up and down the strength, h shows the rest.
     """
-    from rtstyle.live.run import Plan, check_sinks, default_sinks, paint_live, stdin_lines
-    from rtstyle.media.devices.webcam import Capture
+    from rtstyle.live.run import LiveJob, default_sinks, run_live, stdin_lines
     from rtstyle.media.devices.window import has_display
+    from rtstyle.media.options import CameraMode
 
     if source and from_option:
         raise UsageError(f"SOURCE is given twice: as {source} and as {from_option}.")
     sinks = tuple(to) if to else default_sinks(has_display())
-    check_sinks(sinks)
-    plan = Plan(
+    gallery, settings = _beginning(style, strength, preserve_color, mirror)
+    job = LiveJob(
+        settings=settings,
+        gallery=tuple(gallery),
         source=source or from_option or "webcam:0",
         sinks=sinks,
-        capture=Capture(
+        capture=CameraMode(
             width=width, height=camera_height, rate=rate, codec=_ffmpeg_codec(camera_codec)
         ),
         options=_live_options(height, fps_target, adaptive, max_latency, measure=measure),
@@ -145,12 +147,7 @@ def live(
             max_viewers=max_viewers,
         ) if "web" in sinks else None,
     )  # fmt: skip
-    gallery, settings = _beginning(style, strength, preserve_color, mirror)
-    outcome = paint_live(
-        plan, gallery, settings,
-        commands=stdin_lines() if control else None,
-        on_note=note(quiet),
-    )  # fmt: skip
+    outcome = run_live(job, commands=stdin_lines() if control else None, on_note=note(quiet))
     if not quiet:
         typer.echo(str(outcome.report))
         if outcome.meter is not None:
@@ -179,12 +176,10 @@ def serve(
     quiet: Quiet = False,
 ) -> None:
     """A page for any browser: choose a camera there and see it painted."""
-    from rtstyle.errors import optional
-
     options = _serve_options(
         host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
     )
-    serving = optional("rtstyle.serve.serving", "The page")
+    server = optional("rtstyle.serve.server", "The page")
     gallery, settings = _beginning(style, strength, preserve_color, mirror=False)
     live_options = _live_options(height, fps_target, adaptive, max_latency, measure=False)
     if not quiet and not options.is_local and options.scheme == "http":
@@ -192,7 +187,7 @@ def serve(
             "note: browsers give their camera to https pages only; pass --tls-cert and --tls-key",
             err=True,
         )
-    serving.serve(
+    server.serve(
         options, live_options, gallery, settings, engine=engine,
         on_ready=lambda url: typer.echo(f"Open {url}  (Ctrl-C ends it)"),
     )  # fmt: skip
@@ -203,7 +198,7 @@ def devices() -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from rtstyle.media.devices.webcam import find_cameras
+    from rtstyle.media.devices.cameras import find_cameras
 
     console = Console(highlight=False)
     cameras = find_cameras()
@@ -262,11 +257,10 @@ def _serve_options(
     tls_key: Path | None,
     max_viewers: int,
 ) -> ServeOptions:
-    from rtstyle.serve.options import ServeOptions
-
-    return ServeOptions(
+    options: ServeOptions = optional("rtstyle.serve.auth", "The page").ServeOptions(
         host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
     )
+    return options
 
 
 def _ffmpeg_codec(name: str) -> str:

@@ -1,20 +1,23 @@
-"""A frame's number and capture time drawn into the frame itself, to measure latency at the far end.
+"""A frame's number and capture time as a bar code in the frame, to measure latency at the far end.
 
-A strip along the top holds 64 black or white cells: four to find it by, 20 bits of number, 32 of
-time in tenths of a millisecond, 8 of checksum. It survives scaling, encoding and a virtual camera;
-what is painted must leave the strip alone.
+A strip along the top holds 64 black or white cells: four for synchronisation, 20 bits of number, 32
+of time in tenths of a millisecond, 8 of checksum. It survives scaling, encoding and a virtual
+camera, but not the net, so the strip is put back after stylizing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rtstyle.closing import Closing
 from rtstyle.errors import UsageError
-from rtstyle.frame import Image
+from rtstyle.frame import Frame, Image
+from rtstyle.metrics import Latencies
 
 _CELLS, _NUMBER, _TIME, _CHECK = 64, 20, 32, 8
 _SYNC = (1, 0, 1, 0)
@@ -24,7 +27,7 @@ _TIMES, _NUMBERS = 1 << _TIME, 1 << _NUMBER
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a bar code says; the number begins again after 2**20, the time after 119 hours."""
+    """What a bar code holds; the number wraps at 2**20, the time after 119 hours."""
 
     number: int
     time_ms: float
@@ -46,14 +49,14 @@ def draw(image: Image, stamp: Stamp) -> Image:
     edges = _edges(width)
     row = np.zeros(width, np.uint8)
     for bit, start, end in zip(bits, edges[:-1], edges[1:], strict=True):
-        row[start:end] = 235 if bit else 16  # within limited range, whoever encodes it
+        row[start:end] = 235 if bit else 16  # inside the limited range of any encoder
     result = image.copy()
     result[: strip_height(height)] = row[None, :, None]
     return result
 
 
 def read(image: Image) -> Stamp | None:
-    """The bar code of a picture; None when there is none that can be trusted."""
+    """The bar code of a picture; None when there is none, or its checksum is wrong."""
     height, width = image.shape[:2]
     strip = image[: strip_height(height)]
     inner = strip[len(strip) // 4 : max(len(strip) // 4 + 1, 3 * len(strip) // 4)]
@@ -72,6 +75,46 @@ def read(image: Image) -> Stamp | None:
     return Stamp(body >> _TIME, (body % _TIMES) / _TICKS)
 
 
+class MeterSink(Closing):
+    """Measures latency and losses by every frame's bar code; `clock()` is its time in seconds.
+
+    `latency` is the age of the frames that arrive. `missing` counts numbers that never came,
+    `unreadable` frames without a code.
+    """
+
+    notes: list[str]
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.notes = []
+        self.latency = Latencies()
+        self.missing = self.unreadable = self.n_frames = 0
+        self._clock = clock
+        self._last: int | None = None
+
+    def write(self, frame: Frame) -> None:
+        """Measure the frame."""
+        now_ms = self._clock() * 1e3
+        stamp = read(frame.image)
+        if stamp is None:
+            self.unreadable += 1
+            return
+        if self._last is not None:
+            self.missing += max(0, stamp.number - self._last - 1)
+        self._last = stamp.number
+        self.n_frames += 1
+        self.latency.record(now_ms - stamp.time_ms)
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Nothing to complete."""
+
+    def __str__(self) -> str:
+        lost = f", {self.unreadable} without a code" if self.unreadable else ""
+        return (
+            f"bar codes: {self.n_frames} read, {self.missing} frames dropped on the way{lost}; "
+            f"glass to glass {self.latency.quantiles()}"
+        )
+
+
 def _edges(width: int) -> NDArray[np.int64]:
     return np.linspace(0, width, _CELLS + 1).round().astype(np.int64)
 
@@ -81,7 +124,7 @@ def _bits(value: int, count: int) -> list[int]:
 
 
 def _checksum(value: int) -> int:
-    """CRC-8, polynomial 0x07, started from ones so that black is no code."""
+    """CRC-8, polynomial 0x07, initialised with ones so that black is no valid code."""
     crc = 0xFF
     for byte in value.to_bytes((_NUMBER + _TIME + 7) // 8, "big"):
         crc ^= byte

@@ -1,4 +1,4 @@
-"""Engines by model and picture size, opened in the background and shared by all who paint."""
+"""Engines by model and picture size, opened in the background and shared by all sessions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rtstyle.model.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A model and the size (height, width) of the batches it is to paint."""
+    """A model and the size (height, width) of the batches that its engine runs."""
 
     model: ModelSpec
     size: tuple[int, int]
@@ -30,17 +30,17 @@ class Canvas:
 
 
 class EnginePool(Closing):
-    """Lends engines that have painted a picture of their size already, so that none hesitates.
+    """Lends warmed-up engines, so that the first frame takes no longer than the rest.
 
-    Whoever leases an engine releases it; those that nobody has are kept, up to `keep` of them, the
-    least recently used is closed first. Safe from any thread. Used as a context manager, which
-    closes all.
+    Every lease is released by its holder. Up to `keep` idle engines stay open; the least recently
+    used is closed first. Safe from any thread. Used as a context manager, which closes all.
     """
 
     def __init__(self, engine: str | EngineOptions = "auto", *, keep: int = 6) -> None:
         self._engine, self._keep = EngineOptions.of(engine), keep
         self._lock = Lock()
-        self._open: dict[tuple[Path, tuple[int, int]], _Shared] = {}  # least recently used first
+        # least recently used first
+        self._open: dict[tuple[Path, tuple[int, int]], _SharedEngine] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="rtstyle-engines")
 
     def lease(self, canvas: Canvas) -> Engine:
@@ -49,7 +49,7 @@ class EnginePool(Closing):
         if engine is not None:
             return engine
         fresh = open_engine(self._engine, canvas.model)
-        opened = _Shared(fresh, canvas)
+        opened = _SharedEngine(fresh, canvas)
         try:
             _warm_up(opened, canvas)
         except BaseException:
@@ -82,9 +82,9 @@ class EnginePool(Closing):
         ready: Callable[[Engine], None],
         failed: Callable[[RtstyleError], None],
     ) -> None:
-        """Lease in the background; then one of `ready` and `failed` is called there.
+        """Lease in the background; `ready` or `failed` is then called in that thread.
 
-        Neither is, and nothing is opened, when `wanted` says no once its turn has come.
+        If `wanted()` is false when its turn comes, nothing is opened and neither is called.
         """
 
         def open_it() -> None:
@@ -100,12 +100,12 @@ class EnginePool(Closing):
         try:
             self._worker.submit(open_it)
         except RuntimeError:
-            return  # closed: nobody paints any more
+            return  # closed: no session runs any more
 
     def release(self, engine: Engine) -> None:
         """Give a leased engine back."""
         with self._lock:
-            if isinstance(engine, _Shared):
+            if isinstance(engine, _SharedEngine):
                 engine.users -= 1
                 if self._open.pop(engine.key, None) is not None:
                     self._open[engine.key] = engine  # now the most recently used
@@ -120,14 +120,14 @@ class EnginePool(Closing):
         for engine in closing:
             engine.close()
 
-    def _surplus(self) -> list[_Shared]:
-        """Take out what is to be closed; the caller holds the lock and closes after it."""
+    def _surplus(self) -> list[_SharedEngine]:
+        """Remove the engines to close. The caller holds the lock, and closes them later."""
         idle = [key for key, engine in self._open.items() if engine.users == 0]
         return [self._open.pop(key) for key in idle[: max(0, len(idle) - self._keep)]]
 
 
-class _Shared(Closing):
-    """An engine that several threads may submit to."""
+class _SharedEngine(Closing):
+    """An engine with a lock around `submit`, which several threads may call."""
 
     def __init__(self, engine: Engine, canvas: Canvas) -> None:
         self.key = canvas.key
@@ -148,7 +148,7 @@ class _Shared(Closing):
 
 
 def _warm_up(engine: Engine, canvas: Canvas) -> None:
-    """Paint twice: engines compile for a size that comes again."""
+    """Run twice: engines compile for a size when it comes again."""
     frames = np.zeros((1, *canvas.size, 3), np.uint8)
     size = canvas.model.style_size
     style = np.full((1, size), 1 / size, np.float32) if size else None

@@ -1,4 +1,4 @@
-"""What live painting does to a picture before the net and after it: mirror, hold, stamp, split."""
+"""What happens to a live picture around the net: mirror, pause and bar code before; split after."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rtstyle.media.base import Source
 
 
 class TimedSource(Source, Protocol):
-    """A live source: `clock` tells the time now in seconds on the clock of its frames' times,
-    `notice` what is wrong at the moment, `close` ends its frames from any thread."""
+    """A live source. `clock()` is the time now in seconds on the clock of its frames' times,
+    `notice` what is wrong at the moment; `close` ends its frames from any thread."""
 
     notice: str
 
@@ -26,8 +26,8 @@ class TimedSource(Source, Protocol):
     def close(self) -> None: ...
 
 
-class StagedSource(Closing):
-    """The frames of `source` as the controls want them: mirrored, or one held while paused.
+class ControlledSource(Closing):
+    """The frames of `source` as the controls want them: mirrored, or frozen while paused.
 
     With `stamped`, each carries its number and capture time as a bar code.
     """
@@ -35,18 +35,18 @@ class StagedSource(Closing):
     def __init__(self, source: TimedSource, controls: Controls, *, stamped: bool = False) -> None:
         self.info, self.notes, self.origin = source.info, source.notes, source.origin
         self._source, self._controls, self._stamped = source, controls, stamped
-        self.n_frames = 0  # that came, for the rate of the source
+        self.n_frames = 0  # so far, for the rate of the source
 
     def frames(self) -> Iterator[Frame]:
-        """As `Source.frames`; ends when the controls say quit."""
-        held: Image | None = None
+        """As `Source.frames`; ends at the command quit."""
+        frozen: Image | None = None
         for frame in self._source.frames():
             settings = self._controls.settings
             if settings.quitting:
                 return
             self.n_frames += 1
-            held = (frame.image if held is None else held) if settings.paused else None
-            image = frame.image if held is None else held
+            frozen = (frame.image if frozen is None else frozen) if settings.paused else None
+            image = frame.image if frozen is None else frozen
             if settings.mirror:
                 image = np.ascontiguousarray(image[:, ::-1])
             if self._stamped:
@@ -57,11 +57,11 @@ class StagedSource(Closing):
         self._source.close()
 
 
-def compose(painted: Image, original: Image, *, split: float | None, stamped: bool) -> Image:
-    """The picture to show: the left share `split` of it as it was, the bar code untouched."""
+def compose(stylized: Image, original: Image, *, split: float | None, stamped: bool) -> Image:
+    """The picture to show: the original in the left share `split` of it and under the bar code."""
     if split is None and not stamped:
-        return painted
-    result = painted.copy()
+        return stylized
+    result = stylized.copy()
     height, width = result.shape[:2]
     if split is not None:
         x = round(split * width)

@@ -22,8 +22,8 @@ from rtstyle.media.video.sink import FileSink
 class RecorderSink(Closing):
     """Writes PNG snapshots and MP4 recordings into `folder`, when the controls ask for them.
 
-    A file that cannot be written costs the recording, not the painting: `on_note` gets the
-    sentence. Raises `OutputError` when there is no such folder.
+    A file that cannot be written ends the recording, not the run: `on_note` gets the sentence.
+    Raises `OutputError` when there is no such folder.
     """
 
     notes: list[str]
@@ -43,7 +43,7 @@ class RecorderSink(Closing):
         self._refused = False
 
     def write(self, frame: Frame) -> None:
-        """Keep the frame as far as that is wanted."""
+        """Save the frame as a snapshot or in the recording, where asked for."""
         settings = self._controls.settings
         if settings.snapshots != self._snapshots:
             self._snapshots = settings.snapshots
@@ -55,7 +55,7 @@ class RecorderSink(Closing):
             self._refused = not self._trying(lambda: self._record(frame))
 
     def finish(self, *, complete: bool = True) -> None:
-        """Complete the recording that is going on."""
+        """Complete the current recording."""
         self._stop()
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class RecorderSink(Closing):
 
 
 class _Recording:
-    """A video file whose time begins with its first frame."""
+    """A video file whose time starts at 0 with its first frame."""
 
     def __init__(self, path: Path, info: StreamInfo, options: WriteOptions) -> None:
         self.path = path

@@ -1,9 +1,8 @@
-"""A live painting from end to end: what `rtstyle live` runs."""
+"""A live run from end to end: what `rtstyle live` does, as data, and doing it."""
 
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,35 +12,35 @@ from time import perf_counter
 
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.frame import StreamInfo
+from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
-from rtstyle.live.meter import MeterSink
 from rtstyle.live.recorder import RecorderSink
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media import Sink
-from rtstyle.media.devices.opening import open_live_sink, open_live_source
-from rtstyle.media.devices.webcam import Capture
-from rtstyle.media.devices.window import WindowSink
+from rtstyle.media import ReadOptions, Sink, WriteOptions, open_sink, open_source
+from rtstyle.media.options import CameraMode
 from rtstyle.media.synthetic import TeeSink
 from rtstyle.metrics import Report
 from rtstyle.style.style import Style
 
-_NOTICE_SECONDS = 4.0  # that a note stays on the screen
+_NOTE_SECONDS = 4.0  # that a note stays on the screen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What goes where.
+class LiveJob:
+    """Everything that a live run needs to know.
 
-    `source` and `sinks` as `rtstyle.media` names them, and "window" and "web". `seconds` ends the
-    run early. Recordings go to `folder`; they and files are encoded where `hwaccel` says. `serve`
-    are the options of the page, a `rtstyle.serve.options.ServeOptions`.
+    `source` and `sinks` are named as in `rtstyle.media`; "window" and "web" are sinks too. The run
+    starts with `settings`; `gallery` are the styles to choose from. `seconds` ends it early.
+    Recordings go to `folder`; they and video files are encoded where `hwaccel` says. `serve` is the
+    `rtstyle.serve.auth.ServeOptions` of the page. Raises `UsageError` for a sink given twice.
     """
 
+    settings: Settings
+    gallery: tuple[Style, ...]
     source: str = "webcam:0"
     sinks: tuple[str, ...] = ("window",)
-    capture: Capture = field(default_factory=Capture)
+    capture: CameraMode = field(default_factory=CameraMode)
     options: LiveOptions = field(default_factory=LiveOptions)
     engine: EngineOptions = field(default_factory=lambda: EngineOptions(precision="fastest"))
     hwaccel: str = "none"
@@ -50,67 +49,69 @@ class Plan:
     overwrite: bool = False
     serve: object = None
 
+    def __post_init__(self) -> None:
+        for name in self.sinks:
+            if self.sinks.count(name) > 1:
+                raise UsageError(f"The output {name} is given twice; once is enough.")
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a live painting did, with `measure` what its bar codes told, and whether Ctrl-C ended
-    it, as is usual."""
+    """What a live run did: its report, the bar codes' measurements where `measure` was set, and
+    whether Ctrl-C ended it."""
 
     report: Report
     meter: MeterSink | None
     interrupted: bool
 
 
-def paint_live(
-    plan: Plan,
-    gallery: Iterable[Style],
-    settings: Settings,
+def run_live(
+    job: LiveJob,
     *,
     commands: Iterable[str] | None = None,
     on_note: Callable[[str], None] = lambda sentence: None,
 ) -> Outcome:
-    """Paint until the controls say quit, the source ends or Ctrl-C comes.
+    """Run until the command quit, the end of the source, or Ctrl-C.
 
-    `commands` are lines in the language of `rtstyle.live.controls`, read in a thread. `on_note`
-    gets a sentence for whatever the user should know. Must be called from the main thread if there
-    is a window. Files are completed whatever ends it. Raises the errors of `rtstyle.errors`.
+    `commands` are lines in the language of `rtstyle.live.controls`, read by a thread. `on_note`
+    gets every sentence for the user, from any thread. Must be called from the main thread if there
+    is a window. Files are completed however the run ends. Raises the errors of `rtstyle.errors`.
     """
-    controls = Controls(list(gallery), settings)
-    board = _Board(controls, on_note)
+    controls = Controls(job.gallery, job.settings)
     with (
-        open_live_source(plan.source, plan.capture) as source,
-        EnginePool(plan.engine) as pool,
+        open_source(job.source, ReadOptions(camera=job.capture), live=True) as source,
+        EnginePool(job.engine) as pool,
         ExitStack() as stack,
     ):
+        status = _Status(job, controls, pool, on_note)
         for note in source.notes:
-            board.note(note)
-        recorder = stack.enter_context(
-            RecorderSink(
-                plan.folder, source.info, controls, on_note=board.note, hwaccel=plan.hwaccel
-            )
+            status.note(note)
+        recorder = RecorderSink(
+            job.folder, source.info, controls, on_note=status.note, hwaccel=job.hwaccel
         )
-        meter = MeterSink(source.clock) if plan.options.measure else None
-        sinks: list[Sink] = [recorder, *([meter] if meter else [])]
-        for name in plan.sinks:
-            sink = _opened(name, plan, source.info, controls, pool, board)
-            stack.enter_context(sink)
-            sinks.append(sink)
+        sinks: list[Sink] = [stack.enter_context(recorder)]
+        meter = MeterSink(source.clock) if job.options.measure else None
+        if meter is not None:
+            sinks.append(meter)
+        writing = WriteOptions(overwrite=job.overwrite, hwaccel=job.hwaccel)
+        for name in job.sinks:
+            sink = open_sink(name, source.info, writing, live=True, panel=status)
+            sinks.append(stack.enter_context(sink))
         tee = TeeSink(sinks)
-        session = Session(source, tee, controls, pool, options=plan.options)
-        board.session = session
+        session = status.session = Session(source, tee, controls, pool, options=job.options)
         if commands is not None:
             Thread(
-                target=_obey, args=(commands, controls, board), name="rtstyle-control", daemon=True
+                target=status.read_commands, args=(commands,), name="rtstyle-control", daemon=True
             ).start()
-        end = None if plan.seconds is None else perf_counter() + plan.seconds
+        end = None if job.seconds is None else perf_counter() + job.seconds
 
-        def shown(figures: Figures) -> None:
+        def check_end(figures: Figures) -> None:
             if controls.settings.quitting or (end is not None and perf_counter() > end):
                 session.stop()
 
         report, complete, interrupted = session.pipeline.report, False, False
         try:
-            session.run(shown)
+            session.run(check_end)
             complete = True
         except KeyboardInterrupt:
             interrupted = True
@@ -122,22 +123,28 @@ def paint_live(
     return Outcome(report, meter, interrupted)
 
 
-class _Board:
-    """What is written over the picture: figures, and the newest note for a few seconds."""
+class _Status:
+    """The run as its window or page sees it: figures, the newest note, and where commands go.
 
-    def __init__(self, controls: Controls, on_note: Callable[[str], None]) -> None:
+    Safe from any thread.
+    """
+
+    def __init__(
+        self, job: LiveJob, controls: Controls, pool: EnginePool, on_note: Callable[[str], None]
+    ) -> None:
         self.session: Session | None = None
-        self._controls, self._on_note = controls, on_note
-        self._notes: deque[tuple[float, str]] = deque(maxlen=1)
+        self.controls, self.pool, self.serve = controls, pool, job.serve
+        self.on_note = on_note
+        self._newest = (-_NOTE_SECONDS, "")
 
     def note(self, sentence: str) -> None:
-        """Tell the user once. Safe from any thread."""
-        self._notes.append((perf_counter(), sentence))
-        self._on_note(sentence)
+        """Print a sentence, and show it for a few seconds."""
+        self._newest = perf_counter(), sentence
+        self.on_note(sentence)
 
-    def status(self) -> str:
-        """The line of figures."""
-        settings, figures = self._controls.settings, self.figures()[0]
+    def line(self) -> str:
+        """The figures, in one line."""
+        settings, figures = self.controls.settings, self.figures()[0]
         words = [settings.mixed.name, f"{figures.fps:.0f} fps", f"{figures.latency_ms:.0f} ms"]
         if settings.strength < 1:
             words.append(f"strength {settings.strength:g}")
@@ -147,62 +154,36 @@ class _Board:
 
     def figures(self) -> tuple[Figures, str]:
         """Figures and notice, for the page."""
-        return (self.session.figures if self.session else Figures()), self.notice()
+        session = self.session
+        return (session.figures, session.public_notice) if session else (Figures(), "")
 
     def notice(self) -> str:
-        """What is wrong, or the newest note while it is new."""
+        """What is wrong now, or the newest note while it is new."""
         if self.session is not None and self.session.notice:
             return self.session.notice
-        now = perf_counter()
-        return next((text for at, text in self._notes if now - at < _NOTICE_SECONDS), "")
+        at, sentence = self._newest
+        return sentence if perf_counter() - at < _NOTE_SECONDS else ""
 
     def do(self, command: str) -> None:
         """Carry out a command; what is wrong with it becomes a note."""
         try:
-            self._controls.do(command)
+            self.controls.do(command)
         except RtstyleError as error:
             self.note(str(error))
 
-
-def _opened(
-    name: str, plan: Plan, info: StreamInfo, controls: Controls, pool: EnginePool, board: _Board
-) -> Sink:
-    if name == "window":
-        return WindowSink(info, on_command=board.do, status=board.status, notice=board.notice)
-    if name == "web":
-        from rtstyle.errors import optional
-
-        broadcast = optional("rtstyle.serve.web_sink", "The page")
-        options = optional("rtstyle.serve.options", "The page").ServeOptions()
-        sink = broadcast.WebSink(plan.serve or options, controls, pool)
-        sink.describe(board.figures)
-        board.note(f"watch at {sink.url}")
-        web: Sink = sink
-        return web
-    return open_live_sink(name, info, overwrite=plan.overwrite, hwaccel=plan.hwaccel)
-
-
-def _obey(commands: Iterable[str], controls: Controls, board: _Board) -> None:
-    """Carry out line after line; an empty line and a # do nothing."""
-    try:
-        for line in commands:
-            command = line.partition("#")[0].strip()
-            if command:
-                board.do(command)
-    except (OSError, ValueError) as error:  # stdin was closed under us
-        board.note(f"No more commands can be read ({error}).")
+    def read_commands(self, lines: Iterable[str]) -> None:
+        """Carry out line after line; empty lines and what follows a # are skipped."""
+        try:
+            for line in lines:
+                if command := line.partition("#")[0].strip():
+                    self.do(command)
+        except (OSError, ValueError) as error:  # stdin was closed meanwhile
+            self.note(f"No more commands can be read ({error}).")
 
 
 def default_sinks(has_display: bool) -> tuple[str, ...]:
-    """Where the painting goes when nobody said: a window, or without a display the page."""
+    """Where live pictures go by default: a window, or without a display the page."""
     return ("window",) if has_display else ("web",)
-
-
-def check_sinks(names: tuple[str, ...]) -> None:
-    """Raise `UsageError` for a sink that is named twice."""
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"The output {name} is given twice; once is enough.")
 
 
 def stdin_lines() -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""One live painting: a source, a sink, and controls that act on the next frame."""
+"""One live run: a source, a sink, and controls that take effect on the next frame."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from rtstyle.engines.base import Engine
 from rtstyle.errors import RtstyleError
 from rtstyle.frame import Image
 from rtstyle.image import Look, geometry
-from rtstyle.live.adaptive import SteadyRate
+from rtstyle.live.adaptive import AdaptiveHeight
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import Canvas, EnginePool
-from rtstyle.live.overlay import StagedSource, TimedSource, compose
+from rtstyle.live.overlay import ControlledSource, TimedSource, compose
 from rtstyle.media.base import Sink
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
 from rtstyle.style.style import Style
 
-_WINDOW_SECONDS = 2.0  # that the figures on the screen are of
+_WINDOW_SECONDS = 2.0  # that the figures are averaged over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """How to paint live.
+    """How a session runs.
 
-    `height` is what is painted at, the picture's own by default. `fps_target` is held, with
-    `adaptive`, by painting smaller, but not below `lowest` pixels high. Frames that would be shown
-    more than `max_latency_ms` after they were taken are dropped. `measure` draws bar codes.
+    `height` is what the net runs at, the picture's own by default. With `adaptive`, `fps_target` is
+    held by a smaller height, but not below `lowest` pixels. Frames that would be shown more than
+    `max_latency_ms` after their capture are dropped. `measure` draws bar codes.
     """
 
     height: int | None = None
@@ -43,8 +43,8 @@ class LiveOptions:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the last two seconds were like: frames shown a second, latency as the median in
-    milliseconds, frames dropped since the start, and the height that is painted at."""
+    """Of the last two seconds: frames shown a second and the median latency in milliseconds; frames
+    dropped since the start; and the height that the net runs at."""
 
     fps: float = 0.0
     latency_ms: float = 0.0
@@ -53,12 +53,12 @@ class Figures:
 
 
 class Session:
-    """Paints `source` into `sink` as `controls` say, with engines out of `pool`.
+    """Stylizes `source` into `sink` as `controls` say, with engines from `pool`.
 
-    A change of the controls is seen by the next frame. To a style of another model it switches once
-    an engine for that is open; until then the one before goes on, so no frame is lost. `notice` is
-    what is wrong at the moment, a sentence or "". Raises `EngineError` when the first style cannot
-    be painted. Opening and closing source, sink and pool is the caller's.
+    A change of the controls takes effect on the next frame. A style of another model is switched to
+    once its engine is open; until then the previous style goes on, so no frame is lost. `notice`
+    is what is wrong at the moment, a sentence or "". Raises `EngineError` when the first style
+    cannot be run. Opening and closing source, sink and pool is the caller's job.
     """
 
     def __init__(
@@ -72,30 +72,30 @@ class Session:
     ) -> None:
         options = options or LiveOptions()
         self.figures = Figures(height=options.height or source.info.height)
-        self.trouble = ""  # why a style that was asked for is not shown
+        self.trouble = ""  # why the chosen style is not shown
         self._controls, self._pool, self._options = controls, pool, options
         self._source = source
-        self._staged = StagedSource(source, controls, stamped=options.measure)
+        self._controlled = ControlledSource(source, controls, stamped=options.measure)
         self._lock = Lock()
-        self._leased: list[Engine] = []  # the one in use, last, and those it may still replace
-        self._wish: object = None  # the newest change of engine that waits for one
+        self._leased: list[Engine] = []  # the one in use comes last; the one before may still run
+        self._pending: object = None  # identifies the newest switch that waits for its engine
         self._height = options.height
-        self._steady = (
-            SteadyRate(options.fps_target, highest=self.figures.height, lowest=options.lowest)
+        self._adaptive = (
+            AdaptiveHeight(options.fps_target, highest=self.figures.height, lowest=options.lowest)
             if options.adaptive and options.fps_target
             else None
         )
-        self._recent: deque[tuple[float, float]] = deque()  # when shown, and how old, in seconds
-        self._came: tuple[float, int] = (perf_counter(), 0)
+        self._recent: deque[tuple[float, float]] = deque()  # time shown in s, latency in ms
+        self._received: tuple[float, int] = (perf_counter(), 0)  # at a time, frames so far
         self._source_fps = float(source.info.rate)
         self._paint_ms = 0.0
-        self._painted: tuple[int, float] = (0, 0.0)
+        self._stylized: tuple[int, float] = (0, 0.0)  # frames so far, and their total ms
         settings = controls.settings
         style, look = settings.mixed, self._look(settings)
         engine = pool.lease(self._canvas(style, look))
         self._leased.append(engine)
         self.pipeline = Pipeline(
-            self._staged, engine, sink, style=style, look=look, capacity=1, newest_wins=True
+            self._controlled, engine, sink, style=style, look=look, capacity=1, newest_wins=True
         )
         self.pipeline.clock = source.clock
         self.pipeline.max_latency_ms = options.max_latency_ms
@@ -104,14 +104,21 @@ class Session:
 
     @property
     def notice(self) -> str:
-        """What the user should know at the moment."""
+        """What is wrong at the moment; "" for nothing."""
         return self._source.notice or self.trouble
 
+    @property
+    def public_notice(self) -> str:
+        """The same without names of devices and files, for whoever watches the page."""
+        if self._source.notice:
+            return "No pictures come from the camera."
+        return "This style cannot be painted here." if self.trouble else ""
+
     def run(self, on_frame: Callable[[Figures], None] = lambda figures: None) -> Report:
-        """Paint until the source ends or the controls say quit; then give the engines back."""
+        """Run until the source ends or the command quit; then return the engines."""
 
         def shown(report: Report) -> None:
-            self._count(report)
+            self._measure(report)
             on_frame(self.figures)
 
         try:
@@ -119,7 +126,7 @@ class Session:
         finally:
             self._controls.forget(self._apply)
             with self._lock:
-                self._wish = None
+                self._pending = None
                 leased, self._leased = self._leased, []
             for engine in leased:
                 self._pool.release(engine)
@@ -130,14 +137,14 @@ class Session:
         self._source.close()
 
     def _apply(self, settings: Settings) -> None:
-        """Have the pipeline paint as `settings` say, at once or when an engine is open."""
+        """Pass the settings to the pipeline, at once or when their engine is open."""
         style, look = settings.mixed, self._look(settings)
         canvas = self._canvas(style, look)
-        wish = object()
+        switch = object()
         with self._lock:
             if not self._leased:
-                return  # not running any more
-            self._wish = wish
+                return  # the run is over
+            self._pending = switch
             self.trouble = ""
             if canvas == self._current_canvas():
                 self.pipeline.look = look
@@ -148,28 +155,28 @@ class Session:
                 self._switch(engine, style, look)
                 return
         if look.height == self.pipeline.look.height:
-            self.pipeline.look = look  # all but the style need not wait
+            self.pipeline.look = look  # only the style has to wait
         self._pool.lease_soon(
             canvas,
-            wanted=lambda: self._wish is wish,
-            ready=lambda engine: self._arrived(wish, engine, style, look),
-            failed=lambda error: self._failed(wish, style, error),
+            wanted=lambda: self._pending is switch,
+            ready=lambda engine: self._on_ready(switch, engine, style, look),
+            failed=lambda error: self._on_failure(switch, style, error),
         )
 
-    def _arrived(self, wish: object, engine: Engine, style: Style, look: Look) -> None:
+    def _on_ready(self, switch: object, engine: Engine, style: Style, look: Look) -> None:
         with self._lock:
-            if self._wish is wish and self._leased:
+            if self._pending is switch and self._leased:
                 self._switch(engine, style, look)
                 return
         self._pool.release(engine)
 
-    def _failed(self, wish: object, style: Style, error: RtstyleError) -> None:
-        if self._wish is wish:
+    def _on_failure(self, switch: object, style: Style, error: RtstyleError) -> None:
+        if self._pending is switch:
             self.trouble = f"{style.name} cannot be painted: {error}"
 
     def _switch(self, engine: Engine, style: Style, look: Look) -> None:
-        """The caller holds the lock. The engine before may be in use for a moment yet, so it is
-        given back at the next switch."""
+        """The caller holds the lock. The previous engine may be in use for a moment, so it is
+        returned at the next switch."""
         self.pipeline.switch(engine, style)
         self.pipeline.look = look
         self._leased.append(engine)
@@ -190,26 +197,28 @@ class Session:
             style.model, geometry(info.height, info.width, model=style.model, look=look).padded
         )
 
-    def _compose(self, painted: Image, original: Image) -> Image:
+    def _compose(self, stylized: Image, original: Image) -> Image:
         split = self._controls.settings.split
-        return compose(painted, original, split=split, stamped=self._options.measure)
+        return compose(stylized, original, split=split, stamped=self._options.measure)
 
-    def _count(self, report: Report) -> None:
-        """Figures of the last two seconds; twice a second, the size to paint at."""
+    def _measure(self, report: Report) -> None:
+        """Update the figures, and twice a second the height."""
         now = perf_counter()
         paint = report.stages["paint"]
-        count, total = self._painted
+        count, total = self._stylized
         if paint.count > count:
             latest = (paint.total_ms - total) / (paint.count - count)
             self._paint_ms += 0.1 * (latest - self._paint_ms) if self._paint_ms else latest
-            self._painted = paint.count, paint.total_ms
+            self._stylized = paint.count, paint.total_ms
         self._recent.append((now, report.latency.latest_ms))
         while now - self._recent[0][0] > _WINDOW_SECONDS:
             self._recent.popleft()
-        if now - self._came[0] < 0.5 and report.frames_out > 1:
+        if now - self._received[0] < 0.5 and report.frames_out > 1:
             return
-        self._source_fps = (self._staged.n_frames - self._came[1]) / max(now - self._came[0], 1e-3)
-        self._came = now, self._staged.n_frames
+        self._source_fps = (self._controlled.n_frames - self._received[1]) / max(
+            now - self._received[0], 1e-3
+        )
+        self._received = now, self._controlled.n_frames
         span = now - self._recent[0][0]
         ages = sorted(age for _, age in self._recent)
         self.figures = replace(
@@ -219,8 +228,8 @@ class Session:
             dropped=report.dropped,
             height=self.pipeline.look.height or self._source.info.height,
         )
-        if self._steady is not None and span > 0.5 * _WINDOW_SECONDS:
-            height = self._steady.update(
+        if self._adaptive is not None and span > 0.5 * _WINDOW_SECONDS:
+            height = self._adaptive.update(
                 now, fps=self.figures.fps, paint_ms=self._paint_ms, source_fps=self._source_fps
             )
             if height != self.figures.height:

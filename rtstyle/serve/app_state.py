@@ -1,95 +1,107 @@
-"""What all viewers share: the gallery, the engines, the limit of how many are let in."""
+"""What all connections share: the gallery, the engines, the limits; and messages for the page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 from rtstyle.errors import StyleNotFoundError
 from rtstyle.frame import Image
-from rtstyle.live.controls import Controls, Settings, can_mix
+from rtstyle.live.controls import PAGE, WATCH, Controls, Rights, Settings, can_mix
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import Figures, LiveOptions
-from rtstyle.serve.options import ServeOptions
-from rtstyle.serve.thumbnails import Thumbnails
-from rtstyle.serve.tracks import BrowserSink
-from rtstyle.style.encoder import arbitrary_style_model, style_from_image
+from rtstyle.serve.auth import ServeOptions
+from rtstyle.serve.pictures import Thumbnails
+from rtstyle.serve.tracks import TrackSink
+from rtstyle.style.encoder import (
+    arbitrary_style_model,
+    encode,
+    prepare_style_image,
+    read_style_encoder,
+)
 from rtstyle.style.style import Style
 
 
-class Show:
-    """One painting that all viewers watch, as `rtstyle live --to web` has it."""
+@dataclass(frozen=True, slots=True)
+class SharedRun:
+    """The one live run that all connections watch, as `rtstyle live --to web` has it.
 
-    def __init__(self, sink: BrowserSink, controls: Controls) -> None:
-        self.sink, self.controls = sink, controls
-        self.figures: Callable[[], tuple[Figures, str]] = lambda: (Figures(), "")
+    `figures()` gives its figures and a notice.
+    """
+
+    sink: TrackSink
+    controls: Controls
+    figures: Callable[[], tuple[Figures, str]]
 
 
-class Studio:
-    """Everything of the page that outlives one viewer. Without a `show`, viewers bring a camera."""
+class AppState:
+    """Everything that outlives a connection. Without a `shared` run, visitors bring a camera."""
 
     def __init__(
         self,
         options: ServeOptions,
         live: LiveOptions,
         pool: EnginePool,
-        first: Settings,
+        settings: Settings,
         gallery: list[Style],
         *,
-        show: Show | None = None,
+        shared: SharedRun | None = None,
     ) -> None:
-        self.options, self.live, self.pool, self.show = options, live, pool, show
+        self.options, self.live, self.pool, self.shared = options, live, pool, shared
         self.gallery, self.thumbnails = gallery, Thumbnails(pool)
-        self._first = first
+        self._settings = settings
 
     def controls(self) -> Controls:
-        """Controls for one more viewer: the show's, or a set of its own."""
-        if self.show is not None:
-            return self.show.controls
-        return Controls(self.gallery, self._first, find=_not_found)
+        """Controls for a new connection: those of the shared run, or its own."""
+        if self.shared is not None:
+            return self.shared.controls
+        return Controls(self.gallery, self._settings)
+
+    def rights(self, *, is_host: bool) -> Rights:
+        """Everybody controls a run of their own; a shared one is the host's."""
+        return PAGE if is_host or self.shared is None else WATCH
+
+    def welcome(self, rights: Rights) -> dict[str, Any]:
+        """What the page needs to know: whether it watches a shared run or brings a camera, whether
+        it controls it, and whether it may upload a picture as a style."""
+        controls = "style" in rights.commands
+        return {
+            "mode": "camera" if self.shared is None else "watch",
+            "controls": controls,
+            "uploads": controls and self.takes_uploads,
+        }
 
     @property
-    def mode(self) -> str:
-        """What viewers do: "watch" the show, or bring a "camera"."""
-        return "watch" if self.show is not None else "camera"
-
-    @property
-    def takes_paintings(self) -> bool:
-        """Whether a model is installed that paints like any picture."""
+    def takes_uploads(self) -> bool:
+        """Whether a model is installed that takes any picture as its style."""
         try:
             arbitrary_style_model()
         except StyleNotFoundError:
             return False
         return True
 
-    def paint_like(self, picture: Image, name: str) -> Style:
-        """A style of the picture. Takes a moment; raises the errors of `style_from_image`."""
-        return replace(style_from_image(picture), name=name)
+    def style_of_picture(self, picture: Image, name: str) -> Style:
+        """The picture (H, W, 3) as a style, in memory only. Takes a moment.
 
-
-def _not_found(name: str) -> Style:
-    """A stranger's names are never looked up among files."""
-    raise StyleNotFoundError(f"There is no style {name!r} in the gallery.")
+        Raises the errors of `style_from_image`.
+        """
+        model = arbitrary_style_model()
+        encoder = read_style_encoder(model)
+        vector = encode(encoder, prepare_style_image(picture, encoder))
+        vector.setflags(write=False)
+        return Style(name, model, vector)
 
 
 def gallery_message(controls: Controls) -> dict[str, Any]:
-    """The gallery for the page: names, sentences, and who can be mixed with whom (`family`)."""
+    """The gallery for the page: names, descriptions, and a `family` of those that can be mixed."""
     families: list[Style] = []
     rows = []
     for style in controls.gallery:
-        place = next((i for i, one in enumerate(families) if can_mix(one, style)), None)
-        if place is None:
-            place = len(families)
+        place = next((i for i, one in enumerate(families) if can_mix(one, style)), len(families))
+        if place == len(families):
             families.append(style)
-        rows.append(
-            {
-                "name": style.name,
-                "about": style.description,
-                "family": place,
-                "painting": style.name not in style.model.styles,
-            }
-        )
+        rows.append({"name": style.name, "about": style.description, "family": place})
     return {"gallery": rows}
 
 

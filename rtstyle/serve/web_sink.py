@@ -1,64 +1,71 @@
-"""The page in a thread of its own, showing one painting to all who open it."""
+"""The page as a sink: one live run that all visitors watch, served by a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from rtstyle.closing import Closing
 from rtstyle.frame import Frame
 from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import Figures, LiveOptions
-from rtstyle.serve.app_state import Show, Studio
-from rtstyle.serve.options import ServeOptions
+from rtstyle.media.base import SinkRequest
+from rtstyle.serve.app_state import AppState, SharedRun
+from rtstyle.serve.auth import ServeOptions
 from rtstyle.serve.server import Server
-from rtstyle.serve.tracks import BrowserSink
+from rtstyle.serve.tracks import TrackSink
 
 T = TypeVar("T")
 
 
 class WebSink(Closing):
-    """Shows frames on a page at `url`, whose controls are the ones given.
+    """Shows frames on a page, with the figures and the notice that `figures()` gives.
 
-    Raises `OutputError` when the page cannot be served. `figures` may be assigned: what the page
-    shows of the rate and the latency, and a notice.
+    Visitors watch at `url`; the one who opens `control_url` changes the style and the rest.
+
+    Raises `OutputError` when the page cannot be served.
     """
 
     notes: list[str]
 
-    def __init__(self, options: ServeOptions, controls: Controls, pool: EnginePool) -> None:
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Serve the page of the live run that is the request's panel."""
+        run: Any = request.panel
+        page = cls(run.serve or ServeOptions(), run.controls, run.pool, figures=run.figures)
+        run.note(f"watch at {page.url}")
+        run.on_note(f"control at {page.control_url}")  # a secret: not on the screen
+        return page
+
+    def __init__(
+        self,
+        options: ServeOptions,
+        controls: Controls,
+        pool: EnginePool,
+        *,
+        figures: Callable[[], tuple[Figures, str]],
+    ) -> None:
         self.notes = []
         self._loop = asyncio.new_event_loop()
-        self._sink = BrowserSink(self._loop)
-        self._show = Show(self._sink, controls)
+        self._sink = TrackSink(self._loop)
         self._thread = Thread(target=self._loop.run_forever, name="rtstyle-web", daemon=True)
         self._thread.start()
+        state = AppState(
+            options, LiveOptions(), pool, controls.settings, list(controls.gallery),
+            shared=SharedRun(self._sink, controls, figures),
+        )  # fmt: skip
         try:
-            self._server = self._call(
-                self._started(
-                    Studio(
-                        options,
-                        LiveOptions(),
-                        pool,
-                        controls.settings,
-                        list(controls.gallery),
-                        show=self._show,
-                    )
-                )
-            )
+            self._server, self.url = self._call(_started(state))
+            self.control_url = options.url(self._server.port, control=True)
         except BaseException:
             self._end_loop()
             raise
 
-    def describe(self, figures: Callable[[], tuple[Figures, str]]) -> None:
-        """Have the page show these figures and this notice."""
-        self._show.figures = figures
-
     def write(self, frame: Frame) -> None:
-        """Show the frame to all who watch."""
+        """Show the frame to all visitors."""
         self._sink.write(frame)
 
     def finish(self, *, complete: bool = True) -> None:
@@ -66,12 +73,8 @@ class WebSink(Closing):
 
     def close(self) -> None:
         self._call(self._server.stop())
+        self._call(end_tasks())
         self._end_loop()
-
-    async def _started(self, studio: Studio) -> Server:
-        server = Server(studio)
-        self.url = await server.start()
-        return server
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30.0)
@@ -80,3 +83,16 @@ class WebSink(Closing):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         self._loop.close()
+
+
+async def end_tasks() -> None:
+    """Cancel whatever still runs in this loop, as `asyncio.run` does at its end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _started(state: AppState) -> tuple[Server, str]:
+    server = Server(state)
+    return server, await server.start()

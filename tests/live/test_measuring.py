@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.live.adaptive import SteadyRate
-from rtstyle.live.barcode import Stamp, draw, read, strip_height
-from rtstyle.live.meter import MeterSink
+from rtstyle.live.adaptive import AdaptiveHeight
+from rtstyle.live.barcode import MeterSink, Stamp, draw, read, strip_height
 from rtstyle.media import WriteOptions, open_source
 from rtstyle.media.video.sink import FileSink
 
@@ -72,7 +71,9 @@ def test_the_meter_tells_age_and_losses() -> None:
     assert "2 frames dropped" in str(meter)
 
 
-def _run(steady: SteadyRate, seconds: float, cost_ms_full: float, start: float = 0.0) -> list[int]:
+def _run(
+    steady: AdaptiveHeight, seconds: float, cost_ms_full: float, start: float = 0.0
+) -> list[int]:
     """Heights over time on a machine that needs `cost_ms_full` for a frame of full height."""
     full, heights, now = 360, [], start
     while now < start + seconds:
@@ -84,19 +85,19 @@ def _run(steady: SteadyRate, seconds: float, cost_ms_full: float, start: float =
 
 
 def test_a_slow_machine_paints_smaller_and_stays_there() -> None:
-    heights = _run(SteadyRate(25, highest=360, lowest=120), 120, cost_ms_full=80)
+    heights = _run(AdaptiveHeight(25, highest=360, lowest=120), 120, cost_ms_full=80)
     assert heights[-1] < 360
     assert 80 * (heights[-1] / 360) ** 2 <= 1e3 / 25 / 0.94
     assert len(set(heights[-200:])) == 1, "it pumps"
-    assert min(_run(SteadyRate(25, highest=360, lowest=200), 60, cost_ms_full=900)) == 200
+    assert min(_run(AdaptiveHeight(25, highest=360, lowest=200), 60, cost_ms_full=900)) == 200
 
 
 def test_a_machine_that_recovers_paints_larger_again_and_pumps_less_and_less() -> None:
-    steady = SteadyRate(25, highest=360)
+    steady = AdaptiveHeight(25, highest=360)
     assert _run(steady, 30, cost_ms_full=80)[-1] < 360
     assert _run(steady, 60, cost_ms_full=20, start=30)[-1] == 360
     # a machine that lies about its room: every step up turns out too slow
-    steady, changes = SteadyRate(25, highest=360), []
+    steady, changes = AdaptiveHeight(25, highest=360), []
     height = steady.height
     for tick in range(1200):
         slow = steady.height > 300
@@ -110,7 +111,7 @@ def test_a_machine_that_recovers_paints_larger_again_and_pumps_less_and_less() -
 
 
 def test_a_slow_camera_is_not_the_net_s_fault() -> None:
-    steady = SteadyRate(25, highest=360)
+    steady = AdaptiveHeight(25, highest=360)
     for tick in range(40):
         steady.update(tick / 2, fps=10, paint_ms=5, source_fps=10)
     assert steady.height == 360

@@ -21,7 +21,8 @@ function say(message) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
 
-const perform = (command) => say({ do: command });
+const controls = () => page.dataset.controls !== "false";
+const perform = (command) => { if (controls()) say({ do: command }); };
 
 // While a slider moves, at most one command every 40 ms, and always the last one.
 function throttled(act) {
@@ -57,24 +58,27 @@ function connect() {
       if (message.figures) showFigures(message.figures);
       if (message.answer) peer?.setRemoteDescription({ type: "answer", sdp: message.answer });
       if (message.pong) roundTrip = performance.now() - message.pong;
-      if (message.sorry) tell(message.sorry);
+      if (message.sorry) notify(message.sorry);
       if (message.goodbye) end(message.goodbye);
     };
   });
 }
 
+// What this visitor may do: watch a shared run, control it with the host's key, or bring a camera.
 function greet(hello) {
-  viewer = hello.viewer;
+  viewer = hello.viewer ?? viewer;
   page.dataset.mode = hello.mode;
-  $("drop").hidden = !hello.paintings;
-  $("nodrop").hidden = hello.paintings;
+  page.dataset.controls = hello.controls;
+  $("drop").hidden = !hello.uploads;
+  $("nodrop").hidden = hello.uploads || !hello.controls;
+  for (const id of ["pause", "mirror", "split", "strength", "color"]) $(id).disabled = !hello.controls;
 }
 
-let telling = 0;
-function tell(sentence, seconds = 5) {
-  clearTimeout(telling);
+let noticeTimer = 0;
+function notify(sentence, seconds = 5) {
+  clearTimeout(noticeTimer);
   $("notice").textContent = sentence;
-  if (seconds) telling = setTimeout(() => { $("notice").textContent = figures?.notice ?? ""; }, seconds * 1000);
+  if (seconds) noticeTimer = setTimeout(() => { $("notice").textContent = figures?.notice ?? ""; }, seconds * 1000);
 }
 
 // ---- pictures ---------------------------------------------------------------------------------
@@ -136,11 +140,12 @@ async function start() {
   $("start").disabled = true;
   $("problem").textContent = "";
   try {
-    const hello = await connect();
-    if (hello.mode === "camera") {
+    if (page.dataset.mode !== "watch") {
+      // before connecting: a seat is not held while somebody thinks about the permission
       camera = await openCamera($("cameras").value);
       await listCameras();
     }
+    await connect();
     await negotiate();
     await playing();
     page.dataset.state = "live";
@@ -208,6 +213,7 @@ function showGallery(rows) {
       number.setAttribute("aria-hidden", "true");
       button.append(number);
     }
+    button.disabled = !controls();
     button.onclick = () => perform(`style ${row.name}`);
     return button;
   });
@@ -235,8 +241,8 @@ function showSettings(now) {
   $("partner").replaceChildren(...(relatives.length
     ? relatives.map((row) => new Option(title(row.name), row.name, false, row.name === now.partner))
     : [new Option("no style of the same model", "")]));
-  $("blend").disabled = $("partner").disabled = !relatives.length;
-  $("mix").classList.toggle("off", !relatives.length);
+  $("blend").disabled = $("partner").disabled = !relatives.length || !controls();
+  $("mix").classList.toggle("off", $("blend").disabled);
   $("color").checked = now.color;
   press("pause", now.pause);
   press("mirror", now.mirror);
@@ -255,10 +261,10 @@ function press(id, on) { $(id).setAttribute("aria-pressed", Boolean(on)); }
 
 function showFigures(now) {
   figures = now;
-  const latency = now.latency ? `${Math.round(now.latency + roundTrip)} ms` : "…";
+  const latency = now.latency_ms ? `${Math.round(now.latency_ms + roundTrip)} ms` : "…";
   $("figures").textContent = `${now.fps.toFixed(0)} fps · ${latency}`;
-  if (now.notice) tell(now.notice, 0);
-  else if ($("notice").textContent && !telling) tell("", 0);
+  if (now.notice) notify(now.notice, 0);
+  else if ($("notice").textContent && !noticeTimer) notify("", 0);
   say({ ping: performance.now() });
 }
 
@@ -286,6 +292,7 @@ const moveSplit = throttled((share) => perform(`split ${share.toFixed(3)}`));
 function dragSplit(event) {
   const box = pictureBox();
   const x = event.clientX - $("frame").getBoundingClientRect().left;
+  if (!controls()) return;
   settings = { ...settings, split: Math.min(1, Math.max(0, (x - box.left) / box.width)) };
   placeHandle();
   moveSplit(settings.split);
@@ -343,7 +350,7 @@ function snapshot() {
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
   canvas.getContext("2d").drawImage(video, 0, 0);
-  canvas.toBlob((blob) => { if (blob) { save(blob, "png"); tell("The snapshot is among your downloads."); } });
+  canvas.toBlob((blob) => { if (blob) { save(blob, "png"); notify("The snapshot is among your downloads."); } });
 }
 
 function toggleRecord() {
@@ -354,13 +361,13 @@ function toggleRecord() {
     return;
   }
   const kind = ["video/mp4;codecs=avc1", "video/webm;codecs=vp9", "video/webm"].find((k) => globalThis.MediaRecorder?.isTypeSupported(k));
-  if (!kind || !video.srcObject) { tell("This browser cannot record."); return; }
+  if (!kind || !video.srcObject) { notify("This browser cannot record."); return; }
   const parts = [];
   recorder = new MediaRecorder(video.srcObject, { mimeType: kind, videoBitsPerSecond: 6_000_000 });
   recorder.ondataavailable = (event) => { if (event.data.size) parts.push(event.data); };
   recorder.onstop = () => {
     save(new Blob(parts, { type: kind }), kind.startsWith("video/mp4") ? "mp4" : "webm");
-    tell("The recording is among your downloads.");
+    notify("The recording is among your downloads.");
   };
   recorder.start(1000);
   press("record", true);
@@ -370,19 +377,19 @@ function toggleRecord() {
 
 async function useAsStyle(file) {
   if (!file || $("drop").hidden) return;
-  if (!socket) { tell("Start first, then drop a picture."); return; }
+  if (!socket) { notify("Start first, then drop a picture."); return; }
   $("drop").classList.add("busy");
-  tell("Looking at the picture …", 0);
+  notify("Looking at the picture …", 0);
   try {
     const query = new URLSearchParams({ viewer, name: file.name });
     const response = await fetch(`paintings?${query}`, { method: "POST", body: file });
-    const told = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Error(told.sorry ?? `The picture was refused (${response.status}).`);
-    ownPictures.set(told.name, URL.createObjectURL(file));
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok) throw new Error(answer.sorry ?? `The picture was refused (${response.status}).`);
+    ownPictures.set(answer.name, URL.createObjectURL(file));
     showGallery(gallery);
-    tell(`Painting like ${told.name}.`);
+    notify(`Painting like ${answer.name}.`);
   } catch (error) {
-    tell(error instanceof TypeError ? "The picture is too large, or the connection was lost." : error.message);
+    notify(error instanceof TypeError ? "The picture is too large, or the connection was lost." : error.message);
   } finally {
     $("drop").classList.remove("busy");
     $("file").value = "";
@@ -425,24 +432,24 @@ addEventListener("keydown", (event) => {
 
 async function greetings() {
   const response = await fetch("gallery");
-  const told = await response.json();
-  page.dataset.mode = told.mode;
-  if (told.mode === "watch") {
+  const answer = await response.json();
+  greet(answer);
+  if (answer.mode === "watch") {
     $("start").textContent = "Watch";
-    $("lead").textContent = "A camera is being painted right now. Watch it, and choose how.";
+    $("lead").textContent = answer.controls
+      ? "A camera is being painted right now. Watch it, and choose how: you are the host."
+      : "A camera is being painted right now. Watch it; its host chooses how.";
   }
-  $("drop").hidden = !told.paintings;
-  $("nodrop").hidden = told.paintings;
-  settings = told.settings;
-  showGallery(told.gallery);
+  settings = answer.settings;
+  showGallery(answer.gallery);
   const wall = document.createElement("div");
   wall.className = "wall";
   wall.setAttribute("aria-hidden", "true");
-  for (let i = 0; i < 16 && told.gallery.length; i++) {
+  for (let i = 0; i < 16 && answer.gallery.length; i++) {
     const image = document.createElement("img");
     image.alt = "";
     image.onload = () => image.classList.add("there");
-    image.src = `thumbnails/${encodeURIComponent(told.gallery[(i + (i >> 2)) % told.gallery.length].name)}`;
+    image.src = `thumbnails/${encodeURIComponent(answer.gallery[(i + (i >> 2)) % answer.gallery.length].name)}`;
     wall.append(image);
   }
   $("welcome").prepend(wall);
