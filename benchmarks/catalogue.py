@@ -56,12 +56,12 @@ def submit(path: Path, folder: Path) -> Path:
 def nameless(document: Document) -> Document:
     """The document without the folders that its reasons name: those may name their owner."""
 
-    def reasons(told: dict[str, str]) -> dict[str, str]:
-        return {figure: _PATH.sub(r"\1", reason) for figure, reason in told.items()}
+    def reasons(texts: dict[str, str]) -> dict[str, str]:
+        return {figure: _PATH.sub(r"\1", reason) for figure, reason in texts.items()}
 
     return replace(
         document,
-        machine=replace(document.machine, untold=reasons(document.machine.untold)),
+        machine=replace(document.machine, reasons=reasons(document.machine.reasons)),
         measured=tuple(replace(r, unmeasured=reasons(r.unmeasured)) for r in document.measured),
         missing=tuple(
             Missing(_PATH.sub(r"\1", m.what), _PATH.sub(r"\1", m.reason)) for m in document.missing
@@ -76,10 +76,13 @@ def page(documents: Sequence[Document]) -> str:
         "",
         "Frames a second. Written by `python -m benchmarks results`; do not edit it.",
     ]
-    levels = dict.fromkeys(row.case.level for told in documents for row in told.measured)
+    levels = dict.fromkeys(row.case.level for document in documents for row in document.measured)
     for level in levels:
         rows = [
-            (told, row) for told in documents for row in told.measured if row.case.level == level
+            (document, row)
+            for document in documents
+            for row in document.measured
+            if row.case.level == level
         ]
         sizes = sorted(
             {row.case.size for _, row in rows}, key=lambda size: [int(n) for n in size.split("x")]
@@ -87,9 +90,9 @@ def page(documents: Sequence[Document]) -> str:
         lines += ["", f"## {level}", "", line(["machine", "profile", *sizes, "off by"])]
         lines.append(line(["---", "---", *(["--:"] * (len(sizes) + 1))]))
         groups: dict[tuple[str, str], dict[str, Measured]] = {}
-        for told, row in rows:
+        for document, row in rows:
             name = row.profile.partition(" / ")[2]
-            groups.setdefault((str(told.machine), name), {})[row.case.size] = row
+            groups.setdefault((str(document.machine), name), {})[row.case.size] = row
         for (machine, profile), found in groups.items():
             off = [row.parity_mean for row in found.values() if row.parity_mean is not None]
             speeds = [number(found[size].fps if size in found else None) for size in sizes]
@@ -139,8 +142,8 @@ def main(argv: list[str]) -> int:
         place = submit(file, root / FOLDER)
         print(f"{file} is now {place}.")
         if options.readme:
-            told = (root / README).read_text(encoding="utf-8")
-            text = with_table(told, place.stem, read_document(place))
+            readme = (root / README).read_text(encoding="utf-8")
+            text = with_table(readme, place.stem, read_document(place))
             write_text(root / README, text, overwrite=True)
     stale = {
         path: text

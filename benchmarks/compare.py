@@ -104,8 +104,8 @@ def tree_of(text: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="rtstyle-compare-") as name:
         tree = Path(name)
-        told = ["git", "-C", str(ROOT), "archive", "--format=tar", f"{text}^{{commit}}"]
-        packed = subprocess.run(told, capture_output=True, check=False)
+        command = ["git", "-C", str(ROOT), "archive", "--format=tar", f"{text}^{{commit}}"]
+        packed = subprocess.run(command, capture_output=True, check=False)
         if packed.returncode:
             raise UsageError(
                 f"{text!r} is neither a folder with rtstyle in it nor a git ref here; see git log."

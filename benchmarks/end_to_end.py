@@ -59,13 +59,13 @@ def engine_alone(clip: Path, style: Style, engine: EngineOptions) -> float:
     pipeline has them."""
     with open_source(clip) as source:
         frames = [frame.image for frame in source.frames()]
-    with open_engine(engine, style.model) as painter:
-        batches = [prepare(image, model=painter.model, look=Look()) for image in frames]
-        painter.submit(batches[0], style.vector).result()  # compiles for this size
+    with open_engine(engine, style.model) as loaded:
+        batches = [prepare(image, model=loaded.model, look=Look()) for image in frames]
+        loaded.submit(batches[0], style.vector).result()  # compiles for this size
         start = perf_counter()
-        pending = painter.submit(batches[0], style.vector)
+        pending = loaded.submit(batches[0], style.vector)
         for batch in batches[1:]:
-            following = painter.submit(batch, style.vector)
+            following = loaded.submit(batch, style.vector)
             pending.result()
             pending = following
         pending.result()

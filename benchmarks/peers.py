@@ -42,7 +42,7 @@ from rtstyle.model.spec import ModelSpec
 from rtstyle.rendering.api import render
 from rtstyle.style.style import styles_of
 
-Painter = Callable[[Image], Image]
+Stylize = Callable[[Image], Image]
 _FEWEST = 2  # rounds that an interval is made of
 
 
@@ -70,35 +70,35 @@ class Row:
 
 
 @contextmanager
-def torch_eager(net: Net, threads: int | None) -> Iterator[Painter]:
+def torch_eager(net: Net, threads: int | None) -> Iterator[Stylize]:
     """torch as pytorch/examples runs it."""
-    yield _torch_painter(net.torch_net, threads)
+    yield _by_torch(net.torch_net, threads)
 
 
 @contextmanager
-def torch_compiled(net: Net, threads: int | None) -> Iterator[Painter]:
+def torch_compiled(net: Net, threads: int | None) -> Iterator[Stylize]:
     """`torch.compile` with its default settings."""
     import torch
 
-    yield _torch_painter(torch.compile(net.torch_net), threads)
+    yield _by_torch(torch.compile(net.torch_net), threads)
 
 
 @contextmanager
-def onnxruntime(net: Net, threads: int | None) -> Iterator[Painter]:
+def onnxruntime(net: Net, threads: int | None) -> Iterator[Stylize]:
     """ONNX Runtime, as rtstyle drives it."""
-    with _engine_painter("onnxruntime", net, threads) as paint:
+    with _by_engine("onnxruntime", net, threads) as paint:
         yield paint
 
 
 @contextmanager
-def openvino(net: Net, threads: int | None) -> Iterator[Painter]:
+def openvino(net: Net, threads: int | None) -> Iterator[Stylize]:
     """OpenVINO, as rtstyle drives it."""
-    with _engine_painter("openvino", net, threads) as paint:
+    with _by_engine("openvino", net, threads) as paint:
         yield paint
 
 
 @contextmanager
-def opencv_dnn(net: Net, threads: int | None) -> Iterator[Painter]:
+def opencv_dnn(net: Net, threads: int | None) -> Iterator[Stylize]:
     """OpenCV's own runtime on the bare net: it has no uint8 graphs."""
     import cv2
 
@@ -255,12 +255,12 @@ def make_net(folder: Path, width: int, height: int, *, channels: int = 32) -> Ne
 
 
 @contextmanager
-def _engine_painter(name: str, net: Net, threads: int | None) -> Iterator[Painter]:
+def _by_engine(name: str, net: Net, threads: int | None) -> Iterator[Stylize]:
     with open_engine(EngineOptions(name=name, threads=threads), net.spec) as engine:
         yield lambda image: engine.submit(image[None]).result()[0]
 
 
-def _torch_painter(net: Any, threads: int | None) -> Painter:
+def _by_torch(net: Any, threads: int | None) -> Stylize:
     torch = import_module("torch")
     if threads:
         torch.set_num_threads(threads)
@@ -286,7 +286,7 @@ def _to_picture(x: Any) -> Image:
     return np.asarray((x[0].transpose(1, 2, 0) * 255).clip(0, 255).round(), np.uint8)
 
 
-def _seconds_each(paint: Painter, images: list[Image]) -> float:
+def _seconds_each(paint: Stylize, images: list[Image]) -> float:
     start = perf_counter()
     for image in images:
         paint(image)

@@ -20,9 +20,9 @@ import typer
 
 from benchmarks.options import parse
 from benchmarks.studies import Study, Table, command_line, keep, show
-from rtstyle.bench.bottleneck import find_bottleneck
 from rtstyle.bench.case import Case
 from rtstyle.bench.levels import run_pipeline
+from rtstyle.bench.result import find_bottleneck
 from rtstyle.bench.sources import EndlessClip, EndlessPictures, make_clip
 from rtstyle.engines import open_engine
 from rtstyle.engines.identity_engine import IdentityEngine
@@ -53,8 +53,8 @@ class SlowEngine(IdentityEngine):
         return super().submit(*arguments)
 
 
-class SlowCard(IdentityEngine):
-    """Slow where a card is: in `result`, in another thread."""
+class SlowGpu(IdentityEngine):
+    """Slow where a GPU is: in `result`, in another thread."""
 
     def submit(self, *arguments: Any) -> Any:
         done = super().submit(*arguments)
@@ -112,7 +112,7 @@ def _encoding(rig: Rig, style: Style, folder: Path) -> tuple[Any, Any, Any]:
 SLEEPING = (
     Rig("source that sleeps", "source", 64, 48, _sleeping(source=SlowSource)),
     Rig("engine that sleeps, as a processor", "engine", 64, 48, _sleeping(engine=SlowEngine)),
-    Rig("engine that sleeps, as a card", "engine", 64, 48, _sleeping(engine=SlowCard)),
+    Rig("engine that sleeps, as a GPU", "engine", 64, 48, _sleeping(engine=SlowGpu)),
     Rig("sink that sleeps", "sink", 64, 48, _sleeping(sink=SlowSink)),
 )
 WORKING = (
@@ -135,8 +135,8 @@ def name_bottleneck(rig: Rig, style: Style, *, seconds: float) -> tuple[str, str
             stack.enter_context(part)
         timing = run_pipeline(case, source, engine, sink, style)
     found = find_bottleneck(timing.stages_ms, fps=timing.fps)
-    told = str(found)
-    return ("none" if told.startswith("none") else found.part), told, timing.fps
+    text = str(found)
+    return ("none" if text.startswith("none") else found.part), text, timing.fps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +157,8 @@ def main(argv: list[str]) -> int:
     style = find_style(options.style)
     began, rows, figures = perf_counter(), [], []
     for rig in SLEEPING + (() if options.sleeping_only else WORKING):
-        named, told, fps = name_bottleneck(rig, style, seconds=options.seconds)
-        rows.append((rig.name, rig.part, told, f"{fps:.1f}", "yes" if named == rig.part else "NO"))
+        named, text, fps = name_bottleneck(rig, style, seconds=options.seconds)
+        rows.append((rig.name, rig.part, text, f"{fps:.1f}", "yes" if named == rig.part else "NO"))
         figures.append({"rig": rig.name, "truth": rig.part, "named": named, "fps": round(fps, 3)})
         print(": ".join(rows[-1][:3]), flush=True)
     right = sum(row[-1] == "yes" for row in rows)

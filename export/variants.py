@@ -36,7 +36,7 @@ def write_variants(
     only for those called one of `names`, if there are any.
 
     Each is compared with the torch net in `checkpoints`/MODEL where there is one, else with the
-    model file, on `photos`; see `write_variant`. One that is outside the limits is told and not
+    model file, on `photos`; see `write_variant`. One that is outside the limits is reported and not
     written. Raises `InputNotFoundError` when there is no model.
     """
     models = [path for path in sorted(zoo.glob("*.onnx")) if not names or path.stem in names]

@@ -57,7 +57,7 @@ def measure(options: Options) -> Finding:
     tried: Counter[str] = Counter()
     slowest, worst = 0.0, 0.0
 
-    def tell(case: Case, specimen: Specimen, ran: Ran, verdict: Verdict) -> None:
+    def report(case: Case, specimen: Specimen, ran: Ran, verdict: Verdict) -> None:
         nonlocal slowest, worst
         outcomes[verdict.outcome] += 1
         tried[case.kind] += 1
@@ -71,7 +71,7 @@ def measure(options: Options) -> Finding:
             print(f"{case}: {fault}: {seen!a}", flush=True)
 
     limits = Limits(seconds=options.seconds, memory=options.memory << 20)
-    run_cases(chosen, tell, limits=limits, fresh=options.fresh, keep=options.keep)
+    run_cases(chosen, report, limits=limits, fresh=options.fresh, keep=options.keep)
     figures: dict[str, str | int | float] = {"inputs": sum(tried.values())}
     figures["kinds"] = ", ".join(f"{kind} {tried[kind]}" for kind in KINDS if tried[kind])
     for outcome, words in (
@@ -112,7 +112,7 @@ def select(count: int, only: Sequence[str] | None) -> list[Case]:
 
 def run_cases(
     chosen: Sequence[Case],
-    tell: Callable[[Case, Specimen, Ran, Verdict], None],
+    report: Callable[[Case, Specimen, Ran, Verdict], None],
     *,
     limits: Limits | None = None,
     fresh: bool = False,
@@ -147,7 +147,7 @@ def run_cases(
                 verdict = judge(specimen, ran, folder, before, look)
                 if kept is not None and not verdict.faults:
                     shutil.rmtree(kept)
-                tell(case, specimen, ran, verdict)
+                report(case, specimen, ran, verdict)
                 shutil.rmtree(folder)
 
 

@@ -36,7 +36,7 @@ N_FRAMES, LIMIT_SECONDS = 100, 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One fault: what `faulty_run` is told, options of render, and what must come of it.
+    """One fault: the settings of `faulty_run`, options of render, and what must come of it.
 
     `signal` is sent `after` seconds. `where` is what the output folder is: "plain", or "tiny", a
     disk of 128 KiB, or a folder that takes nothing.
@@ -93,7 +93,7 @@ def measure(options: Options) -> Finding:
             "as they must be": len(outcomes) - len(bad) - len(left_out),
             "not possible here": ", ".join(o.case.name for o in left_out) or "none",
             "otherwise": "; ".join(f"{o.case.name}: {o.problem}" for o in bad) or "none",
-            **{o.case.name: _told(o) for o in outcomes if o.case.signal is None},
+            **{o.case.name: _summary(o) for o in outcomes if o.case.signal is None},
         },
         passed=not bad,
         command=f"python -m benchmarks reliability faults --signals {options.signals} "
@@ -248,11 +248,11 @@ def _can_mount() -> bool:
         return False
 
 
-def _told(outcome: Outcome) -> str:
+def _summary(outcome: Outcome) -> str:
     ended = f"{outcome.frames} frames" if outcome.frames is not None else "no file"
     return f"exit {outcome.status}, {ended}: {outcome.sentence or 'fine'}"
 
 
 def _row(outcome: Outcome) -> str:
     verdict = outcome.problem and f"WRONG: {outcome.problem}"
-    return f"{outcome.case.name:32} {verdict or _told(outcome)}"
+    return f"{outcome.case.name:32} {verdict or _summary(outcome)}"

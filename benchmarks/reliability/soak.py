@@ -32,7 +32,7 @@ from rtstyle.pipeline import Pipeline
 from rtstyle.style.parse import find_style
 
 FRAMES, MOST_GROWTH = 10_000_000, 0.01
-_SAMPLES, _FEWEST, _TELL_SECONDS = 1000, 2000, 60.0
+_SAMPLES, _FEWEST, _REPORT_SECONDS = 1000, 2000, 60.0
 _RATE = Fraction(30_000, 1001)
 
 
@@ -72,7 +72,7 @@ def measure(options: Options) -> Finding:
         try:
             report = pipeline.run()
         except KeyboardInterrupt:
-            _tell(f"interrupted: {figures_of(sink)}")
+            _report(f"interrupted: {figures_of(sink)}")
             raise
     seconds, used = perf_counter() - start, process_time() - used
     growth, steady = _growth(sink.samples), _steady(sink.samples)
@@ -119,7 +119,7 @@ class CheckingSink(NullSink):
         self._last_sample = n_expected - 20  # the other threads end before the last frames
         self._period = period
         self._pictures: dict[int, Image] = {}
-        self._start = self._told = perf_counter()
+        self._start = self._reported = perf_counter()
 
     def write(self, frame: Frame) -> None:
         """Check the frame."""
@@ -136,11 +136,11 @@ class CheckingSink(NullSink):
             self.wrong += not np.array_equal(frame.image, expected)
         if self.n % self._every == 0 and self.n < self._last_sample:
             self.samples.append(take_sample())
-            if perf_counter() - self._told > _TELL_SECONDS:
-                self._told = perf_counter()
-                fps = self.n / (self._told - self._start)
+            if perf_counter() - self._reported > _REPORT_SECONDS:
+                self._reported = perf_counter()
+                fps = self.n / (self._reported - self._start)
                 left = (self._n_expected - self.n) / fps / 60
-                _tell(f"{figures_of(self)}, {fps:.0f} fps, {left:.0f} minutes to go")
+                _report(f"{figures_of(self)}, {fps:.0f} fps, {left:.0f} minutes to go")
 
 
 def take_sample() -> Sample:
@@ -189,5 +189,5 @@ def _range(values: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     print(f"soak: {line}", file=sys.stderr, flush=True)

@@ -202,7 +202,7 @@ def test_this_machine_is_told() -> None:
     assert machine.key == this_machine().key
     assert re.fullmatch(r"[a-z0-9-]+", machine.key)
     for fact in ("gpu", "vram_gb", "driver", "memory_gb"):
-        assert (getattr(machine, fact) is None) == (fact in machine.untold)
+        assert (getattr(machine, fact) is None) == (fact in machine.reasons)
     assert Document.of(machine, [measured(), Missing("a", "b")]).missing == (Missing("a", "b"),)
 
 
