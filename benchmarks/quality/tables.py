@@ -185,7 +185,7 @@ def _unchanged(row: Row) -> str:
 
 
 def _clips(clips: dict[str, Any]) -> str:
-    rows = [{"label": name, "figures": told} for name, told in clips.items()]
+    rows = [{"label": name, "figures": values} for name, values in clips.items()]
     return _table(
         [("clip", _label), _figure("frames", "frames", ".0f"),
          _figure("warping error", "warping_error_itself", ".2f", 1000)], rows,

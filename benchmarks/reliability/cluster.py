@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
 
 from benchmarks.reliability.film import make_film
 from benchmarks.reliability.finding import Finding
 from benchmarks.reliability.kills import content
+from benchmarks.reliability.options import CheckOptions
 from rtstyle.cluster.connection import connected
 from rtstyle.cluster.run import render_connected
 from rtstyle.cluster.worker import WorkerInfo
@@ -29,38 +33,42 @@ from rtstyle.style.parse import find_style
 _LEAST_SPEED_UP = 1.8
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this check."""
-    parser.add_argument("--film-seconds", type=int, default=40, help="how long the film is")
-    parser.add_argument("--segment", type=Fraction, default=Fraction(2), help="seconds of one")
-    parser.add_argument("--pairs", type=int, default=1, help="renders by one and by two workers")
-    parser.add_argument("--engine", default="openvino", help="what paints")
-    parser.add_argument("--style", default="starry_night", help="what is painted")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(CheckOptions):
+    """The command line."""
+
+    film_seconds: Annotated[int, typer.Option(help="how long the film is")] = 40
+    segment: Annotated[
+        Fraction, typer.Option(parser=Fraction, metavar="SECONDS", help="seconds of one")
+    ] = Fraction(2)
+    pairs: Annotated[int, typer.Option(help="renders by one and by two workers")] = 1
+    engine: Annotated[str, typer.Option(help="what paints")] = "openvino"
+    style: Annotated[str, typer.Option(help="what is painted")] = "starry_night"
 
 
-def measure(arguments: argparse.Namespace) -> Finding:
+def measure(options: Options) -> Finding:
     """Render a film here, by one worker, by two, and by two of which one is killed in mid-segment.
 
     A worker's engine has one thread, and all its threads stay on one core, which two workers share
     with this process and Ray. Ray runs already; starting the workers, loading the model, planning
     and joining are in the times.
     """
-    if arguments.pairs < 1:
+    if options.pairs < 1:
         raise UsageError("At least one pair is needed.")
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise UsageError("Two workers of one core each need two cores.")
     began = time.perf_counter()
-    style = find_style(arguments.style)
+    style = find_style(options.style)
     with TemporaryDirectory() as made:
         folder = Path(made)
-        source = make_film(folder / "film.mp4", arguments.film_seconds)
+        source = make_film(folder / "film.mp4", options.film_seconds)
 
         def job(output: Path) -> RenderJob:
             return RenderJob(
                 source=source, output=output, style=style,
-                engine=EngineOptions(name=arguments.engine, threads=1),
-                segments=Segments(seconds=arguments.segment),
+                engine=EngineOptions(name=options.engine, threads=1),
+                segments=Segments(seconds=options.segment),
             )  # fmt: skip
 
         here, killed_one = folder / "here.mp4", folder / "killed.mp4"
@@ -86,7 +94,7 @@ def measure(arguments: argparse.Namespace) -> Finding:
                 return time.perf_counter() - start
 
             one, two = [], []
-            for _ in range(arguments.pairs):
+            for _ in range(options.pairs):
                 one.append(seconds(folder / "one.mp4", 1))
                 two.append(seconds(folder / "two.mp4", 2))
             started: list[int] = []
@@ -120,9 +128,9 @@ def measure(arguments: argparse.Namespace) -> Finding:
             "speed-up": round(speed_up, 3),
         },
         passed=all(same) and same_content and bool(killed) and speed_up >= _LEAST_SPEED_UP,
-        command=f"python -m benchmarks reliability cluster --film-seconds {arguments.film_seconds} "
-        f"--segment {arguments.segment} --pairs {arguments.pairs} --engine {arguments.engine} "
-        f"--style {arguments.style}",
+        command=f"python -m benchmarks reliability cluster --film-seconds {options.film_seconds} "
+        f"--segment {options.segment} --pairs {options.pairs} --engine {options.engine} "
+        f"--style {options.style}",
         seconds=time.perf_counter() - began,
     )
 

@@ -48,8 +48,9 @@ def regions(
             raise UsageError(f"The region {name} is given twice; give each colour once.")
         styles[colour] = find_style(style)
     with needs_extra("train", "A map of regions"):
+        from rtstyle.bench.parity import require_parity
         from rtstyle.train.regions import write_regions
-    write_regions(picture, styles, output)
+    write_regions(picture, styles, output, check=require_parity)
     if not quiet:
         typer.echo(f"The model is {output}; paint with --style {output}.")
 

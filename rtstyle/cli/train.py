@@ -93,6 +93,7 @@ def train(
     if output is None:
         raise UsageError("Where to write the model is missing: -o MODEL.onnx.")
     with needs_extra("train", "Training"):
+        from rtstyle.bench.parity import require_parity
         from rtstyle.train.job import Job, find_paintings, run_job
         from rtstyle.train.recipe import Recipe
         from rtstyle.train.trainer import Trainer
@@ -127,7 +128,9 @@ def train(
             terms = (f"{term} {seen[term]:.3f}" for term in ("style", "content") if term in seen)
             update(done, recipe.updates, " ".join(terms))
 
-        spec = run_job(job, recipe, restart=restart, on_start=started, on_step=stepped)
+        spec = run_job(
+            job, recipe, check=require_parity, restart=restart, on_start=started, on_step=stepped
+        )
     runs = spec.provenance.get("added", [spec.provenance])
     seconds = runs[-1]["seconds_per_1000_updates"]
     style = f"{output}:{spec.styles[-1] if spec.styles else 'ANY_PICTURE.jpg'}"
