@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from export.difference import Difference
 
 CHECKPOINT, CARD = "checkpoint.safetensors", "model.json"
+FACES = Path(__file__).parent / "faces.csv"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,7 +183,8 @@ def _train(options: argparse.Namespace) -> None:
     )
 
     material = Material(
-        content=options.content, paintings=options.paintings, loss_net=options.loss_net,
+        content=options.content, paintings=options.paintings,
+        loss_nets=tuple(options.loss_net), faces=options.faces,
         work=options.work, device=options.device, threads=options.threads, minutes=options.minutes,
     )  # fmt: skip
     if not 0 <= options.before < 1 or (options.before and not options.keep):
@@ -197,6 +199,18 @@ def _train(options: argparse.Namespace) -> None:
             folder = CHECKPOINTS / book[name].kept_as
             keep_weights(options.work / name / CHECKPOINT, folder, before=options.before)
     print(f"For the quality report: --entries {write_entries(options.names, options.work)}")
+
+
+def _pause(options: argparse.Namespace) -> None:
+    from export.trainings import CHECKPOINTS, keep_unfinished
+
+    for name in options.names:
+        source = options.work / name / CHECKPOINT
+        if not source.exists():
+            raise InputNotFoundError(f"There is no {source}; train {name} first.")
+        path = keep_unfinished(source, CHECKPOINTS / name)
+        done = read_checkpoint(path)[0]["done"]
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {done} updates")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -279,7 +293,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("names", nargs="+", metavar="NAME", help="a table of the book")
     train.add_argument("--content", type=Path, required=True, help="folder of photographs")
     train.add_argument("--paintings", type=Path, required=True, help="folder of paintings")
-    train.add_argument("--loss-net", type=Path, required=True, help="the compressed VGG-19")
+    train.add_argument(
+        "--loss-net", type=Path, required=True, action="append", metavar="FILE",
+        help="weights of VGG-16 or the compressed VGG-19; again for another, each training takes "
+        "its own",
+    )  # fmt: skip
+    train.add_argument(
+        "--faces", type=Path, default=FACES, help="CSV list of the faces in the photographs"
+    )
     train.add_argument("--work", type=Path, required=True, help="folder that keeps the trainings")
     train.add_argument("--minutes", type=float, help="stop each after so long, to go on later")
     train.add_argument("--jobs", type=int, default=1, help="how many at once")
@@ -293,6 +314,13 @@ def _parser() -> argparse.ArgumentParser:
         help="with --keep: average with the weights kept before, which get this share",
     )  # fmt: skip
     train.set_defaults(run=_train)
+
+    pause = commands.add_parser(
+        "pause", help="keep a training in export/checkpoints that another machine is to go on with"
+    )
+    pause.add_argument("names", nargs="+", metavar="NAME", help="a table of the book")
+    pause.add_argument("--work", type=Path, required=True, help="folder that keeps the trainings")
+    pause.set_defaults(run=_pause)
 
     bring = commands.add_parser(
         "import", help="write another project's checkpoint or ONNX file as a model file"

@@ -20,16 +20,19 @@ import torch
 from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
 from rtstyle.nets import per_style, styles_option
 from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
-from rtstyle.train.data import load_photos
+from rtstyle.train.data import load_photos, with_faces
 from rtstyle.train.job import load_paintings
 from rtstyle.train.loop import train
-from rtstyle.train.perceptual import load_perceptual_net
+from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.trainer import Trainer, choose_device
 
 BOOK = Path(__file__).parent / "trainings.toml"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 CHECKPOINT = "checkpoint.safetensors"
+UNFINISHED = "unfinished.safetensors"  # beside it in `CHECKPOINTS`: a training that is to go on
+HELD_OUT = Path(__file__).parents[1] / "benchmarks" / "heldout.txt"
+FACES = Path(__file__).parent / "faces.csv"  # of the photographs that the book was trained on
 _RECIPE = {field.name for field in fields(Recipe)}
 
 
@@ -53,13 +56,18 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """Folders of photographs and paintings, the perceptual network, and the folder that keeps what
-    is trained. `threads` of the CPU for each training, `minutes` for each, or None for no limit."""
+    """Folders of photographs and paintings, the perceptual networks, of which each training takes
+    the kind that its recipe names, or the first, and the folder that keeps what is trained. `faces`
+    lists those of the photographs, `without` the photographs that the nets are judged by later and
+    that none is trained on. `threads` of the CPU for each training, `minutes` for each, or
+    None for no limit."""
 
     content: Path
     paintings: Path
-    loss_net: Path
+    loss_nets: tuple[Path, ...]
     work: Path
+    faces: Path = FACES
+    without: Path = HELD_OUT
     device: str = "auto"
     threads: int = 1
     minutes: float | None = None
@@ -89,7 +97,7 @@ def _whole(tables: dict[str, dict[str, Any]], name: str, depth: int = 0) -> dict
 
 def _training(name: str, table: dict[str, Any]) -> Training:
     paintings = tuple(table.pop("paintings"))
-    init, report = table.pop("init", None), tuple(table.pop("report", ()))
+    init, report = table.pop("init", "") or None, tuple(table.pop("report", ()))
     kept_as = table.pop("kept_as", name)
     if unknown := set(table) - _RECIPE:
         raise UsageError(f"The training {name} has the unknown {', '.join(sorted(unknown))}.")
@@ -152,17 +160,23 @@ def _train(training: Training, material: Material) -> None:
     files = [material.paintings / f"{name}.jpg" for name in training.taught()]
     if missing := [file for file in files if not file.is_file()]:
         raise InputNotFoundError(f"There is no painting {missing[0]}.")
+    held_out = material.without.read_text(encoding="utf-8").split()
+    photos = load_photos(material.content, cache=material.work, without=held_out)
+    if recipe.face_weight or recipe.portraits:
+        photos = with_faces(photos, material.faces)
     trainer = Trainer(
         recipe,
-        photos=load_photos(material.content, cache=material.work),
+        photos=photos,
         paintings=load_paintings(files, recipe.style_size)[1],
-        loss_net=load_perceptual_net(material.loss_net),
+        loss_net=_loss_net(recipe.loss_net, material.loss_nets),
         device=choose_device(material.device),
         init=None if training.init is None else _start(training.init, material.work),
         names=training.paintings,
     )
-    if (folder / CHECKPOINT).exists():
-        trainer.resume(folder / CHECKPOINT)
+    for begun in (folder / CHECKPOINT, CHECKPOINTS / training.name / UNFINISHED):
+        if begun.exists():
+            trainer.resume(begun)
+            break
     before, began = trainer.done, time.monotonic()
     end = None if material.minutes is None else began + 60 * material.minutes
     parent = multiprocessing.parent_process()
@@ -177,9 +191,21 @@ def _train(training: Training, material: Material) -> None:
             raise _ToGoOn
 
     try:
-        train(trainer, folder=folder, save_every=500, on_step=step)
-    except _ToGoOn:
+        train(trainer, folder=folder, on_step=step)
+    except KeyboardInterrupt:
         print(f"{training.name}: stopped after {trainer.done} updates, to go on", flush=True)
+
+
+def _loss_net(kind: str | None, files: Sequence[Path]) -> PerceptualNet:
+    """The first of the weights files, or the first of that kind."""
+    nets = [load_perceptual_net(file) for file in files]
+    for net in nets:
+        if kind in (None, net.kind):
+            return net
+    raise InputNotFoundError(
+        f"The recipe asks for the perceptual network {kind}, and the weights given are of "
+        f"{', '.join(net.kind for net in nets)}; pass them with --loss-net too."
+    )
 
 
 def _start(init: str, work: Path) -> torch.nn.Module:
@@ -229,6 +255,28 @@ def keep_weights(source: Path, folder: Path, *, before: float = 0.0) -> None:
                     value.lerp_(earlier[name], before)
     folder.mkdir(parents=True, exist_ok=True)
     write_checkpoint(folder / CHECKPOINT, net, settings, done=meta["done"], names=meta["styles"])
+
+
+def keep_unfinished(source: Path, folder: Path) -> Path:
+    """Write all that a training needs to go on from the checkpoint `source` into `folder`, in half
+    precision: the weights in float16, the optimiser's state, whose range is wider, in bfloat16.
+    Returns the file."""
+    meta, tensors = read_checkpoint(source)
+    net, settings = load_checkpoint_net(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / UNFINISHED
+    rest = {
+        name: value.to(torch.bfloat16 if name.startswith("optimizer.") else torch.float16)
+        if value.is_floating_point() and value.dim()
+        else value
+        for name, value in tensors.items()
+        if not name.startswith("ema.")
+    }
+    write_checkpoint(
+        path, net.half(), settings,
+        tensors=rest, done=meta["done"], names=meta["styles"], state=meta["state"],
+    )  # fmt: skip
+    return path
 
 
 def write_entries(names: Sequence[str], work: Path, book: Path = BOOK) -> Path:

@@ -29,7 +29,12 @@ from rtstyle.style.style import Style
 
 _log = logging.getLogger("rtstyle")
 _UPLOAD_SECONDS = 60.0  # that a picture may take to arrive
-_PAGE = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+_PAGE = {
+    "index.html": "text/html",
+    "app.js": "text/javascript",
+    "style.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
 
 
 def serve(
@@ -81,16 +86,16 @@ class Server:
             middlewares=[authorize(options)], client_max_size=options.max_bytes
         )
         application.on_response_prepare.append(harden)
-        application.add_routes(
-            [
-                web.get("/", self._index),
-                web.get("/{name:[a-z]+\\.(?:js|css|svg)}", self._file),
-                web.get("/thumbnails/{name}", self._thumbnail),
-                web.get("/gallery", self._gallery),
-                web.get("/live", self._live),
-                web.post("/paintings", self._upload),
-            ]
-        )
+        router = application.router
+        for path, handler in {
+            "/{name:([a-z]+\\.(?:js|css|svg))?}": self._file,
+            "/thumbnails/{name}": self._thumbnail,
+            "/gallery": self._gallery,
+            "/live": self._live,
+        }.items():
+            router.add_get(path, handler, expect_handler=_expect)
+        router.add_post("/paintings", self._upload, expect_handler=_expect)
+        router.add_route("*", "/{path:.*}", _not_found, expect_handler=_expect)
         self._runner = web.AppRunner(
             application, access_log=None, logger=_logger(), shutdown_timeout=2.0,
             keepalive_timeout=options.seat_seconds,
@@ -132,14 +137,12 @@ class Server:
         """How many visits there are now."""
         return len(self._connections)
 
-    async def _index(self, request: web.Request) -> web.Response:
-        return web.Response(text=_page_file("index.html").decode(), content_type="text/html")
-
     async def _file(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
+        name = request.match_info["name"] or "index.html"
         if name not in _PAGE:
             raise web.HTTPNotFound
-        return web.Response(body=_page_file(name), content_type=_PAGE[name], charset="utf-8")
+        body = (resources.files("rtstyle.serve") / "page" / name).read_bytes()
+        return web.Response(body=body, content_type=_PAGE[name], charset="utf-8")
 
     async def _gallery(self, request: web.Request) -> web.Response:
         """What the page shows before a visit."""
@@ -235,15 +238,22 @@ def _logger() -> logging.Logger:
     return logger
 
 
-def _page_file(name: str) -> bytes:
-    return (resources.files("rtstyle.serve") / "page" / name).read_bytes()
-
-
 def _style_name(file_name: str) -> str:
     """A short style name from a file's: letters, digits, spaces; never a number or a path."""
     stem = Path(unquote(file_name)).stem
     words = re.sub(r"[^\w .-]|_", " ", stem).strip(" .-")
     return f"“{' '.join(words.split())[:32] or 'picture'}”"
+
+
+async def _not_found(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
+
+
+async def _expect(request: web.Request) -> None:
+    """aiohttp's own handler quotes the header, which fails where that is no text."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _sorry(status: int, sentence: str) -> web.Response:

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from threading import Event, Lock
 from time import perf_counter
@@ -139,12 +138,6 @@ class TrackSink(Closing):
         """Nothing to complete."""
 
 
-@dataclass(slots=True)
-class _Slot:
-    frame: VideoFrame | None = None
-    filled: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class StylizedTrack(MediaStreamTrack):
     """The newest stylized frame, whenever the connection asks for one. Lives in asyncio."""
 
@@ -152,25 +145,26 @@ class StylizedTrack(MediaStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._slot = _Slot()
+        self._newest: VideoFrame | None = None
+        self._unsent = asyncio.Event()
 
     def show(self, frame: VideoFrame) -> None:
         """Replace the frame that waits to be sent."""
-        self._slot.frame = frame
-        self._slot.filled.set()
+        self._newest = frame
+        self._unsent.set()
 
     def stop(self) -> None:
         """End the track, and `recv` with it."""
         super().stop()
-        self._slot.filled.set()
+        self._unsent.set()
 
     async def recv(self) -> Any:
         """The next frame that was not sent yet. Raises `MediaStreamError` at the end."""
-        await self._slot.filled.wait()
-        self._slot.filled.clear()
-        if self.readyState != "live" or self._slot.frame is None:
+        await self._unsent.wait()
+        self._unsent.clear()
+        if self.readyState != "live" or self._newest is None:
             raise MediaStreamError
-        return self._slot.frame
+        return self._newest
 
 
 # What follows reaches into aiortc and aioice where they have no setting; pyproject.toml pins both.

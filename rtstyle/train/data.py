@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -19,11 +20,13 @@ from rtstyle.files import atomic_write
 from rtstyle.frame import Image
 from rtstyle.media.images import read_picture
 from rtstyle.media.options import PICTURE_SUFFIXES
+from rtstyle.train.faces import Boxes, face_map, read_faces
 
 _log = logging.getLogger("rtstyle")
 
 SHORT_SIDE = 352  # pixels kept of every photograph
 SMALLER, LARGER = (0.5, 1.0), (1.0, 3.0)  # scales of the crops
+FACE = (0.1, 0.5)  # height of a face in a crop that is drawn for it, as a share of the crop's
 MAX_LONG_SIDE = 3 * SHORT_SIDE  # a panorama would otherwise fill the cache
 
 
@@ -39,12 +42,15 @@ def resize_short_side(image: Image, size: int, *, enlarge: bool = False) -> Imag
 
 @dataclass(frozen=True)
 class Photos:
-    """Decoded photographs in one flat buffer; `skipped` names the files that gave none."""
+    """Decoded photographs in one flat buffer; `names` and `skipped` are those of the files that
+    gave one and that gave none. `faces` holds each photograph's in pixels, if they are known."""
 
     pixels: NDArray[np.uint8]  # (total,)
     offsets: NDArray[np.int64]  # (n,)
     shapes: NDArray[np.int64]  # (n, 2): height, width
     skipped: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    faces: tuple[Boxes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -55,13 +61,38 @@ class Photos:
         return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
 
 
-def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
-    """Decode every photograph below `folder`, or take them from `cache` if nothing changed.
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """A batch of square crops and how much each of their pixels belongs to a face."""
+
+    pixels: NDArray[np.uint8]  # (N, S, S, 3)
+    faces: NDArray[np.float32]  # (N, S, S), 0 to 1
+
+
+def with_faces(photos: Photos, path: Path) -> Photos:
+    """The photographs with the faces that the list `path` has of them, as `read_faces` takes it."""
+    shares = read_faces(path, photos.names)
+    height, width = photos.shapes.T
+    sides = np.stack([width, height, width, height], 1)
+    return replace(
+        photos, faces=tuple(boxes * side for boxes, side in zip(shares, sides, strict=True))
+    )
+
+
+def load_photos(
+    folder: Path, *, cache: Path | None = None, without: Collection[str] = ()
+) -> Photos:
+    """Decode every photograph below `folder`, or take them from `cache` if nothing changed. Files
+    that `without` names are left out.
 
     Broken files are skipped and listed. Raises `TrainingError` when no photograph is left.
     """
     files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in PICTURE_SUFFIXES
+        and str(p.relative_to(folder)) not in without
+        and p.is_file()
     )
     if not files:
         raise TrainingError(
@@ -73,7 +104,7 @@ def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
     if cached and (kept := _kept(cached)) is not None:
         return kept
 
-    images, skipped = [], []
+    images, names, skipped = [], [], []
     for path in files:
         try:
             image = resize_short_side(read_picture(path)[0], SHORT_SIDE)
@@ -84,6 +115,7 @@ def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
             skipped.append(str(path.relative_to(folder)))
             continue
         images.append(image[:MAX_LONG_SIDE, :MAX_LONG_SIDE])
+        names.append(str(path.relative_to(folder)))
     if not images:
         raise TrainingError(
             f"None of the {len(files)} files in {folder} is a photograph "
@@ -95,6 +127,7 @@ def load_photos(folder: Path, *, cache: Path | None = None) -> Photos:
         offsets=np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
         shapes=np.array([image.shape[:2] for image in images], np.int64),
         skipped=tuple(skipped),
+        names=tuple(names),
     )
     if cached:
         _keep(photos, cached)
@@ -106,7 +139,10 @@ def _kept(path: Path) -> Photos | None:
     try:
         # Opened here, as numpy leaves the file of a damaged archive open.
         with path.open("rb") as file, np.load(file) as z:
-            return Photos(z["pixels"], z["offsets"], z["shapes"], tuple(map(str, z["skipped"])))
+            return Photos(
+                z["pixels"], z["offsets"], z["shapes"],
+                tuple(map(str, z["skipped"])), tuple(map(str, z["names"])),
+            )  # fmt: skip
     except FileNotFoundError:
         return None
     except (OSError, EOFError, ValueError, LookupError, BadZipFile) as error:
@@ -122,37 +158,68 @@ def _keep(photos: Photos, path: Path) -> None:
             np.savez(
                 file, pixels=photos.pixels, offsets=photos.offsets, shapes=photos.shapes,
                 skipped=np.array(photos.skipped, dtype=np.str_),
+                names=np.array(photos.names, dtype=np.str_),
             )  # fmt: skip
     except OSError as error:
         _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
 
 
 def random_crops(
-    photos: Photos, *, size: int, batch: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+    photos: Photos, *, size: int, batch: int, rng: np.random.Generator, portraits: float = 0.0
+) -> Crops:
     """A batch of square crops, half at a scale of 0.5–1 and half at 1–3, flipped half of the time.
 
     Enlarged ones are smooth, as the frames of a video are, and teach to paint a sky: a net that has
     met nothing but sharp pictures fills one with rows of dots. One crop in ten is made flat, dark
     and noisy, like a webcam in the evening: instance norm turns such frames into blobs unless it
-    has met them. Returns (batch, size, size, 3) uint8.
+    has met them. The share `portraits` of the crops is drawn around a face instead, as large in the
+    crop as a webcam shows it; the photographs must have faces then.
     """
-    out = np.empty((batch, size, size, 3), np.uint8)
+    out = Crops(
+        np.empty((batch, size, size, 3), np.uint8), np.zeros((batch, size, size), np.float32)
+    )
     for n in range(batch):
-        photo = photos[int(rng.integers(len(photos)))]
-        low, high = SMALLER if rng.random() < 0.5 else LARGER
-        side = min(round(size / rng.uniform(low, high)), *photo.shape[:2])
-        y = int(rng.integers(photo.shape[0] - side + 1))
-        x = int(rng.integers(photo.shape[1] - side + 1))
-        crop = photo[y : y + side, x : x + side]
+        if portraits and rng.random() < portraits:
+            i, y, x, side = _around_a_face(photos, rng)
+        else:
+            i, y, x, side = _anywhere(photos, size, rng)
+        crop = photos[i][y : y + side, x : x + side]
         method = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
         crop = np.asarray(cv2.resize(crop, (size, size), interpolation=method), np.uint8)
+        faces = np.zeros((size, size), np.float32)
+        if photos.faces and len(boxes := photos.faces[i]):
+            faces = face_map((boxes - (x, y, 0, 0)) * (size / side), size)
         if rng.random() < 0.5:
-            crop = crop[:, ::-1]
+            crop, faces = crop[:, ::-1], faces[:, ::-1]
         if rng.random() < 0.1:
             crop = _dim(crop, rng)
-        out[n] = crop
+        out.pixels[n], out.faces[n] = crop, faces
     return out
+
+
+def _anywhere(photos: Photos, size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """A random square: the photograph's number, top, left and side."""
+    i = int(rng.integers(len(photos)))
+    height, width = (int(side) for side in photos.shapes[i])
+    low, high = SMALLER if rng.random() < 0.5 else LARGER
+    side = min(round(size / rng.uniform(low, high)), height, width)
+    return i, int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side
+
+
+def _around_a_face(photos: Photos, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """A random square with the middle of a random face in it."""
+    owners = [i for i, boxes in enumerate(photos.faces) if len(boxes)]
+    i = owners[int(rng.integers(len(owners)))]
+    left, top, face_width, face_height = photos.faces[i][int(rng.integers(len(photos.faces[i])))]
+    share = np.exp(rng.uniform(*np.log(FACE)))
+    side = min(max(round(face_height / share), 32), *(int(side) for side in photos.shapes[i]))
+    starts = []
+    for middle, length in zip(
+        (top + face_height / 2, left + face_width / 2), photos.shapes[i], strict=True
+    ):
+        start = round(middle - side * rng.uniform(0.25, 0.75))
+        starts.append(min(max(start, 0), int(length) - side))
+    return i, starts[0], starts[1], side
 
 
 def _dim(crop: Image, rng: np.random.Generator) -> Image:

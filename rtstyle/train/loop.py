@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import csv
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rtstyle.errors import TrainingError
 from rtstyle.train.trainer import Trainer
 
-TERMS = ("style", "content", "tv", "stability", "peaks", "reconstruction")
+TERMS = ("style", "content", "faces", "tv", "stability", "peaks", "reconstruction")
+_COLUMNS = ("update", *TERMS, "lr", "seconds")
 
 
 def train(
     trainer: Trainer,
     *,
     folder: Path,
-    save_every: int = 250,
+    save_every: float = 60.0,
     on_step: Callable[[int, dict[str, float]], None] = lambda done, losses: None,
     on_save: Callable[[Trainer], None] = lambda trainer: None,
 ) -> float:
-    """Run `trainer` to its end, keeping `checkpoint.safetensors` and `losses.csv` in `folder`.
+    """Run `trainer` to its end, keeping `checkpoint.safetensors` and `losses.csv` in `folder`,
+    written every `save_every` seconds and at the end.
 
     `on_step` gets the number of updates done and their losses; `on_save` follows every checkpoint.
-    Ctrl-C saves before it is passed on. Returns the seconds that all its updates took, those before
-    a resume too. Raises `TrainingError` when the folder cannot be written.
+    Ctrl-C and SIGTERM end the update in hand and save before they are passed on, as
+    `KeyboardInterrupt`; a second one does not wait. Returns the seconds that all its updates took,
+    those before a resume too. Raises `TrainingError` when the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,22 +45,24 @@ def train(
 def _train(
     trainer: Trainer,
     folder: Path,
-    save_every: int,
+    save_every: float,
     on_step: Callable[[int, dict[str, float]], None],
     on_save: Callable[[Trainer], None],
 ) -> float:
-    checkpoint = folder / "checkpoint.safetensors"
-    log_path = folder / "losses.csv"
-    rows = _rows_before(log_path, trainer.done)
-    seconds = float(rows[-1]["seconds"]) if rows else 0.0
-    start = time.monotonic() - seconds
-    with log_path.open("w", newline="", encoding="utf-8") as file:
-        log = csv.DictWriter(file, ["update", *TERMS, "lr", "seconds"])
-        log.writeheader()
-        log.writerows(rows)
-        try:
-            while trainer.done < trainer.recipe.updates:
-                lr = trainer.recipe.lr_at(trainer.done)
+    checkpoint, log_path = folder / "checkpoint.safetensors", folder / "losses.csv"
+    seconds = _shortened(log_path, trainer.done)
+    start = saved = time.monotonic()
+    start -= seconds
+    with log_path.open("a", newline="", encoding="utf-8") as file, _interrupts() as interrupted:
+        log = csv.DictWriter(file, _COLUMNS)
+
+        def save() -> None:
+            file.flush()  # first: a checkpoint further than its log would leave a gap
+            trainer.save(checkpoint)
+
+        while trainer.done < trainer.recipe.updates:
+            lr = trainer.recipe.lr_at(trainer.done)
+            try:
                 losses = trainer.step()
                 seconds = time.monotonic() - start
                 log.writerow(
@@ -62,19 +70,62 @@ def _train(
                     | {name: f"{value:.5g}" for name, value in losses.items()}
                 )
                 on_step(trainer.done, losses)
-                if trainer.done % save_every == 0 or trainer.done == trainer.recipe.updates:
-                    file.flush()
-                    trainer.save(checkpoint)
-                    on_save(trainer)
-        except KeyboardInterrupt:
-            trainer.save(checkpoint)
-            raise
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                save()
+                raise
+            if time.monotonic() - saved >= save_every or trainer.done == trainer.recipe.updates:
+                save()
+                on_save(trainer)
+                saved = time.monotonic()
     return seconds
 
 
-def _rows_before(path: Path, done: int) -> list[dict[str, str]]:
-    """Rows of an earlier log up to update `done`: a resumed run leaves no gap or overlap."""
-    if not done or not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["update"] and int(row["update"]) <= done]
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Within it, the first Ctrl-C or SIGTERM sets the event alone, so that no update is cut in
+    two; the next is what it was before. In the main thread only: others get no signals."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {n: signal.getsignal(n) or signal.SIG_DFL for n in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: object) -> None:
+        event.set()
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield event
+    finally:
+        restore()
+
+
+def _shortened(path: Path, done: int) -> float:
+    """Cut an earlier log after update `done`, so that a resumed run leaves no gap or overlap, or
+    begin one; the file is whole at every moment. Returns the seconds up to there."""
+    rows: list[dict[str, str]] = []
+    if done and path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [
+                {name: row.get(name) or "" for name in _COLUMNS}
+                for row in csv.DictReader(file)
+                if row.get("seconds") and int(row["update"]) <= done  # none in a row cut short
+            ]
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            log = csv.DictWriter(file, _COLUMNS)
+            log.writeheader()
+            log.writerows(rows)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return float(rows[-1]["seconds"]) if rows else 0.0

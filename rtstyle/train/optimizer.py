@@ -1,8 +1,7 @@
 """The optimiser of a training: Muon for convolutions, Adam for everything else.
 
-Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") gives every
-direction of a kernel's update the same length. Style losses are badly conditioned: under Adam a few
-loud directions drown the strokes, and as many updates get less far.
+Muon gives every direction of a kernel's update the same length. Style losses are badly conditioned:
+under Adam a few loud directions drown the strokes, and as many updates get less far.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rtstyle.nets.stylebank import Banks
+from rtstyle.train.muon import Muon
 
 KERNEL_LR = 10.0  # of Adam's; a kernel's update has the length that Adam's would have, times this
 _LAYOUT = torch.channels_last
@@ -37,9 +37,7 @@ class Optimizer:
         rest = [p for p in net.parameters() if p.requires_grad and id(p) not in own]
         self._parts: list[torch.optim.Optimizer] = [torch.optim.Adam(rest)]
         if self._matrices:
-            self._parts.append(
-                torch.optim.Muon(self._matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-            )
+            self._parts.append(Muon(self._matrices))
 
     def step(self, lr: float) -> None:
         """One update by the gradients that the net's parameters hold."""

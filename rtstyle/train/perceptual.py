@@ -7,6 +7,7 @@ VGG-16 and VGG-19.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +18,12 @@ from torch.nn import functional as F
 
 from rtstyle.errors import InputNotFoundError, TrainingError
 from rtstyle.nets.layers import Conv, channels_last
+from rtstyle.train.winograd import FixedConv
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYER = "relu4_1"
+JOHNSON_STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # Johnson et al. 2016, §4.1
+JOHNSON_CONTENT_LAYER = "relu3_3"
 
 _CONVS = {16: (2, 2, 3, 3, 1), 19: (2, 2, 4, 4, 1)}  # up to relu5_1, the deepest a loss reads
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -33,8 +37,8 @@ _WHERE = (
 class PerceptualNet(nn.Module):
     """VGG up to relu5_1 as a dictionary of activations.
 
-    (N, 3, H, W) float RGB in [0, 1] → {"reluK_1": (N, C_K, H / 2^(K-1), W / 2^(K-1))}.
-    Weights are fixed. H and W are at least 32.
+    (N, 3, H, W) float RGB in [0, 1] → {"reluK_i": (N, C_K, H / 2^(K-1), W / 2^(K-1))}.
+    Weights are fixed. H and W are at least 32. `kind` names the weights: vgg16, vgg19 or vgg19_16x.
     """
 
     def __init__(
@@ -43,25 +47,48 @@ class PerceptualNet(nn.Module):
         *,
         preprocess: nn.Module,
         maps: list[nn.Conv2d] | None = None,
+        kind: str = "",
     ) -> None:
         super().__init__()
+        self.kind = kind
         self.preprocess = preprocess
         self.stages = nn.ModuleList(nn.ModuleList(stage) for stage in stages)
         self.maps = nn.ModuleList(maps) if maps else None
         self.requires_grad_(False).eval()
         channels_last(self)
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        features = {}
+    def forward(self, x: Tensor, layers: Collection[str] = STYLE_LAYERS) -> dict[str, Tensor]:
+        """The activations of `layers`, computed no deeper than the deepest of them.
+
+        Raises `TrainingError` for a layer that the network does not have.
+        """
+        if unknown := set(layers) - set(self.layers):
+            raise TrainingError(
+                f"The perceptual network has no layer {', '.join(sorted(unknown))}; it has "
+                f"{', '.join(self.layers)}."
+            )
+        features: dict[str, Tensor] = {}
         x = self.preprocess(x)
-        for k, stage in enumerate(self.stages):
-            if k:
+        for k, stage in enumerate(self.stages, start=1):
+            if k > 1:
                 x = F.max_pool2d(x, 2)
-            for i, conv in enumerate(stage):  # type: ignore[var-annotated, arg-type]
+            for i, conv in enumerate(stage, start=1):  # type: ignore[var-annotated, arg-type]
                 x = F.relu(conv(x))
-                if i == 0:
-                    features[f"relu{k + 1}_1"] = x if self.maps is None else self.maps[k](x)
+                if (name := f"relu{k}_{i}") in layers:
+                    mapped = i == 1 and self.maps is not None
+                    features[name] = self.maps[k - 1](x) if mapped else x  # type: ignore[index]
+                    if len(features) == len(set(layers)):
+                        return features
         return features
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of all layers, from the picture on."""
+        return tuple(
+            f"relu{k}_{i}"
+            for k, stage in enumerate(self.stages, start=1)
+            for i in range(1, len(stage) + 1)  # type: ignore[arg-type]
+        )
 
 
 class _Normalise(nn.Module):
@@ -114,11 +141,7 @@ def _conv(
     try:
         weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
         c_out, c_in, kernel, _ = weight.shape
-        conv = (
-            Conv(c_in, c_out, kernel)
-            if padding_mode == "reflect"
-            else nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2)
-        )
+        conv = Conv(c_in, c_out, kernel) if padding_mode == "reflect" else FixedConv(c_in, c_out)
         conv.load_state_dict({"weight": weight.float(), "bias": bias.float()})
     except (KeyError, RuntimeError, IndexError) as error:
         raise TrainingError(f"{path} lacks a usable layer {name}. {_WHERE}") from error
@@ -134,7 +157,7 @@ def _compressed(weights: dict[str, Tensor], path: Path) -> PerceptualNet:
         for k, count in enumerate(_CONVS[19], start=1)
     ]
     maps = [_isometric(conv(f"conv{k}1_aux")) for k in range(1, 6)]
-    return PerceptualNet(stages, preprocess=conv("conv0"), maps=maps)
+    return PerceptualNet(stages, preprocess=conv("conv0"), maps=maps, kind="vgg19_16x")
 
 
 def _isometric(aux: nn.Conv2d) -> nn.Conv2d:
@@ -155,7 +178,8 @@ def _isometric(aux: nn.Conv2d) -> nn.Conv2d:
 def _torchvision(weights: dict[str, Tensor], path: Path) -> PerceptualNet:
     # `features` numbers convolutions, ReLUs and pools in one sequence, so the depth shows in
     # where the third stage ends: VGG-16 pools at 16, VGG-19 has its fourth convolution there.
-    counts = _CONVS[19 if "features.16.weight" in weights else 16]
+    depth = 19 if "features.16.weight" in weights else 16
+    counts = _CONVS[depth]
     stages, index = [], 0
     for count in counts:
         stages.append(
@@ -165,4 +189,4 @@ def _torchvision(weights: dict[str, Tensor], path: Path) -> PerceptualNet:
             ]
         )
         index += 2 * count + 1
-    return PerceptualNet(stages, preprocess=_Normalise())
+    return PerceptualNet(stages, preprocess=_Normalise(), kind=f"vgg{depth}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,10 +27,17 @@ class Drawn:
     vector: Tensor | None
     targets: tuple[tuple[Tensor, Features], ...]  # weight (N,), target of each layer (N, …)
 
-    def loss(self, style_loss: StyleLoss, painted: Features) -> Tensor:
-        """The weighted distance of the painted pictures' features to the targets → (N,)."""
+    def loss(
+        self,
+        style_loss: StyleLoss,
+        painted: Features,
+        layers: Mapping[str, float] | None = None,
+    ) -> Tensor:
+        """The weighted distance of the painted pictures' features to the targets → (N,).
+        `layers` weighs each layer."""
         parts = [
-            weight * total_distance(style_loss, painted, target) for weight, target in self.targets
+            weight * total_distance(style_loss, painted, target, layers)
+            for weight, target in self.targets
         ]
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -24,10 +24,10 @@ from rtstyle.nets.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.nets.contract import Grain
 from rtstyle.nets.layers import channels_last
 from rtstyle.train.data import Photos, random_crops, to_float
-from rtstyle.train.losses import content_loss, eased, tv_loss
+from rtstyle.train.losses import content_loss, eased, tv_loss, where_loss
 from rtstyle.train.optimizer import Optimizer
 from rtstyle.train.peaks import Peaks
-from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet
+from rtstyle.train.perceptual import PerceptualNet
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.stability import Disturbance, random_disturbance, stability_loss
 from rtstyle.train.style_losses import Features, describe, style_loss
@@ -121,6 +121,16 @@ class Trainer:
         self.loss_net = loss_net.to(self.device)
         self.half = _has_fast_bf16(self.device)
         self.style_loss = style_loss(recipe.style_loss)
+        if recipe.loss_net not in (None, loss_net.kind):
+            raise TrainingError(
+                f"The recipe asks for the perceptual network {recipe.loss_net}, and the weights "
+                f"are of {loss_net.kind}; pass the others with --loss-net."
+            )
+        if (recipe.face_weight or recipe.portraits) and not any(map(len, photos.faces)):
+            raise TrainingError(
+                "The recipe asks for faces, and none are known of these photographs; pass a list "
+                "of them, or set face_weight and portraits to 0."
+            )
         net = build_net(recipe.architecture, **recipe.options)
         stride = int(getattr(net, "stride", 1))
         for crop in (recipe.crop_at(0), recipe.crop_at(recipe.updates - 1)):
@@ -169,15 +179,19 @@ class Trainer:
         Raises `TrainingError` when a term is no number; the weights then stay the last good ones.
         """
         r = self.recipe
-        crops = random_crops(self.photos, size=r.crop_at(self.done), batch=r.batch, rng=self.rng)
-        photo = to_float(crops, self.device)
+        crops = random_crops(
+            self.photos, size=r.crop_at(self.done), batch=r.batch, rng=self.rng,
+            portraits=r.portraits,
+        )  # fmt: skip
+        photo = to_float(crops.pixels, self.device)
         every = r.reconstruct_every
         if self._shared is not None and every and self.done % every == every - 1:
             terms = {"reconstruction": self._reconstruction(photo)}
             weights: dict[str, float | Tensor] = {"reconstruction": 1.0}
         else:
             styles = self.styles.draw(self.rng, photo)
-            terms, weights = self._stylization(photo, styles), self._weights(styles)
+            faces = torch.from_numpy(crops.faces).to(self.device) if crops.faces.any() else None
+            terms, weights = self._stylization(photo, styles, faces), self._weights(styles)
         values = {name: float(value.detach().mean()) for name, value in terms.items()}
         for name, value in values.items():
             if not math.isfinite(value):
@@ -188,19 +202,25 @@ class Trainer:
         self._update(terms, weights)
         return values
 
-    def _stylization(self, photo: Tensor, styles: Drawn) -> dict[str, Tensor]:
-        """The loss terms of painting, one number a photograph."""
+    def _stylization(self, photo: Tensor, styles: Drawn, faces: Tensor | None) -> dict[str, Tensor]:
+        """The loss terms of painting, one number a photograph. `faces` is (N, H, W)."""
         r = self.recipe
         with torch.no_grad():
-            target = self._features(photo)[CONTENT_LAYER]
+            target = self._features(photo, r.content_layers)
         canvas = self._canvas(photo)
         with self.peaks.watch() if r.peak_weight else nullcontext():
             painted = self._paint(photo + canvas, styles.vector)
-        features = self._features(painted)
+        features = self._features(painted, r.style_layers | r.content_layers)
         terms = {
-            "style": styles.loss(self.style_loss, features),
-            "content": content_loss(features[CONTENT_LAYER], target),
+            "style": styles.loss(self.style_loss, features, r.style_layers),
+            "content": torch.stack(
+                [w * content_loss(features[k], target[k]) for k, w in r.content_layers.items()]
+            ).sum(0),
         }
+        if r.face_weight and faces is not None:
+            terms["faces"] = torch.stack(
+                [w * where_loss(features[k], target[k], faces) for k, w in r.content_layers.items()]
+            ).sum(0)
         if r.peak_weight:
             terms["peaks"] = self.peaks.loss()
         if r.tv_weight:
@@ -231,7 +251,7 @@ class Trainer:
         content = r.content_weight
         return {
             "style": r.style_weight, "tv": r.tv_weight, "peaks": r.peak_weight,
-            "stability": r.stability_weight * r.stability_every,
+            "stability": r.stability_weight * r.stability_every, "faces": r.face_weight,
             "content": styles.mix(content) if isinstance(content, list) else content,
         }  # fmt: skip
 
@@ -300,16 +320,17 @@ class Trainer:
 
     def _describe(self, pictures: Tensor) -> Features:
         with torch.no_grad():
-            return describe(self.style_loss, self._features(pictures))
+            features = self._features(pictures, self.recipe.style_layers)
+            return describe(self.style_loss, features)
 
     def _encode(self, pictures: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             vector: Tensor = self.net.encode(pictures)  # type: ignore[operator]
         return vector
 
-    def _features(self, image: Tensor) -> dict[str, Tensor]:
+    def _features(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            features: dict[str, Tensor] = self.loss_net(image)
+            features: dict[str, Tensor] = self.loss_net(image, layers)
         return features
 
     def _disturbed(self, photo: Tensor) -> tuple[Tensor, Disturbance]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from export import trainings
 from export.__main__ import main
 from export.trainings import BOOK, Material, keep_weights, read_book, run_trainings
 from rtstyle.errors import TrainingError, UsageError
@@ -26,6 +27,13 @@ def test_the_book_is_right() -> None:
         alike = {"stability_weight": 0.0, "content_weight": 1.0}
         assert replace(book[steady].recipe, **alike) == book[without].recipe
         assert book[steady].recipe.stability_weight > 0
+    light = build_net("fast", **book["gallery_light"].recipe.options)
+    kernels = [m.weight for m in light.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert all(kernel.shape[0] % 8 == 0 for kernel in kernels[:-1])
+    for name, kept in (("gallery_vgg16", "gallery"), ("gallery_light", "gallery_light")):
+        assert (book[name].recipe.loss_net, book[name].kept_as) == ("vgg16", kept)
+        assert book[name].recipe.face_weight > 0
+    assert book["gallery_light_begun"].init is None
     assert book["gallery_again"].kept_as == book["gallery"].kept_as == "gallery"
 
 
@@ -96,13 +104,23 @@ def material(tmp_path: Path) -> Material:
         like = "alone"
         init = "pair:something"
 
+        [other]
+        like = "tiny"
+        loss_net = "vgg16"
+
+        [portraits]
+        like = "tiny"
+        loss_net = "vgg19_16x"
+        portraits = 0.5
+
         [lost]
         like = "tiny"
         paintings = ["nothing"]
         """)
     return Material(
         content=make_photos(tmp_path / "photos"), paintings=tmp_path,
-        loss_net=make_loss_net(tmp_path / "net.safetensors"), work=tmp_path / "work", device="cpu",
+        loss_nets=(make_loss_net(tmp_path / "net.safetensors"),), work=tmp_path / "work",
+        device="cpu",
     )  # fmt: skip
 
 
@@ -133,7 +151,34 @@ def test_trainings_stop_in_time_go_on_and_start_from_each_other(
         run_trainings(["nobody"], material, book=book)
     with pytest.raises(TrainingError, match="nowhere"):
         run_trainings(["nowhere"], material, book=book)
-    assert "pair has no something; it has painting, nothing." in capfd.readouterr().err
+    with pytest.raises(TrainingError, match="other, portraits"):
+        run_trainings(["other", "portraits"], material, book=book)
+    told = capfd.readouterr().err
+    assert "pair has no something; it has painting, nothing." in told
+    assert "network vgg16, and the weights given are of vgg19_16x; pass" in told
+    assert "none are known of these photographs" in told
+
+
+def test_a_training_goes_on_from_what_another_machine_kept(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, kept, work = tmp_path / "book.toml", tmp_path / "kept", material.work
+    monkeypatch.setattr(trainings, "CHECKPOINTS", kept)
+    work.mkdir()
+    training = read_book(book)["tiny"]
+    trainings._train(training, replace(material, minutes=0.0))
+    begun = work / "tiny" / "checkpoint.safetensors"
+    assert main(["pause", "tiny", "--work", str(work)]) == 0
+    unfinished = kept / "tiny" / "unfinished.safetensors"
+    assert unfinished.stat().st_size < 0.7 * begun.stat().st_size
+    whole = load_checkpoint_net(begun)[0].state_dict()
+    for name, value in load_checkpoint_net(unfinished)[0].state_dict().items():
+        torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-4)
+    elsewhere = replace(material, work=tmp_path / "elsewhere")
+    trainings._train(training, elsewhere)
+    with (elsewhere.work / "tiny" / "losses.csv").open() as file:
+        assert [line.split(",")[0] for line in file] == ["update", "2", "3"]
+    assert main(["pause", "tinier", "--work", str(work)]) == 1
 
 
 def test_weights_are_kept_and_averaged_with_those_before(tmp_path: Path) -> None:

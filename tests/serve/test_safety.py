@@ -264,6 +264,7 @@ def test_no_response_tells_a_version(serving: Serving) -> None:
         f"GET /live HTTP/1.1\r\n{host}\r\n",
         f"GET / HTTP/1.1\r\n{host}Origin: http://[::1\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+        *(f"GET {path} HTTP/1.1\r\n{host}Expect: \xff\r\n\r\n" for path in ("/", "/gallery", "/x")),
         f"GET / HTTP/1.1\r\n{host}Cookie: rtstyle-key=\xff\r\n\r\n",
     ]  # fmt: skip
     for request in requests:

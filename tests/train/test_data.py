@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from rtstyle.errors import InputNotFoundError, TrainingError
 from rtstyle.media.images import read_picture
-from rtstyle.train.data import load_photos, random_crops
+from rtstyle.train.data import load_photos, random_crops, with_faces
 from rtstyle.train.targets import AnyPainting
 from tests.train.materials import make_painting, make_photos
 
@@ -23,6 +24,8 @@ def test_broken_photographs_are_skipped_and_listed(tmp_path: Path) -> None:
     again = load_photos(folder, cache=tmp_path / "cache")  # this time from the cache
     assert again.skipped == photos.skipped
     assert (again.pixels == photos.pixels).all()
+    assert load_photos(folder, without=["photo1.png"]).names == ("photo0.png", "photo2.png")
+    assert again.names == photos.names == ("photo0.png", "photo1.png", "photo2.png")
 
 
 @pytest.mark.parametrize("damaged", [b"", b"PK\x03\x04 nothing more", b"no archive"])
@@ -52,7 +55,7 @@ def test_a_full_disk_costs_the_cache_alone(tmp_path: Path) -> None:
 def test_crops_have_the_size_asked_for_whatever_the_photograph(tmp_path: Path) -> None:
     for side in (64, 400):
         photos = load_photos(make_photos(tmp_path / f"photos{side}", side=side))
-        crops = random_crops(photos, size=160, batch=20, rng=np.random.default_rng(0))
+        crops = random_crops(photos, size=160, batch=20, rng=np.random.default_rng(0)).pixels
         assert crops.shape == (20, 160, 160, 3)
     assert (
         len({crop.tobytes() for crop in crops}) == 20
@@ -65,9 +68,41 @@ def test_half_of_the_crops_are_enlarged_and_so_as_smooth_as_a_video(tmp_path: Pa
     cv2.imwrite(str(tmp_path / "photos" / "noise.png"), noise)
     crops = random_crops(
         load_photos(tmp_path / "photos"), size=64, batch=100, rng=np.random.default_rng(0)
-    ).astype(float)
+    ).pixels.astype(float)
     steps = np.abs(np.diff(crops, axis=2)).mean((1, 2, 3)) / crops.std((1, 2, 3))
     assert 30 < (steps < 0.8).sum() < 70  # of white noise it is 1.1
+
+
+def test_portraits_are_crops_around_a_face_that_know_where_it_is(tmp_path: Path) -> None:
+    folder, rng = tmp_path / "photos", np.random.default_rng(0)
+    folder.mkdir()
+    picture = np.zeros((200, 300, 3), np.uint8)
+    picture[90:130, 200:240] = 255  # the face
+    cv2.imwrite(str(folder / "a.png"), picture)
+    cv2.imwrite(str(folder / "b.png"), np.zeros_like(picture))
+    (tmp_path / "faces.csv").write_text(
+        "file,left,top,width,height\na.png,0.66667,0.45,0.13333,0.2\nelsewhere.png,0,0,1,1\n"
+    )
+    photos = with_faces(load_photos(folder), tmp_path / "faces.csv")
+    assert [len(boxes) for boxes in photos.faces] == [1, 0]
+    crops = random_crops(photos, size=64, batch=40, rng=rng, portraits=1.0)
+    for pixels, faces in zip(crops.pixels, crops.faces, strict=True):
+        bright = pixels[..., 0] > (int(pixels.min()) + int(pixels.max())) / 2
+        assert 0.005 < bright.mean() < 0.4
+        assert faces[bright].mean() > 0.9
+        assert faces[~bright].mean() < 0.3
+    anywhere = random_crops(photos, size=64, batch=40, rng=rng)
+    assert 10 < sum(not faces.any() for faces in anywhere.faces) < 40
+
+
+def test_a_list_of_faces_that_is_none_is_refused(tmp_path: Path) -> None:
+    photos = load_photos(make_photos(tmp_path / "photos"))
+    with pytest.raises(InputNotFoundError, match="no list of faces"):
+        with_faces(photos, tmp_path / "faces.csv")
+    for text in ("file,left\na.png,0\n", "file,left,top,width,height\na.png,0,0,wide,1\n"):
+        (tmp_path / "faces.csv").write_text(text)
+        with pytest.raises(TrainingError, match="is no list of faces"):
+            with_faces(photos, tmp_path / "faces.csv")
 
 
 def test_any_painting_gives_varied_styles_and_sometimes_the_photograph_itself(

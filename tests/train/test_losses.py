@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rtstyle.errors import UsageError
-from rtstyle.train.losses import content_loss, eased, tv_loss
+from rtstyle.train.losses import content_loss, eased, tv_loss, where_loss
 from rtstyle.train.stability import Disturbance, random_disturbance, stability_loss
 from rtstyle.train.style_losses import STYLE_LOSSES, describe, style_loss, total_distance
 from rtstyle.train.style_losses.gram import gram
@@ -198,6 +198,8 @@ def test_one_painting_serves_a_batch_and_layers_add_up(name: str) -> None:
     target = describe(loss, painting)
     total = total_distance(loss, painted, target)
     assert total.shape == (2,)
+    weighted = total_distance(loss, painted, target, {"a": 0.5, "b": 0.0})
+    torch.testing.assert_close(weighted, 0.5 * loss.distance(painted["a"], target["a"]))
     for n in range(2):
         alone = sum(loss.distance(painted[layer][n : n + 1], target[layer]) for layer in ("a", "b"))
         torch.testing.assert_close(total[n : n + 1], alone)
@@ -231,6 +233,23 @@ def test_nothing_painted_at_all_costs_1_a_layer(name: str) -> None:
     x = features()
     torch.testing.assert_close(by_name(name)(torch.zeros_like(x), x), torch.ones(2))
     torch.testing.assert_close(content_loss(torch.zeros_like(x), x), torch.ones(2))
+
+
+def test_a_place_counts_alone_and_by_its_area_only_where_it_is_tiny() -> None:
+    photo = features(0, shape=(1, 3, 40, 40))
+    painted = photo.clone()
+    painted[..., :10, :10] += 1
+    place = torch.zeros(1, 80, 80)  # twice the size of the features
+    place[:, :20, :20] = 1
+    alone = content_loss(painted[..., :10, :10], photo[..., :10, :10])
+    torch.testing.assert_close(where_loss(painted, photo, place), alone, rtol=0.01, atol=0)
+    assert where_loss(painted, photo, place.flip(1, 2)) == 0
+    tiny = torch.zeros(1, 80, 80)
+    tiny[:, :4, :4] = 1
+    ratio = where_loss(painted, photo, tiny) / content_loss(
+        painted[..., :2, :2], photo[..., :2, :2]
+    )
+    torch.testing.assert_close(ratio, torch.tensor([4 / 1600 / 0.02]), rtol=0.02, atol=0)
 
 
 def test_total_variation_of_a_ramp() -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from rtstyle.nets import build_net
 from rtstyle.nets.stylebank import Banks
+from rtstyle.train.muon import Muon
 from rtstyle.train.optimizer import KERNEL_LR, Optimizer
 
 
@@ -47,3 +48,19 @@ def test_a_bank_that_had_no_part_in_an_update_stays_as_it_is() -> None:
 def test_kernels_that_would_be_copied_are_refused() -> None:
     with pytest.raises(ValueError, match="channels_last"):
         Optimizer(nn.Conv2d(4, 4, 3))
+
+
+@pytest.mark.parametrize("shape", [(6, 20), (20, 6)])
+def test_muon_moves_as_torch_s_does(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mine, theirs = (nn.Parameter(torch.zeros(shape)) for _ in range(2))
+    ours = Muon([mine], lr=1e-2)
+    reference = torch.optim.Muon(
+        [theirs], lr=1e-2, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+    )
+    for _ in range(3):
+        mine.grad = torch.randn(shape, generator=generator)
+        theirs.grad = mine.grad.clone()
+        ours.step()
+        reference.step()
+    torch.testing.assert_close(mine, theirs, rtol=0.05, atol=1e-3)  # that is in bfloat16

@@ -25,6 +25,21 @@ def test_layers_have_the_sizes_of_vgg(tmp_path: Path) -> None:
         assert features[name].shape == (1, channels + 1, 32 >> k, 48 >> k)
 
 
+def test_only_the_layers_asked_for_are_computed_and_none_deeper(tmp_path: Path) -> None:
+    net = load_perceptual_net(make_loss_net(tmp_path / "vgg.safetensors"))
+    assert net.kind == "vgg19_16x"
+    ran: list[int] = []
+    for stage in net.stages:
+        for conv in stage:  # type: ignore[attr-defined]
+            conv.register_forward_hook(lambda *_: ran.append(1))
+    features = net(_picture(0), ("relu3_1", "relu2_2"))
+    assert set(features) == {"relu2_2", "relu3_1"}
+    assert len(ran) == 5
+    assert torch.equal(features["relu3_1"], net(_picture(0))["relu3_1"])
+    with pytest.raises(TrainingError, match="no layer relu3_9; it has relu1_1, relu1_2"):
+        net(_picture(0), ("relu3_9", "relu1_1"))
+
+
 def test_the_narrow_maps_give_the_losses_of_the_wide_ones(tmp_path: Path) -> None:
     path = make_loss_net(tmp_path / "vgg.safetensors")
     weights = load_file(path)
@@ -62,6 +77,7 @@ def test_torchvision_s_weights_are_recognised(tmp_path: Path, third_stage: int, 
         index += 1
     torch.save(weights, tmp_path / f"vgg{depth}.pth")
     net = load_perceptual_net(tmp_path / f"vgg{depth}.pth")
+    assert net.kind == f"vgg{depth}"
     assert sum(len(stage) for stage in net.stages) == 5 + 2 * third_stage  # type: ignore[arg-type,misc]
     assert [x.shape[1] for x in net(_picture(0)).values()] == list(CHANNELS)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +77,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_losses(
     folder = tmp_path / "b"
     trainer = _trainer(tmp_path, recipe, paintings=paintings)
     with pytest.raises(KilledError):
-        train(trainer, folder=folder, save_every=4, on_step=kill)
+        train(trainer, folder=folder, save_every=0, on_step=kill)
     resumed = _trainer(tmp_path, recipe, paintings=paintings)
     resumed.resume(folder / "checkpoint.safetensors")
     assert resumed.done == 8
@@ -86,6 +88,81 @@ def test_a_training_that_was_killed_goes_on_to_the_same_losses(
         assert losses == pytest.approx(whole[done], rel=1e-4)
     with (folder / "losses.csv").open(newline="") as file:
         assert [int(row["update"]) for row in csv.DictReader(file)] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_with_a_checkpoint_after_a_whole_update(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    before, seen = signal.getsignal(number), list[int]()
+    trainer = _trainer(tmp_path)
+    step = trainer.step
+
+    def interrupted() -> dict[str, float]:
+        if trainer.done == 3:
+            os.kill(os.getpid(), number)
+        return step()
+
+    trainer.step = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        train(trainer, folder=tmp_path, on_step=lambda done, _: seen.append(done))
+    assert seen == [1, 2, 3, 4]
+    assert signal.getsignal(number) == before
+    assert read_checkpoint(tmp_path / "checkpoint.safetensors")[0]["done"] == 4
+    with (tmp_path / "losses.csv").open(newline="") as file:
+        assert [int(row["update"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
+
+
+def test_checkpoints_are_made_by_the_clock_and_the_log_is_never_empty(tmp_path: Path) -> None:
+    log, checkpoint = tmp_path / "losses.csv", tmp_path / "checkpoint.safetensors"
+    saved: list[int] = []
+    train(_trainer(tmp_path), folder=tmp_path, on_save=lambda trainer: saved.append(trainer.done))
+    assert saved == [12]
+    train(
+        _trainer(tmp_path), folder=tmp_path, save_every=0,
+        on_save=lambda trainer: saved.append(trainer.done),
+    )  # fmt: skip
+    assert saved[1:] == list(range(1, 13))
+    with log.open("a") as file:
+        file.write("13,0.5,")  # killed while writing
+    again = _trainer(tmp_path)
+    again.resume(checkpoint)
+
+    def rows() -> int:
+        return len(log.read_text().splitlines())
+
+    again.recipe = replace(again.recipe, updates=13)
+    train(again, folder=tmp_path, on_step=lambda done, _: saved.append(rows()))
+    assert saved[-1] == 13  # its heading and 12 rows were there when the update began
+    assert rows() == 14
+
+
+def test_faces_have_a_term_of_their_own(tmp_path: Path) -> None:
+    recipe = replace(
+        TINY, face_weight=1.0, portraits=1.0, loss_net="vgg19_16x",
+        style_layers={"relu1_1": 1.0, "relu2_2": 0.5}, content_layers={"relu3_1": 1.0},
+    )  # fmt: skip
+    with pytest.raises(TrainingError, match="none are known of these photographs"):
+        _trainer(tmp_path, recipe)
+    with pytest.raises(TrainingError, match="asks for the perceptual network vgg16"):
+        _trainer(tmp_path, replace(TINY, loss_net="vgg16"))
+    with pytest.raises(TrainingError, match="no layer relu9_1"):
+        _trainer(tmp_path, replace(TINY, style_layers={"relu9_1": 1.0}))
+    for wrong in ({"portraits": 1.5}, {"content_layers": {}}):
+        with pytest.raises(UsageError, match=r"portraits|content_layers"):
+            replace(recipe, **wrong)  # type: ignore[arg-type]
+    photos = load_photos(make_photos(tmp_path / "photos"))
+    faces = (np.array([[30.0, 30, 40, 40]]), *(np.zeros((0, 4)) for _ in photos.names[1:]))
+    trainer = Trainer(
+        recipe, photos=replace(photos, faces=faces),
+        paintings=[read_picture(make_painting(tmp_path / "painting.png"))[0]],
+        loss_net=load_perceptual_net(make_loss_net(tmp_path / "vgg.safetensors")),
+    )  # fmt: skip
+    first = [trainer.step()["faces"] for _ in range(4)]
+    trainer.recipe = replace(recipe, face_weight=100.0, style_weight=0.0)
+    for _ in range(60):
+        last = trainer.step()["faces"]
+    assert 0 < last < 0.7 * max(first)
 
 
 def test_other_settings_do_not_take_up_a_checkpoint(tmp_path: Path) -> None:

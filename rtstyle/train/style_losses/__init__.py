@@ -7,10 +7,11 @@ suits every painting.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from rtstyle.errors import UsageError
@@ -52,13 +53,20 @@ def describe(loss: StyleLoss, features: Features) -> Features:
     return {name: loss.describe(x) for name, x in features.items()}
 
 
-def total_distance(loss: StyleLoss, painted: Features, target: Features) -> Tensor:
-    """The sum over layers of the distances of `painted` to `target` → (N,)."""
-    per_layer = [loss.distance(painted[name], kept) for name, kept in target.items()]
-    total = per_layer[0]
-    for distance in per_layer[1:]:
-        total = total + distance
-    return total
+def total_distance(
+    loss: StyleLoss,
+    painted: Features,
+    target: Features,
+    weights: Mapping[str, float] | None = None,
+) -> Tensor:
+    """The sum over layers of the distances of `painted` to `target`, each times its weight if there
+    are `weights` → (N,)."""
+    return torch.stack(
+        [
+            loss.distance(painted[name], kept) * (1.0 if weights is None else weights[name])
+            for name, kept in target.items()
+        ]
+    ).sum(0)
 
 
 def flat(features: Tensor) -> Tensor:
