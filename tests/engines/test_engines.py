@@ -139,6 +139,18 @@ def test_result_may_be_asked_for_twice_and_elsewhere(engine: Engine) -> None:
     assert np.array_equal(pending.result(), painted)
 
 
+def test_waiting_has_a_limit_and_an_end(engine: Engine) -> None:
+    """A batch that is in flight is waited for in slices; one that is over, and one that failed,
+    need no waiting."""
+    pending = engine.submit(pictures(1, 64, 64))
+    while not pending.wait(0.01):
+        pass
+    assert pending.wait(0)
+    stylized = pending.result()
+    assert pending.wait(0)
+    assert np.array_equal(pending.result(), stylized)
+
+
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_batch_may_outlive_the_engine(name: str, tiny_model: ModelSpec) -> None:
     frames = pictures(1, 32, 32)
