@@ -131,9 +131,7 @@ def test_an_engine_that_hangs_ends_the_run_and_closes(
     source = SyntheticSource(34, 30, n_frames=30)
     start = time.perf_counter()
     with engine:
-        pipeline = Pipeline(
-            source, engine, NullSink(), style=styles_of(tiny_model)[0], patience=2
-        )
+        pipeline = Pipeline(source, engine, NullSink(), style=styles_of(tiny_model)[0], patience=2)
         with pytest.raises(EngineError, match=rf"The engine {engine.name} hangs: .*--engine"):
             pipeline.run()
     assert pipeline.report.frames_out == HANGS_AT
