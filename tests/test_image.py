@@ -63,7 +63,7 @@ def test_fits_a_fixed_size(height: int, width: int, fixed_h: int, fixed_w: int) 
     assert batch.shape == (1, fixed_h, fixed_w, 3)
     assert finish(batch, image, model=model, look=Look()).shape == image.shape
     sizes = geometry(height, width, model=model, look=Look())
-    assert sizes.scaled[0] == fixed_h or sizes.painted[1] == fixed_w
+    assert sizes.scaled[0] == fixed_h or sizes.scaled[1] == fixed_w
 
 
 def test_copies_nothing_when_nothing_is_to_be_done() -> None:

@@ -1,16 +1,18 @@
-"""What can be changed while painting, and the one language to change it.
+"""The commands of a live run, who may give them, and the settings that they change.
 
     next | previous | style NAME or NUMBER      pick one of the gallery
     blend 0.4 | blend +0.1 | with NAME          mix with a second style of the same model
     strength 0.8 | strength -0.1
-    color | split | mirror | pause | record     switch over, or say on or off; split 0.3 moves it
+    color | split | mirror | pause | record     toggle, or set by on or off; split 0.3 moves it
     snapshot | quit
 
-Keys of the window, lines on stdin and the browser all speak it.
+Keys of the window, lines on stdin and the page speak the same language. `parse` is its only
+parser; what it returns has been checked, and `Controls` looks up names but parses nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -19,18 +21,89 @@ from rtstyle.errors import StyleNotFoundError, UsageError
 from rtstyle.style.parse import find_style
 from rtstyle.style.style import Style, mix
 
-COMMANDS = (
-    "next", "previous", "style", "blend", "with", "strength", "color", "split", "mirror", "pause",
-    "snapshot", "record", "quit",
-)  # fmt: skip
+_STYLE, _SHARE, _SWITCH, _SPLIT, _NONE = "style", "share", "switch", "split", "none"
+_ARGUMENTS = {
+    "next": _NONE, "previous": _NONE, "style": _STYLE, "with": _STYLE, "blend": _SHARE,
+    "strength": _SHARE, "color": _SWITCH, "split": _SPLIT, "mirror": _SWITCH, "pause": _SWITCH,
+    "snapshot": _NONE, "record": _SWITCH, "quit": _NONE,
+}  # fmt: skip
+COMMANDS = tuple(_ARGUMENTS)
+_LONGEST = 4096  # characters of a command; paths are no longer
+_NUMBER = re.compile(r"[+-]?(\d{1,6}(\.\d{0,9})?|\.\d{1,9})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What may be asked for: these commands, and with `any_style` styles outside of the gallery,
+    which opens files."""
+
+    commands: frozenset[str]
+    any_style: bool = False
+
+
+HOST = Rights(frozenset(COMMANDS), any_style=True)  # keys of the window, and stdin
+PAGE = Rights(HOST.commands - {"record", "snapshot", "quit"})  # nothing on the host's disk
+WATCH = Rights(frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A share from 0 to 1, or with `relative` what is added to the present one."""
+
+    value: float
+    relative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One checked command. `argument` is a style's name, a share, on (True), off or None."""
+
+    name: str
+    argument: str | Change | bool | None = None
+    any_style: bool = False
+
+
+def parse(text: str, rights: Rights = HOST) -> Command:
+    """The command in `text`. Raises `UsageError` for what is none, or beyond the rights."""
+    if len(text) > _LONGEST:
+        raise UsageError(f"A command has at most {_LONGEST} characters, not {len(text)}.")
+    word, _, rest = text.strip().partition(" ")
+    name, rest = word.lower(), rest.strip()
+    if name not in _ARGUMENTS:
+        raise UsageError(f"There is no command {word[:40]!r}; known are {', '.join(COMMANDS)}.")
+    if name not in rights.commands:
+        raise UsageError(f"The command {name} is not allowed here; the host may give it.")
+    kind = _ARGUMENTS[name]
+    if kind == _NONE and rest:
+        raise UsageError(f"The command {name} stands alone, without {rest[:40]!r}.")
+    if kind == _STYLE:
+        if not rest and name == "style":
+            raise UsageError("A style's name or number was expected after style.")
+        return Command(name, rest, rights.any_style)
+    if kind == _SHARE or (kind == _SPLIT and rest.lower() not in ("", "on", "off")):
+        return Command(name, _share(rest))
+    return Command(name, _switch(rest) if rest else None)
+
+
+def _share(text: str) -> Change:
+    """ "0.4", or "+0.1" and "-0.1", which are added to the present share."""
+    if not _NUMBER.fullmatch(text):
+        raise UsageError(f"A number from 0 to 1, or +0.1, was expected, not {text[:40]!r}.")
+    return Change(float(text), relative=text[0] in "+-")
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("on", "off"):
+        raise UsageError(f"on or off was expected, not {text[:40]!r}.")
+    return text.lower() == "on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The state of one live painting.
+    """The state of one live run.
 
-    `blend` is how far from `style` to `partner`, 0 to 1. `split` is the share of the width that
-    stays unpainted, None for all painted. `snapshots` counts those asked for.
+    `blend` is the position between `style` and `partner`, 0 to 1. `split` is the share of the width
+    that shows the original, None for none of it. `snapshots` counts the snapshots asked for.
     """
 
     style: Style
@@ -47,23 +120,23 @@ class Settings:
 
     @property
     def mixed(self) -> Style:
-        """What the net is to paint: the style, or its blend with the partner."""
+        """What the net runs with: the style, or its blend with the partner."""
         if self.partner is None or self.blend == 0 or not can_mix(self.style, self.partner):
             return self.style
         return mix([(self.style, 1 - self.blend), (self.partner, self.blend)])
 
 
 def can_mix(one: Style, other: Style) -> bool:
-    """Whether the two styles share a net that can paint between them."""
+    """Whether the two styles share a net that can run a mix of them."""
     return one.vector is not None and one.model.path == other.model.path
 
 
 class Controls:
-    """The settings of one live painting, changed by commands. Safe from any thread.
+    """The settings of one live run, changed by commands. Safe from any thread.
 
-    `gallery` is what next, previous and numbers walk through; a name that is none of it is looked
-    up with `find`, which a stranger must not be given: it opens files. Whoever listens is called
-    with the settings after every change, in the thread that changed them.
+    `gallery` is what next, previous, numbers and names choose from, "a=0.7,b=0.3" for a mix. The
+    host's other names are looked up by `find`. Listeners are called with the settings after every
+    change, in the thread that made it.
     """
 
     def __init__(
@@ -94,79 +167,78 @@ class Controls:
         self._listeners.append(listener)
 
     def forget(self, listener: Callable[[Settings], None]) -> None:
-        """Call `listener` no more; harmless when it was not."""
+        """Stop calling `listener`; harmless when it was not called."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
     def add(self, style: Style) -> None:
-        """Put a style at the end of the gallery; one of the same name is replaced."""
+        """Append a style to the gallery; one of the same name is replaced."""
         with self._lock:
             others = [known for known in self._gallery if known.name != style.name]
             self._gallery = (*others, style)
 
     def remove(self, name: str) -> None:
-        """Take a style out of the gallery; harmless when it is none of it."""
+        """Take a style out of the gallery; harmless when it is not in there."""
         with self._lock:
             self._gallery = tuple(known for known in self._gallery if known.name != name)
 
-    def do(self, command: str) -> None:
-        """Carry out a command. Raises `UsageError` for one that cannot be, changing nothing."""
-        word, _, argument = command.strip().partition(" ")
+    def do(self, command: str | Command) -> None:
+        """Carry out a command; a text has the host's rights.
+
+        Raises `UsageError` where it cannot be done, and the errors of `find_style`; nothing has
+        changed then.
+        """
+        if isinstance(command, str):
+            command = parse(command)
+        argument: object = command.argument
+        if isinstance(argument, str):  # looked up before the lock is taken: it may open files
+            argument = self._named(argument, command.any_style) if argument else None
         with self._lock:
-            changed = self._changed(self._settings, word.lower(), argument.strip())
-            self._settings = changed
+            changed = self._settings = self._changed(self._settings, command.name, argument)
         for listener in list(self._listeners):
             listener(changed)
 
-    def _changed(self, now: Settings, word: str, argument: str) -> Settings:
-        match word:
-            case "next":
-                return self._picked(now, self._neighbour(now.style, +1))
-            case "previous":
-                return self._picked(now, self._neighbour(now.style, -1))
-            case "style":
-                return self._picked(now, self._named(argument))
-            case "with":
-                return replace(now, partner=self._partner(now.style, argument))
-            case "blend":
-                return self._blended(now, argument)
-            case "strength":
-                return replace(now, strength=_share(argument, now.strength))
-            case "color":
-                return replace(now, preserve_color=_switch(argument, now.preserve_color))
-            case "mirror":
-                return replace(now, mirror=_switch(argument, now.mirror))
-            case "pause":
-                return replace(now, paused=_switch(argument, now.paused))
-            case "record":
-                return replace(now, recording=_switch(argument, now.recording))
-            case "split":
-                return replace(now, split=_split(argument, now.split))
-            case "snapshot":
+    def _changed(self, now: Settings, name: str, argument: object) -> Settings:
+        match name, argument:
+            case "next", _:
+                return _picked(now, self._neighbour(now.style, +1))
+            case "previous", _:
+                return _picked(now, self._neighbour(now.style, -1))
+            case "style", Style() as style:
+                return _picked(now, style)
+            case "with", Style() as partner if not can_mix(now.style, partner):
+                raise UsageError(
+                    f"{now.style.name} and {partner.name} cannot be mixed; only styles that share "
+                    "one model can."
+                )
+            case "with", Style() as partner:
+                return replace(now, partner=partner)
+            case "with", _:
+                return replace(now, partner=self._next_partner(now.style))
+            case "blend", Change() as change:
+                partner = now.partner or self._next_partner(now.style)
+                return replace(now, partner=partner, blend=_moved(now.blend, change))
+            case "strength", Change() as change:
+                return replace(now, strength=_moved(now.strength, change))
+            case "split", Change() as change:
+                return replace(now, split=_moved(now.split or 0.0, change))
+            case "split", on:
+                return replace(now, split=0.5 if _toggled(now.split is not None, on) else None)
+            case "color", on:
+                return replace(now, preserve_color=_toggled(now.preserve_color, on))
+            case "mirror", on:
+                return replace(now, mirror=_toggled(now.mirror, on))
+            case "pause", on:
+                return replace(now, paused=_toggled(now.paused, on))
+            case "record", on:
+                return replace(now, recording=_toggled(now.recording, on))
+            case "snapshot", _:
                 return replace(now, snapshots=now.snapshots + 1)
-            case "quit":
+            case "quit", _:
                 return replace(now, quitting=True)
-        raise UsageError(f"There is no command {word!r}; known are {', '.join(COMMANDS)}.")
+        raise UsageError(f"The command {name} does not take {argument!r}.")
 
-    def _picked(self, now: Settings, style: Style) -> Settings:
-        """Another style; the partner stays where the two can be mixed."""
-        if now.partner is not None and can_mix(style, now.partner):
-            return replace(now, style=style)
-        return replace(now, style=style, partner=None, blend=0.0)
-
-    def _blended(self, now: Settings, argument: str) -> Settings:
-        partner = now.partner or self._partner(now.style, "")
-        return replace(now, partner=partner, blend=_share(argument, now.blend))
-
-    def _partner(self, style: Style, name: str) -> Style:
-        if name:
-            partner = self._named(name)
-            if can_mix(style, partner):
-                return partner
-            raise UsageError(
-                f"{style.name} and {partner.name} cannot be mixed; only styles that share one "
-                "model can."
-            )
+    def _next_partner(self, style: Style) -> Style:
         others = [s for s in self._gallery if can_mix(style, s) and s.name != style.name]
         if not others:
             raise UsageError(f"No other style shares the model of {style.name}, so none mixes.")
@@ -177,46 +249,49 @@ class Controls:
         return self._gallery[(self._place(style) + step) % len(self._gallery)]
 
     def _place(self, style: Style) -> int:
-        """Where the style stands in the gallery; -1 for one that is not of it."""
+        """The style's index in the gallery; -1 for one that is not in there."""
         return next((i for i, known in enumerate(self._gallery) if _same(known, style)), -1)
 
-    def _named(self, name: str) -> Style:
-        if name.isdecimal():
-            if 1 <= int(name) <= len(self._gallery):
+    def _named(self, name: str, any_style: bool) -> Style:
+        if name.isascii() and name.isdecimal():
+            if len(name) <= 6 and 1 <= int(name) <= len(self._gallery):
                 return self._gallery[int(name) - 1]
-            raise StyleNotFoundError(f"There are styles 1 to {len(self._gallery)}, no {name}.")
-        return next((s for s in self._gallery if s.name == name), None) or self._find(name)
+            raise StyleNotFoundError(f"There are styles 1 to {len(self._gallery)}, no {name[:12]}.")
+        if style := self._of_gallery(name):
+            return style
+        if any_style:
+            return self._find(name)
+        raise StyleNotFoundError(f"There is no style {name[:40]!r} in the gallery.")
+
+    def _of_gallery(self, text: str) -> Style | None:
+        """The style of that exact name, or the mix of such; None where one is missing."""
+        if style := next((s for s in self._gallery if s.name == text), None):
+            return style
+        parts = [part.rpartition("=") for part in text.split(",", 16)]
+        styles = [
+            next((s for s in self._gallery if s.name == n.strip()), None) for n, _, _ in parts
+        ]
+        weights = [weight.strip() for _, _, weight in parts]
+        if None in styles or not all(_NUMBER.fullmatch(weight) for weight in weights):
+            return None
+        return mix([(s, float(w)) for s, w in zip(styles, weights, strict=True) if s is not None])
+
+
+def _picked(now: Settings, style: Style) -> Settings:
+    """Another style; the partner stays where the two can be mixed."""
+    if now.partner is not None and can_mix(style, now.partner):
+        return replace(now, style=style)
+    return replace(now, style=style, partner=None, blend=0.0)
 
 
 def _same(one: Style, other: Style) -> bool:
     return one.name == other.name and one.model.path == other.model.path
 
 
-def _share(text: str, now: float) -> float:
-    """ "0.4" as it is, "+0.1" and "-0.1" added to what is now; kept between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise UsageError(f"A number from 0 to 1, or +0.1, was expected, not {text!r}.") from None
-    if text[:1] in "+-":
-        value += now
-    if value != value:
-        raise UsageError("A number from 0 to 1 was expected, not NaN.")
+def _moved(now: float, change: Change) -> float:
+    value = now + change.value if change.relative else change.value
     return round(min(1.0, max(0.0, value)), 4)
 
 
-def _switch(text: str, now: bool) -> bool:
-    match text.lower():
-        case "":
-            return not now
-        case "on":
-            return True
-        case "off":
-            return False
-    raise UsageError(f"on or off was expected, not {text!r}.")
-
-
-def _split(text: str, now: float | None) -> float | None:
-    if text in ("", "on", "off"):
-        return 0.5 if _switch(text, now is not None) else None
-    return _share(text, now or 0.0)
+def _toggled(now: bool, on: object) -> bool:
+    return on if isinstance(on, bool) else not now

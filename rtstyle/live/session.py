@@ -107,6 +107,13 @@ class Session:
         """What is wrong at the moment; "" for nothing."""
         return self._source.notice or self.trouble
 
+    @property
+    def public_notice(self) -> str:
+        """The same without names of devices and files, for whoever watches the page."""
+        if self._source.notice:
+            return "No pictures come from the camera."
+        return "This style cannot be painted here." if self.trouble else ""
+
     def run(self, on_frame: Callable[[Figures], None] = lambda figures: None) -> Report:
         """Run until the source ends or the command quit; then return the engines."""
 

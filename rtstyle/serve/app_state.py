@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rtstyle.errors import StyleNotFoundError
 from rtstyle.frame import Image
-from rtstyle.live.controls import Controls, Settings, can_mix
+from rtstyle.live.controls import PAGE, WATCH, Controls, Rights, Settings, can_mix
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import Figures, LiveOptions
 from rtstyle.serve.auth import ServeOptions
 from rtstyle.serve.pictures import Thumbnails
 from rtstyle.serve.tracks import TrackSink
-from rtstyle.style.encoder import arbitrary_style_model, style_from_image
+from rtstyle.style.encoder import (
+    arbitrary_style_model,
+    encode,
+    prepare_style_image,
+    read_style_encoder,
+)
 from rtstyle.style.style import Style
 
 
@@ -51,12 +56,21 @@ class AppState:
         """Controls for a new connection: those of the shared run, or its own."""
         if self.shared is not None:
             return self.shared.controls
-        return Controls(self.gallery, self._settings, find=_not_found)
+        return Controls(self.gallery, self._settings)
 
-    @property
-    def mode(self) -> str:
-        """What visitors do: "watch" the shared run, or bring a "camera"."""
-        return "watch" if self.shared is not None else "camera"
+    def rights(self, *, is_host: bool) -> Rights:
+        """Everybody controls a run of their own; a shared one is the host's."""
+        return PAGE if is_host or self.shared is None else WATCH
+
+    def welcome(self, rights: Rights) -> dict[str, Any]:
+        """What the page needs to know: whether it watches a shared run or brings a camera, whether
+        it controls it, and whether it may upload a picture as a style."""
+        controls = "style" in rights.commands
+        return {
+            "mode": "camera" if self.shared is None else "watch",
+            "controls": controls,
+            "uploads": controls and self.takes_uploads,
+        }
 
     @property
     def takes_uploads(self) -> bool:
@@ -68,13 +82,15 @@ class AppState:
         return True
 
     def style_of_picture(self, picture: Image, name: str) -> Style:
-        """The picture (H, W, 3) as a style. Takes a moment; raises as `style_from_image` does."""
-        return replace(style_from_image(picture), name=name)
+        """The picture (H, W, 3) as a style, in memory only. Takes a moment.
 
-
-def _not_found(name: str) -> Style:
-    """Names from the page are never looked up among files."""
-    raise StyleNotFoundError(f"There is no style {name!r} in the gallery.")
+        Raises the errors of `style_from_image`.
+        """
+        model = arbitrary_style_model()
+        encoder = read_style_encoder(model)
+        vector = encode(encoder, prepare_style_image(picture, encoder))
+        vector.setflags(write=False)
+        return Style(name, model, vector)
 
 
 def gallery_message(controls: Controls) -> dict[str, Any]:

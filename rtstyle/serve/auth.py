@@ -1,4 +1,4 @@
-"""Who may use the page, how much of it, and by which name: keys, origins, limits."""
+"""Who may use the page: its address, the limits of a visit, keys, and the origin of a request."""
 
 from __future__ import annotations
 
@@ -8,40 +8,47 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from rtstyle.errors import InputNotFoundError, UsageError
 
-_COOKIE = "rtstyle-key"
-_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+HOST_HEADER = "X-Rtstyle-Host"  # the host key, for programs; browsers keep it in a cookie
+_ACCESS, _HOST = "key", "host"  # query parameters; the cookies are called rtstyle-key, -host
+_ANY = {"0.0.0.0": ("192.0.2.1", "127.0.0.1"), "::": ("2001:db8::1", "::1")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
     """Where the page is, and the limits of a visit.
 
-    On another address than this machine's own a random `key` guards the page unless one is given.
-    Pictures dropped on the page have at most `max_bytes` and `max_pixels`. A visit ends after
-    `idle_seconds` without pictures from the browser, and after `session_seconds` at the latest.
+    On an address that others reach, a random access `key` guards the page unless one is given. The
+    host key, always random, gives control of a shared run. Uploaded pictures have at most
+    `max_bytes` and `max_pixels`, and `max_uploads` of them are kept in memory for each visitor. A
+    visit ends after `seat_seconds` without an offer, a connection or a picture, after
+    `idle_seconds` without further pictures, and after `session_seconds` at the latest.
     """
 
     host: str = "127.0.0.1"
     port: int = 8765
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     tls_cert: Path | None = None
     tls_key: Path | None = None
     max_viewers: int = 4
     max_bytes: int = 10_000_000
     max_pixels: int = 40_000_000
     max_uploads: int = 12
+    seat_seconds: float = 15.0
     idle_seconds: float = 30.0
     session_seconds: float = 4 * 3600.0
-    access_key: str | None = field(init=False, default=None)  # what the page really asks for
+    access_key: str | None = field(init=False, default=None, repr=False)  # asked for, if any
+    host_key: str = field(init=False, default="", repr=False)
 
     def __post_init__(self) -> None:
+        if not self.host.strip():
+            raise UsageError("A host is an address or a name such as 127.0.0.1, not empty.")
         if not 0 <= self.port <= 65_535:
             raise UsageError(f"A port is a number from 0 to 65535, not {self.port}.")
         if self.max_viewers < 1:
@@ -55,87 +62,81 @@ class ServeOptions:
             raise UsageError("An access key has at least 8 characters.")
         needed = None if self.is_local else secrets.token_urlsafe(12)
         object.__setattr__(self, "access_key", self.key or needed)
+        object.__setattr__(self, "host_key", secrets.token_urlsafe(16))
 
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the page."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def scheme(self) -> str:
         return "https" if self.tls_cert else "http"
 
-    def url(self, port: int) -> str:
-        """The address to open, with the key where one is asked for."""
-        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
-        host = f"[{host}]" if ":" in host else host
-        key = f"?key={quote(self.access_key)}" if self.access_key else ""
-        return f"{self.scheme}://{host}:{port}/{key}"
+    def url(self, port: int, *, control: bool = False) -> str:
+        """The address to open, with the keys that it takes; `control` adds the host key."""
+        host = _own_address(self.host) if self.host in _ANY else self.host
+        keys = {_ACCESS: self.access_key, _HOST: self.host_key if control else None}
+        query = urlencode({name: key for name, key in keys.items() if key})
+        return (
+            f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{port}/{query and '?'}{query}"
+        )
+
+    def is_host(self, request: web.Request) -> bool:
+        """Whether the request carries the host key."""
+        given = request.headers.get(HOST_HEADER) or _given(request, _HOST)
+        return _same_key(given, self.host_key)
+
+    def has_access(self, request: web.Request) -> bool:
+        """Whether the request carries the access key, where one is needed."""
+        return not self.access_key or _same_key(_given(request, _ACCESS), self.access_key)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the name or address means this machine itself, whatever a name server says."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def authorize(options: ServeOptions) -> Middleware:
-    """The middleware that refuses with 403 whoever may not come in."""
+    """The middleware that refuses with 403 what may not come in."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = urlsplit(f"//{request.host}").hostname or ""
-        if options.is_local and host not in _LOCAL_NAMES:
+        if options.is_local and not is_loopback(_hostname(request.host)):
             # Another site's name that was made to point here (DNS rebinding).
             return _refused("This page is only for this machine; open it as localhost.")
         if not _may_come_from(request):
             return _refused("Requests from other pages are not taken.")
-        if options.access_key and not _has_key(request, options.access_key):
+        if not options.has_access(request):
             return _refused("The access key is missing or wrong; open the address as printed.")
-        if request.path == "/" and "key" in request.query and options.access_key:
-            # hides the key from the history
-            response: web.StreamResponse = web.Response(status=303, headers={"Location": "/"})
-            response.set_cookie(
-                _COOKIE, options.access_key, httponly=True, samesite="Strict",
-                secure=options.scheme == "https",
-            )  # fmt: skip
-        else:
-            response = await handler(request)
-        if not response.prepared:
-            _harden(response, request.host)
+        if request.path != "/" or not request.query.keys() & {_ACCESS, _HOST}:
+            return await handler(request)
+        if _HOST in request.query and not options.is_host(request):
+            return _refused("The host key is wrong; open the address as printed.")
+        # The keys move into cookies, out of the address bar and the history.
+        response = web.Response(status=303, headers={"Location": "/"})
+        valid = {_ACCESS: options.access_key, _HOST: options.host_key}
+        for name, key in valid.items():
+            if key and name in request.query:
+                response.set_cookie(
+                    f"rtstyle-{name}", key, httponly=True, samesite="Strict",
+                    secure=options.scheme == "https",
+                )  # fmt: skip
         return response
 
     return check
 
 
-def _may_come_from(request: web.Request) -> bool:
-    """Whether a request that does something comes from our own page."""
-    origin = request.headers.get("Origin")
-    if origin is None:
-        is_socket = request.headers.get("Upgrade", "").lower() == "websocket"
-        return request.method in ("GET", "HEAD") and not is_socket
-    # Browsers name the page; TLS may end before us, so the scheme is not compared.
-    return urlsplit(origin).netloc == request.host
-
-
-def _has_key(request: web.Request, key: str) -> bool:
-    shown = request.query.get("key") or request.cookies.get(_COOKIE) or ""
-    return hmac.compare_digest(shown.encode(), key.encode())
-
-
-def _refused(sentence: str) -> web.Response:
-    response = web.Response(status=403, text=sentence)
-    _harden(response, "")
-    return response
-
-
-def _harden(response: web.StreamResponse, host: str) -> None:
-    """What browsers are told not to do."""
-    sockets = f" ws://{host} wss://{host}" if host else ""
+async def harden(request: web.Request, response: web.StreamResponse) -> None:
+    """Headers of every response: what browsers must not do."""
     response.headers.update(
         {
             "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
-            f"media-src 'self' blob:; connect-src 'self'{sockets}; frame-ancestors 'none'; "
-            "base-uri 'none'; form-action 'none'",
+            f"media-src 'self' blob:; connect-src 'self'{_sockets(request.host)}; "
+            "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Permissions-Policy": "camera=(self), microphone=()",
@@ -143,3 +144,50 @@ def _harden(response: web.StreamResponse, host: str) -> None:
             "Cache-Control": response.headers.get("Cache-Control", "no-store"),
         }
     )
+
+
+def _sockets(host: str) -> str:
+    """Safari's 'self' leaves out web sockets."""
+    return f" ws://{host} wss://{host}" if _hostname(host) and not set(host) & set(" ;,'\"") else ""
+
+
+def _may_come_from(request: web.Request) -> bool:
+    """Whether a request that changes something comes from our own page."""
+    origin = request.headers.get("Origin")
+    if origin is None:
+        is_socket = request.headers.get("Upgrade", "").lower() == "websocket"
+        return request.method in ("GET", "HEAD") and not is_socket
+    # The scheme is not compared: a proxy may end TLS before us.
+    return origin.partition("://")[2] == request.host
+
+
+def _given(request: web.Request, name: str) -> str:
+    return request.query.get(name) or request.cookies.get(f"rtstyle-{name}") or ""
+
+
+def _same_key(given: str, key: str) -> bool:
+    """In constant time. Headers may hold bytes that are no text."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), key.encode())
+
+
+def _hostname(netloc: str) -> str:
+    try:
+        return urlsplit(f"//{netloc}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _refused(sentence: str) -> web.Response:
+    return web.Response(status=403, text=sentence)
+
+
+def _own_address(wildcard: str) -> str:
+    """The address of this machine that its network would use; asks nobody, sends nothing."""
+    far, alone = _ANY[wildcard]
+    family = socket.AF_INET6 if ":" in wildcard else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return alone

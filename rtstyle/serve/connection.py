@@ -7,6 +7,8 @@ import contextlib
 import json
 import logging
 import secrets
+from collections.abc import Coroutine
+from dataclasses import asdict, dataclass
 from threading import Thread
 from time import perf_counter
 from typing import Any
@@ -15,26 +17,65 @@ from aiohttp import WSMsgType, web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from rtstyle.errors import RtstyleError
-from rtstyle.live.controls import Settings
+from rtstyle.errors import RtstyleError, UsageError
+from rtstyle.live.controls import Command, Rights, Settings, parse
 from rtstyle.live.session import Figures, Session
 from rtstyle.serve.app_state import AppState, gallery_message, settings_message
-from rtstyle.serve.tracks import StylizedTrack, TrackSink, TrackSource
+from rtstyle.serve.auth import is_loopback
+from rtstyle.serve.tracks import StylizedTrack, TrackSink, TrackSource, filter_offer
 from rtstyle.style.style import Style
 
 _log = logging.getLogger("rtstyle")
-_OFFER_SECONDS = 20.0  # for the page to send its offer, and for the pictures to begin
+_SEND_SECONDS = 10.0  # that a browser may take to read a message
+_LONGEST_MESSAGE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A browser's WebRTC offer, as SDP."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks for the same value back."""
+
+    value: str | float
+
+
+def parse_message(text: str, rights: Rights) -> Command | Offer | Ping:
+    """What the page sent. Raises `UsageError` for anything else, or beyond the rights."""
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        message = None
+    if isinstance(message, dict) and len(message) == 1:
+        match message:
+            case {"do": str(command)}:
+                return parse(command, rights)
+            case {"offer": str(sdp)}:
+                return Offer(sdp)
+            case {"ping": str(value)} if len(value) <= 64:
+                return Ping(value)
+            case {"ping": int() | float() as number} if abs(number) < 1e15:  # no NaN either
+                return Ping(number)
+    raise UsageError("The page said something that was not understood.")
 
 
 class Connection:
     """Serves one socket until it closes. Everything it holds is released then. Lives in asyncio."""
 
-    def __init__(self, state: AppState) -> None:
+    def __init__(self, state: AppState, rights: Rights) -> None:
         self.id = secrets.token_urlsafe(12)
         self.controls = state.controls()
+        self.rights = rights
+        self.uploading = asyncio.Lock()
         self._state = state
-        self._socket = web.WebSocketResponse(heartbeat=10.0, max_msg_size=256 * 1024)
+        self._socket = web.WebSocketResponse(heartbeat=10.0, max_msg_size=_LONGEST_MESSAGE)
+        self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
+        self._is_loopback = False
         self._peer: RTCPeerConnection | None = None
         self._sink = state.shared.sink if state.shared else TrackSink(self._loop)
         self._track: StylizedTrack | None = None
@@ -42,44 +83,47 @@ class Connection:
         self._session: Session | None = None
         self._thread: Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()  # the settings, since the page got them
         self._uploads: list[str] = []
-        self._since = perf_counter()
+        self._began = perf_counter()
+        self._offered = 0.0
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        """Talk until the page leaves or the visit is over."""
+        """Answer messages until the page leaves or the visit is over."""
         await self._socket.prepare(request)
-        self.controls.listen(self._send_settings)
-        self._start(self._report())
-        await self.say(
-            {
-                "hello": {
-                    "viewer": self.id,
-                    "mode": self._state.mode,
-                    "uploads": self._state.takes_uploads,
-                    "megabytes": self._state.options.max_bytes / 1e6,
-                }
-            }
-        )
+        self._transport = request.transport
+        self._is_loopback = is_loopback(request.remote or "")
+        self.controls.listen(self._on_change)
+        hello = {"viewer": self.id, **self._state.welcome(self.rights)}
+        await self.say({"hello": hello})
         await self.say(gallery_message(self.controls) | settings_message(self.controls.settings))
+        self._start(self._report())
+        self._start(self._send_settings())
         try:
             async for message in self._socket:
                 if message.type is WSMsgType.TEXT:
-                    await self._hear(message.data)
+                    await self._handle(message.data)
         finally:
             await self.close()
         return self._socket
 
     async def say(self, message: dict[str, Any]) -> None:
-        """Send a message to the page; harmless when it has gone."""
-        if not self._socket.closed:
-            with contextlib.suppress(ConnectionError, RuntimeError):
+        """Send a message to the page; a page that does not read it is cut off."""
+        if self._socket.closed:
+            return
+        try:
+            async with asyncio.timeout(_SEND_SECONDS):
                 await self._socket.send_str(json.dumps(message))
+        except TimeoutError:
+            self._abort()
+        except (ConnectionError, RuntimeError):
+            pass  # it has gone
 
     async def close(self, reason: str = "") -> None:
         """End the visit and release what it holds. More than once does no harm."""
         if reason:
             await self.say({"goodbye": reason})
-        self.controls.forget(self._send_settings)
+        self.controls.forget(self._on_change)
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         if self._session is not None:
@@ -95,45 +139,48 @@ class Connection:
         thread, self._thread = self._thread, None
         if thread is not None:
             await asyncio.to_thread(thread.join, 10.0)
-        await self._socket.close()
+        try:
+            async with asyncio.timeout(_SEND_SECONDS):
+                await self._socket.close()
+        except TimeoutError:
+            self._abort()
 
     def keep(self, style: Style, *, most: int) -> None:
-        """Put a style of the viewer's own into the gallery; the oldest of more than `most` goes."""
+        """Add an uploaded style to the gallery; the oldest of more than `most` is removed."""
         self._uploads = [name for name in self._uploads if name != style.name]
         if len(self._uploads) >= most:
             self.controls.remove(self._uploads.pop(0))
         self._uploads.append(style.name)
         self.controls.add(style)
 
-    async def _hear(self, text: str) -> None:
+    async def _handle(self, text: str) -> None:
         try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
-            message = None
-        match message:
-            case {"do": str(command)} if command.split(maxsplit=1)[:1] != ["quit"]:
-                try:
-                    self.controls.do(command)
-                except RtstyleError as error:
-                    await self.say({"sorry": str(error)})
-            case {"offer": str(sdp)} if self._peer is None:
-                await self._answer(sdp)
-            case {"ping": _}:
-                await self.say({"pong": message["ping"]})
-            case _:
-                await self.say({"sorry": "The page said something that was not understood."})
+            message = parse_message(text, self.rights)
+            match message:
+                case Command():
+                    self.controls.do(message)
+                case Ping(value):
+                    await self.say({"pong": value})
+                case Offer(sdp):
+                    await self._answer(sdp)
+        except RtstyleError as error:
+            await self.say({"sorry": str(error)})
 
-    async def _answer(self, sdp: str) -> None:
-        # No servers: addresses of this machine only, nothing is asked of anybody else.
+    async def _answer(self, offer: str) -> None:
+        if self._peer is not None:
+            raise UsageError("The page has sent its offer already; reload it to start again.")
+        # No servers: addresses of this machine only, no other machine is asked.
         peer = self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._offered = perf_counter()
         self._track = self._sink.watch()
 
         @peer.on("track")
         def take(track: Any) -> None:
             if track.kind == "video" and self._state.shared is None and self._source is None:
-                self._start(self._pump(track))
+                self._start(self._receive(track))
 
         try:
+            sdp = filter_offer(offer, from_loopback=self._is_loopback)
             await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
             peer.addTrack(self._track)
             await peer.setLocalDescription(await peer.createAnswer())
@@ -144,24 +191,23 @@ class Connection:
             return
         await self.say({"answer": peer.localDescription.sdp})
 
-    async def _pump(self, track: Any) -> None:
-        """Pictures from the browser to the thread that paints, which the first one starts."""
-        try:
+    async def _receive(self, track: Any) -> None:
+        """Frames from the browser to the session's thread, which the first one starts."""
+        with contextlib.suppress(MediaStreamError):  # the end
             while True:
                 frame = await track.recv()
                 if self._source is None:
                     self._source = TrackSource(frame)
                     self._thread = Thread(
-                        target=self._paint, args=(self._source,), name="rtstyle-viewer", daemon=True
+                        target=self._run, args=(self._source,), name="rtstyle-viewer", daemon=True
                     )
                     self._thread.start()
                 else:
                     self._source.push(frame)
-        except MediaStreamError:
-            if self._source is not None:
-                self._source.close()
+        if self._source is not None:
+            self._source.close()
 
-    def _paint(self, source: TrackSource) -> None:
+    def _run(self, source: TrackSource) -> None:
         """In a thread of its own, like the main thread of `rtstyle live`."""
         try:
             session = self._session = Session(
@@ -169,56 +215,64 @@ class Connection:
             )
             session.run()
         except RtstyleError as error:
-            sentence = str(error)
-            self._loop.call_soon_threadsafe(lambda: self._start(self.close(sentence)))
+            _log.warning("A visit ended: %s", error)
+            reason = "The pictures cannot be painted; the output of this rtstyle says why."
+            self._loop.call_soon_threadsafe(lambda: self._start(self.close(reason)))
 
     async def _report(self) -> None:
-        """Figures once a second; ends the visit when its time is over."""
+        """Send figures once a second; end the visit when its time is over."""
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(min(1.0, self._state.options.seat_seconds))
             if reason := self._over():
                 self._start(self.close(reason))
                 return
             figures, notice = self._figures()
-            await self.say(
-                {
-                    "figures": {
-                        "fps": round(figures.fps, 1),
-                        "latency": round(figures.latency_ms),
-                        "dropped": figures.dropped,
-                        "height": figures.height,
-                        "notice": notice,
-                    }
-                }
-            )
+            await self.say({"figures": asdict(figures) | {"notice": notice}})
 
     def _figures(self) -> tuple[Figures, str]:
         if self._state.shared is not None:
             return self._state.shared.figures()
-        return (self._session.figures, self._session.notice) if self._session else (Figures(), "")
+        session = self._session
+        return (session.figures, session.public_notice) if session else (Figures(), "")
 
     def _over(self) -> str:
         """Why the visit should end now; "" when it should not."""
         options, now = self._state.options, perf_counter()
-        if now - self._since > options.session_seconds:
+        if now - self._began > options.session_seconds:
             return "This visit has lasted as long as one may; reload the page to go on."
+        if self._peer is None:
+            late = now - self._began > options.seat_seconds
+            return "The page did not ask for video; press the button to try again." if late else ""
+        if self._peer.connectionState in ("failed", "closed"):
+            return "The video connection was lost."
+        late = now - self._offered > options.seat_seconds
+        if self._peer.connectionState != "connected":
+            return "The video connection failed; a firewall may be in the way." if late else ""
         if self._state.shared is not None:
             return ""
         if self._source is None:
-            late = now - self._since > _OFFER_SECONDS and self._peer is not None
             return "No pictures came from the browser." if late else ""
         if now - self._source.last_push > options.idle_seconds:
             return "No pictures came from the browser for a while."
         return ""
 
-    def _send_settings(self, settings: Settings) -> None:
+    def _on_change(self, settings: Settings) -> None:
         """A listener of the controls, in whatever thread changed them."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(
-                lambda: self._start(self.say(settings_message(settings)))
-            )
+            self._loop.call_soon_threadsafe(self._changed.set)
 
-    def _start(self, work: Any) -> None:
+    async def _send_settings(self) -> None:
+        """The newest settings after changes; a slow page misses those in between."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self.say(settings_message(self.controls.settings))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()

@@ -91,7 +91,7 @@ WIDTH, HEIGHT = 288, 216
 
 
 class Thumbnails:
-    """Paints a thumbnail when it is asked for, once. One thread at a time paints."""
+    """A thumbnail of each style, made when it is first asked for, by one thread at a time."""
 
     def __init__(self, pool: EnginePool) -> None:
         self._pool = pool
@@ -103,10 +103,10 @@ class Thumbnails:
         """The thumbnail as a JPEG file. Takes a while the first time; raises `EngineError`."""
         with self._lock:
             if style.name not in self._done:
-                self._done[style.name] = _encoded(self._painted(style))
+                self._done[style.name] = _encoded(self._stylized(style))
             return self._done[style.name]
 
-    def _painted(self, style: Style) -> Image:
+    def _stylized(self, style: Style) -> Image:
         if self._photo is None:
             self._photo = _portrait(sample_photos()[0])
         photo, look = self._photo, Look()
@@ -114,8 +114,8 @@ class Thumbnails:
         engine = self._pool.lease(Canvas(style.model, size))
         try:
             batch = prepare(photo, model=engine.model, look=look)
-            painted = engine.submit(batch, style.vector).result()
-            return finish(painted, photo, model=engine.model, look=look)
+            stylized = engine.submit(batch, style.vector).result()
+            return finish(stylized, photo, model=engine.model, look=look)
         finally:
             self._pool.release(engine)
 

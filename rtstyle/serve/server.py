@@ -12,22 +12,29 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import MediaError, OutputError, RtstyleError, UsageError
-from rtstyle.live.controls import Settings
+from rtstyle.live.controls import Command, Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
 from rtstyle.serve.app_state import AppState, gallery_message, settings_message
-from rtstyle.serve.auth import ServeOptions, authorize
+from rtstyle.serve.auth import ServeOptions, authorize, harden
 from rtstyle.serve.connection import Connection
 from rtstyle.serve.pictures import decode_upload
 from rtstyle.serve.tracks import prepare_webrtc
 from rtstyle.style.style import Style
 
-_PAGE = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+_log = logging.getLogger("rtstyle")
+_UPLOAD_SECONDS = 60.0  # that a picture may take to arrive
+_PAGE = {
+    "index.html": "text/html",
+    "app.js": "text/javascript",
+    "style.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
 
 
 def serve(
@@ -39,10 +46,10 @@ def serve(
     engine: str | EngineOptions = "auto",
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve until Ctrl-C, which is raised as `KeyboardInterrupt`. Raises `OutputError`.
+    """Serve the page, every visitor with a camera of their own, until Ctrl-C, which is raised.
 
-    `on_ready` gets the address once the page is there. The first style's engine is opened by its
-    first viewer.
+    `on_ready` gets the address once it answers. The first style's engine is opened by its first
+    visitor. Raises `OutputError` and `KeyboardInterrupt`.
     """
 
     async def run() -> None:
@@ -58,12 +65,13 @@ def serve(
 
 
 class Server:
-    """Serves one state. Lives in asyncio; `start` and `stop` are called there."""
+    """The page of one `AppState`. Lives in asyncio; `start` and `stop` are called there."""
 
     def __init__(self, state: AppState) -> None:
         self._state = state
-        self._viewers: dict[str, Connection] = {}
-        self._n_uploads = asyncio.Semaphore(1)  # decoding is memory: one at a time
+        self._connections: dict[str, Connection] = {}
+        self._receiving = asyncio.Semaphore(state.options.max_viewers)  # uploads take memory
+        self._decoding = asyncio.Lock()  # and decoding them takes more
         self._runner: web.AppRunner | None = None
         self._thumbnail_task: asyncio.Task[None] | None = None
         self.port = state.options.port
@@ -72,22 +80,26 @@ class Server:
         """Listen, and return the address to open. Raises `OutputError` where that cannot be."""
         options = self._state.options
         prepare_webrtc()
+        # The value of the header `Server`, which by default holds the versions.
+        web_response.SERVER_SOFTWARE = "rtstyle"  # type: ignore[attr-defined]
         application = web.Application(
             middlewares=[authorize(options)], client_max_size=options.max_bytes
         )
-        application.add_routes(
-            [
-                web.get("/", self._index),
-                web.get("/{name:[a-z]+\\.(?:js|css|svg)}", self._file),
-                web.get("/thumbnails/{name}", self._thumbnail),
-                web.get("/gallery", self._gallery),
-                web.get("/live", self._live),
-                web.post("/paintings", self._upload),
-            ]
-        )
+        application.on_response_prepare.append(harden)
+        router = application.router
+        for path, handler in {
+            "/{name:([a-z]+\\.(?:js|css|svg))?}": self._file,
+            "/thumbnails/{name}": self._thumbnail,
+            "/gallery": self._gallery,
+            "/live": self._live,
+        }.items():
+            router.add_get(path, handler, expect_handler=_expect)
+        router.add_post("/paintings", self._upload, expect_handler=_expect)
+        router.add_route("*", "/{path:.*}", _not_found, expect_handler=_expect)
         self._runner = web.AppRunner(
-            application, access_log=None, logger=_logger(), shutdown_timeout=2.0
-        )
+            application, access_log=None, logger=_logger(), shutdown_timeout=2.0,
+            keepalive_timeout=options.seat_seconds,
+        )  # fmt: skip
         await self._runner.setup()
         site = web.TCPSite(
             self._runner, options.host, options.port, ssl_context=_tls(options), reuse_address=True
@@ -106,14 +118,16 @@ class Server:
 
     async def stop(self) -> None:
         """Close every visit and stop listening."""
-        await asyncio.gather(*(v.close("The server was stopped.") for v in self._viewers.values()))
+        await asyncio.gather(
+            *(visit.close("The server was stopped.") for visit in self._connections.values())
+        )
         if self._thumbnail_task is not None:
             self._thumbnail_task.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _prepare_thumbnails(self) -> None:
-        """Before they are asked for. A style that cannot be painted says so when it is."""
+        """Before they are asked for. A style that fails says so when it is."""
         for style in self._state.gallery:
             with contextlib.suppress(RtstyleError):
                 await asyncio.to_thread(self._state.thumbnails.jpeg, style)
@@ -121,23 +135,22 @@ class Server:
     @property
     def n_viewers(self) -> int:
         """How many visits there are now."""
-        return len(self._viewers)
-
-    async def _index(self, request: web.Request) -> web.Response:
-        return web.Response(text=_page_file("index.html").decode(), content_type="text/html")
+        return len(self._connections)
 
     async def _file(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
+        name = request.match_info["name"] or "index.html"
         if name not in _PAGE:
             raise web.HTTPNotFound
-        return web.Response(body=_page_file(name), content_type=_PAGE[name], charset="utf-8")
+        body = (resources.files("rtstyle.serve") / "page" / name).read_bytes()
+        return web.Response(body=body, content_type=_PAGE[name], charset="utf-8")
 
     async def _gallery(self, request: web.Request) -> web.Response:
-        """What the page shows before anybody starts."""
+        """What the page shows before a visit."""
         controls = self._state.controls()
-        told = {"mode": self._state.mode, "uploads": self._state.takes_uploads}
         return web.json_response(
-            told | gallery_message(controls) | settings_message(controls.settings)
+            self._state.welcome(self._state.rights(is_host=self._is_host(request)))
+            | gallery_message(controls)
+            | settings_message(controls.settings)
         )
 
     async def _thumbnail(self, request: web.Request) -> web.Response:
@@ -148,61 +161,73 @@ class Server:
         try:
             body = await asyncio.to_thread(self._state.thumbnails.jpeg, style)
         except RtstyleError as error:
-            raise web.HTTPServiceUnavailable(text=str(error)) from error
+            _log.warning("%s has no thumbnail: %s", name, error)
+            raise web.HTTPServiceUnavailable(text=f"{name} cannot be painted here.") from error
         headers = {"Cache-Control": "private, max-age=3600"}
         return web.Response(body=body, content_type="image/jpeg", headers=headers)
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
         limit = self._state.options.max_viewers
-        if len(self._viewers) >= limit:
+        if len(self._connections) >= limit:
             socket = web.WebSocketResponse()
             await socket.prepare(request)
             await socket.send_json({"full": limit})
             await socket.close()
             return socket
-        viewer = Connection(self._state)
-        self._viewers[viewer.id] = viewer
+        visit = Connection(self._state, self._state.rights(is_host=self._is_host(request)))
+        self._connections[visit.id] = visit
         try:
-            return await viewer.serve(request)
+            return await visit.serve(request)
         finally:
-            del self._viewers[viewer.id]
+            del self._connections[visit.id]
 
     async def _upload(self, request: web.Request) -> web.Response:
-        """A picture, as the body of the request, becomes a style of the viewer that sent it."""
+        """A picture, as the body of the request, becomes a style of the visit that sent it."""
         options = self._state.options
-        viewer = self._viewers.get(request.query.get("viewer", ""))
-        if viewer is None:
+        visit = self._connections.get(request.query.get("viewer", ""))
+        if visit is None:
             return _sorry(403, "Open the page first; this visit is over.")
+        if "style" not in visit.rights.commands:
+            return _sorry(403, "Only the host chooses the style here.")
         if not self._state.takes_uploads:
             return _sorry(409, "No model for any painting is installed.")
         too_large = f"A picture may have at most {options.max_bytes / 1e6:g} MB."
         if (request.content_length or 0) > options.max_bytes:
             return _sorry(413, too_large)
-        try:
-            data = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return _sorry(413, too_large)
+        if visit.uploading.locked() or self._receiving.locked():
+            return _sorry(429, "One picture at a time; wait for the one before.")
         name = _style_name(request.query.get("name", ""))
-        async with self._n_uploads:
+        async with visit.uploading, self._receiving:
             try:
-                style = await asyncio.to_thread(
-                    lambda: self._state.style_of_picture(
-                        decode_upload(data, max_pixels=options.max_pixels), name
-                    )
-                )
+                async with asyncio.timeout(_UPLOAD_SECONDS):
+                    data = await request.read()
+                async with self._decoding:
+                    style = await asyncio.to_thread(self._style_of, data, name)
+            except TimeoutError:
+                return _sorry(408, "The picture took too long; try a smaller one.")
+            except web.HTTPRequestEntityTooLarge:
+                return _sorry(413, too_large)
             except MediaError as error:
                 return _sorry(415, str(error))
             except RtstyleError as error:
-                return _sorry(500, str(error))
-        viewer.keep(style, most=options.max_uploads)
-        await viewer.say(gallery_message(viewer.controls))
+                _log.warning("A picture cannot be a style: %s", error)
+                return _sorry(500, "This picture cannot be a style here.")
+        visit.keep(style, most=options.max_uploads)
+        await visit.say(gallery_message(visit.controls))
         with contextlib.suppress(UsageError):
-            viewer.controls.do(f"style {name}")
+            visit.controls.do(Command("style", name))
         return web.json_response({"name": name})
+
+    def _style_of(self, data: bytes, name: str) -> Style:
+        picture = decode_upload(data, max_pixels=self._state.options.max_pixels)
+        return self._state.style_of_picture(picture, name)
+
+    def _is_host(self, request: web.Request) -> bool:
+        return self._state.options.is_host(request)
 
 
 def _logger() -> logging.Logger:
-    """For errors of ours: whoever sends what is no HTTP must not fill the terminal."""
+    """For our own errors: malformed HTTP must not fill the terminal."""
 
     def is_ours(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -213,15 +238,22 @@ def _logger() -> logging.Logger:
     return logger
 
 
-def _page_file(name: str) -> bytes:
-    return (resources.files("rtstyle.serve") / "page" / name).read_bytes()
-
-
-def _style_name(told: str) -> str:
-    """A short name out of a file's: letters, digits, spaces; never a number or a path."""
-    stem = Path(unquote(told)).stem
+def _style_name(file_name: str) -> str:
+    """A short style name from a file's: letters, digits, spaces; never a number or a path."""
+    stem = Path(unquote(file_name)).stem
     words = re.sub(r"[^\w .-]|_", " ", stem).strip(" .-")
     return f"“{' '.join(words.split())[:32] or 'picture'}”"
+
+
+async def _not_found(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
+
+
+async def _expect(request: web.Request) -> None:
+    """aiohttp's own handler quotes the header, which fails where that is no text."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _sorry(status: int, sentence: str) -> web.Response:

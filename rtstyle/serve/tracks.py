@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from threading import Event, Lock
 from time import perf_counter
@@ -12,7 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from aioice import ice
+from aioice import Candidate, ice
 from aiortc import MediaStreamTrack
 from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamError
@@ -29,9 +30,9 @@ _MAX_PIXELS = 1920 * 1080  # of a picture from a browser; larger ones are scaled
 
 
 class TrackSource(Closing):
-    """What a browser's camera sends. `push` comes from asyncio, `frames` runs in a thread.
+    """A browser's camera. `push` is called in asyncio, `frames` in a thread.
 
-    `info` is that of the first picture; browsers change the size as the network does.
+    `info` is that of the first frame; browsers change the size with the network's bandwidth.
     """
 
     notes: list[str]
@@ -48,7 +49,7 @@ class TrackSource(Closing):
         self.push(first)
 
     def push(self, frame: VideoFrame) -> None:
-        """Take the next picture; never waits."""
+        """Take the next frame; never waits."""
         self.last_push = perf_counter()
         self._pictures.put((self.last_push, frame))
 
@@ -60,13 +61,13 @@ class TrackSource(Closing):
         """Frames until the source is closed."""
         index, last = 0, -1
         while not self._closed.is_set():
-            came = self._pictures.take(1.0)
-            if came is None:
+            received = self._pictures.take(1.0)
+            if received is None:
                 self.notice = "No pictures come from the browser."
                 continue
             self.notice = ""
-            last = max(round((came[0] - self._started) / TIME_BASE), last + 1)
-            yield Frame(self._rgb(came[1]), last * TIME_BASE, index)
+            last = max(round((received[0] - self._started) / TIME_BASE), last + 1)
+            yield Frame(self._rgb(received[1]), last * TIME_BASE, index)
             index += 1
 
     def close(self) -> None:
@@ -90,7 +91,7 @@ class TrackSource(Closing):
 
 
 class TrackSink(Closing):
-    """Gives painted frames to every `StylizedTrack` that watches; a slow browser misses some.
+    """Gives stylized frames to every `StylizedTrack`; a slow browser misses some.
 
     `write` is called from one thread; `watch` and `leave` from asyncio.
     """
@@ -105,7 +106,7 @@ class TrackSink(Closing):
         self._reformatter = VideoReformatter()
 
     def watch(self) -> StylizedTrack:
-        """A new track of what is written from now on."""
+        """A new track of the frames written from now on."""
         track = StylizedTrack()
         with self._lock:
             self._tracks.append(track)
@@ -118,7 +119,7 @@ class TrackSink(Closing):
                 self._tracks.remove(track)
 
     def write(self, frame: Frame) -> None:
-        """Show the frame to all who watch."""
+        """Give the frame to every track."""
         with self._lock:
             tracks = list(self._tracks)
         if not tracks or self._loop.is_closed():
@@ -137,57 +138,113 @@ class TrackSink(Closing):
         """Nothing to complete."""
 
 
-@dataclass(slots=True)
-class _Slot:
-    frame: VideoFrame | None = None
-    filled: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class StylizedTrack(MediaStreamTrack):
-    """The newest painted picture, whenever the connection asks for one. Lives in asyncio."""
+    """The newest stylized frame, whenever the connection asks for one. Lives in asyncio."""
 
     kind = "video"
 
     def __init__(self) -> None:
         super().__init__()
-        self._slot = _Slot()
+        self._newest: VideoFrame | None = None
+        self._unsent = asyncio.Event()
 
     def show(self, frame: VideoFrame) -> None:
-        """Replace the picture that waits to be sent."""
-        self._slot.frame = frame
-        self._slot.filled.set()
+        """Replace the frame that waits to be sent."""
+        self._newest = frame
+        self._unsent.set()
 
     def stop(self) -> None:
-        """End the track; whoever waits in `recv` is told."""
+        """End the track, and `recv` with it."""
         super().stop()
-        self._slot.filled.set()
+        self._unsent.set()
 
     async def recv(self) -> Any:
-        """The next picture that was not sent yet."""
-        await self._slot.filled.wait()
-        self._slot.filled.clear()
-        if self.readyState != "live" or self._slot.frame is None:
+        """The next frame that was not sent yet. Raises `MediaStreamError` at the end."""
+        await self._unsent.wait()
+        self._unsent.clear()
+        if self.readyState != "live" or self._newest is None:
             raise MediaStreamError
-        return self._slot.frame
+        return self._newest
 
 
-# Bits a second to begin with and at most. Brush strokes are all texture: at aiortc's own
-# 0.5 and 1.5 million they turn to blocks.
+# What follows reaches into aiortc and aioice where they have no setting; pyproject.toml pins both.
+
+# Bits a second at first and at most. Brush strokes are all texture: at aiortc's own 0.5 and 1.5
+# million they turn to blocks.
 _FIRST_BITRATE, _LARGEST_BITRATE = 1_500_000, 6_000_000
+_MOST_MEDIA, _MOST_CANDIDATES, _LONGEST_OFFER = 4, 32, 32 * 1024
+_MDNS_NAME = re.compile(r"[0-9a-f-]{36}\.local", re.IGNORECASE)
 
 _addresses = ice.get_host_addresses
+_validate = ice.validate_remote_candidate
 
 
 def prepare_webrtc() -> None:
-    """Raise the bit rates, and let a machine without any network talk to itself.
+    """Raise the bit rates, let a machine without any network talk to itself, and send nothing to
+    names that resolve to addresses that no other browser has.
 
     aioice never offers 127.0.0.1, so that a browser on this very machine could not reach us in a
     train. Applies to every connection made later; more than once does no harm.
     """
     ice.get_host_addresses = _addresses_or_loopback
+    ice.validate_remote_candidate = _validate_resolved
     vpx.DEFAULT_BITRATE = h264.DEFAULT_BITRATE = _FIRST_BITRATE
     vpx.MAX_BITRATE = h264.MAX_BITRATE = _LARGEST_BITRATE
 
 
+def filter_offer(sdp: str, *, from_loopback: bool) -> str:
+    """The offer with only those ICE candidates that are answered.
+
+    Those are the addresses that a browser may have: UDP on a port above 1023, of a private or
+    public unicast address or a name that mDNS resolves; loopback only for a client on loopback.
+    Raises `ValueError` for an offer too long or of too many parts.
+    """
+    lines = sdp.splitlines()
+    if len(sdp) > _LONGEST_OFFER or sum(line.startswith("m=") for line in lines) > _MOST_MEDIA:
+        raise ValueError("The offer is too long or has too many parts.")
+    kept, n_candidates = [], 0
+    for line in lines:
+        if line[2:].startswith("candidate"):
+            n_candidates += 1
+            allowed = n_candidates <= _MOST_CANDIDATES
+            if not allowed or not _is_answered(line, from_loopback=from_loopback):
+                continue
+        kept.append(line)
+    return "\r\n".join(kept) + "\r\n"
+
+
+def _is_answered(line: str, *, from_loopback: bool) -> bool:
+    """RFC 8839, 5.1: a=candidate:foundation component transport priority address port …"""
+    parts = line.split()
+    if len(parts) < 8 or parts[2].lower() != "udp" or not parts[5].isdecimal():
+        return False
+    address = parts[4]
+    if not 1024 <= int(parts[5][:6]) <= 65_535:
+        return False
+    return bool(_MDNS_NAME.fullmatch(address)) or is_browser_address(
+        address, from_loopback=from_loopback
+    )
+
+
+def is_browser_address(address: str, *, from_loopback: bool) -> bool:
+    """Whether a browser elsewhere may have this IP address, or one here if `from_loopback`."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback:
+        return from_loopback
+    odd = ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
+    return not odd and not (ip.version == 4 and int(ip) >> 24 == 0)
+
+
 def _addresses_or_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
     return _addresses(use_ipv4=use_ipv4, use_ipv6=use_ipv6) or ["127.0.0.1"]
+
+
+def _validate_resolved(candidate: Candidate, host: str) -> str:
+    """Offers have been filtered; this looks at what mDNS names in them resolved to."""
+    if host != candidate.host and not is_browser_address(host, from_loopback=False):
+        raise ValueError(f"{candidate.host} resolves to {host}")
+    return _validate(candidate, host)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from rtstyle.closing import Closing
 from rtstyle.frame import Frame
 from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import Figures, LiveOptions
+from rtstyle.media.base import SinkRequest
 from rtstyle.serve.app_state import AppState, SharedRun
 from rtstyle.serve.auth import ServeOptions
 from rtstyle.serve.server import Server
@@ -21,12 +22,23 @@ T = TypeVar("T")
 
 
 class WebSink(Closing):
-    """Shows frames on a page at `url`, with the figures and the notice that `figures()` gives.
+    """Shows frames on a page, with the figures and the notice that `figures()` gives.
+
+    Visitors watch at `url`; the one who opens `control_url` changes the style and the rest.
 
     Raises `OutputError` when the page cannot be served.
     """
 
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Serve the page of the live run that is the request's panel."""
+        run: Any = request.panel
+        page = cls(run.serve or ServeOptions(), run.controls, run.pool, figures=run.figures)
+        run.note(f"watch at {page.url}")
+        run.on_note(f"control at {page.control_url}")  # a secret: not on the screen
+        return page
 
     def __init__(
         self,
@@ -47,6 +59,7 @@ class WebSink(Closing):
         )  # fmt: skip
         try:
             self._server, self.url = self._call(_started(state))
+            self.control_url = options.url(self._server.port, control=True)
         except BaseException:
             self._end_loop()
             raise
@@ -60,6 +73,7 @@ class WebSink(Closing):
 
     def close(self) -> None:
         self._call(self._server.stop())
+        self._call(end_tasks())
         self._end_loop()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -69,6 +83,14 @@ class WebSink(Closing):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         self._loop.close()
+
+
+async def end_tasks() -> None:
+    """Cancel whatever still runs in this loop, as `asyncio.run` does at its end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _started(state: AppState) -> tuple[Server, str]:

@@ -104,7 +104,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_told_in_one_sentence(case: str) -> None:
+def test_what_is_wrong_is_said_in_one_sentence(case: str) -> None:
     arguments, status, word = WRONG[case]
     if arguments[0] == "serve":
         pytest.importorskip("aiortc", reason="aiortc is not installed")

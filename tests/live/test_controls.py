@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstyle.errors import RtstyleError, StyleNotFoundError, UsageError
-from rtstyle.live.controls import COMMANDS, Controls, Settings
+from rtstyle.live.controls import (
+    COMMANDS,
+    HOST,
+    PAGE,
+    WATCH,
+    Change,
+    Command,
+    Controls,
+    Settings,
+    parse,
+)
+from rtstyle.media.devices.window import KEYS
 from rtstyle.style.style import Style
 
 
@@ -63,7 +74,7 @@ def test_switches_and_shares(controls: Controls) -> None:
             controls.do(wrong)
 
 
-def test_whoever_listens_is_told_until_they_leave(controls: Controls) -> None:
+def test_listeners_are_called_until_they_leave(controls: Controls) -> None:
     heard: list[str] = []
 
     def listen(settings: Settings) -> None:
@@ -87,6 +98,49 @@ def test_many_threads_lose_no_change(controls: Controls) -> None:
     for thread in threads:
         thread.join()
     assert controls.settings.snapshots == 1600
+
+
+def test_commands_are_parsed_once_and_only_with_the_right() -> None:
+    assert parse(" Style  Tiny Waves ", PAGE) == Command("style", "Tiny Waves")
+    assert parse("blend +.25") == Command("blend", Change(0.25, relative=True))
+    assert parse("split OFF") == Command("split", False)
+    assert parse("split 0.3", PAGE) == Command("split", Change(0.3))
+    assert parse("pause") == Command("pause", None)
+    assert parse("style a.jpg", HOST).any_style
+    assert HOST.commands - PAGE.commands == {"quit", "record", "snapshot"}
+    for name in COMMANDS:
+        for rights in (PAGE, WATCH):
+            if name not in rights.commands:
+                with pytest.raises(UsageError, match="not allowed"):
+                    parse(name.upper(), rights)
+    for wrong in ("quit now", "next 1", "style", "blend", "blend 1e3", "blend ٣", "x" * 5000):
+        with pytest.raises(UsageError) as caught:
+            parse(wrong)
+        assert len(str(caught.value)) < 200
+
+
+def test_every_key_of_the_window_is_a_command() -> None:
+    assert [parse(command).name in COMMANDS for command in KEYS.values()] == [True] * len(KEYS)
+
+
+def test_a_page_chooses_from_the_gallery_alone(gallery: list[Style]) -> None:
+    asked: list[str] = []
+
+    def find(name: str) -> Style:
+        asked.append(name)
+        return gallery[1]
+
+    controls = Controls(gallery, Settings(style=gallery[0]), find=find)
+    for name in ("/etc/passwd", "DARK", "dark=1,x.jpg=1", "9" * 5000, "dark=-1", "dark=1e9"):
+        with pytest.raises(UsageError):
+            controls.do(parse(f"style {name}", PAGE))
+    assert asked == []
+    controls.do(parse("style bright=1,dark=3", PAGE))
+    vector = controls.settings.mixed.vector
+    assert vector is not None
+    assert vector.tolist() == [[0.25, 0.75]]
+    controls.do("style somewhere.jpg")  # the host may
+    assert asked == ["somewhere.jpg"]
 
 
 words = st.sampled_from([*COMMANDS, "foo"])

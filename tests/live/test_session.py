@@ -98,7 +98,7 @@ def test_another_model_is_opened_while_the_first_goes_on(
     assert report.frames_out > 40
 
 
-def test_a_style_that_cannot_be_opened_is_told_and_the_painting_goes_on(
+def test_a_style_that_cannot_be_opened_is_reported_and_the_run_goes_on(
     gallery: list[Style], pool: EnginePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rtstyle.live import engine_pool

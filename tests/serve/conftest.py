@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from rtstyle.engines import EngineOptions
-from rtstyle.live.controls import Settings
+from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
-from rtstyle.live.session import LiveOptions
+from rtstyle.live.session import Figures, LiveOptions
 from rtstyle.model.file import read_model
 from rtstyle.style.style import styles_of
 from tests.graphs import dimming, tinting
@@ -33,10 +33,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that runs: where, and how many visits it has."""
+    """A server that runs: where, how many visits it has, and the controls of a shared run."""
 
     url: str
     server: Any
+    control_url: str = ""
+    controls: Controls | None = None
 
     @property
     def n_viewers(self) -> int:
@@ -45,10 +47,15 @@ class Running:
 
 @pytest.fixture
 def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
-    """Start a server with the given `ServeOptions`; it is stopped after the test."""
-    from rtstyle.serve.app_state import AppState
+    """Start a server with the given `ServeOptions`; it is stopped after the test.
+
+    With `shared`, visitors watch a run as `rtstyle live --to web` has it, which shows nothing.
+    """
+    from rtstyle.serve.app_state import AppState, SharedRun
     from rtstyle.serve.auth import ServeOptions
     from rtstyle.serve.server import Server
+    from rtstyle.serve.tracks import TrackSink
+    from rtstyle.serve.web_sink import end_tasks
 
     monkeypatch.setenv("RTSTYLE_MODELS", str(models))
     loop = asyncio.new_event_loop()
@@ -61,17 +68,22 @@ def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     with EnginePool(EngineOptions(name="onnxruntime", threads=1)) as pool:
 
-        def start(**options: Any) -> Running:
+        def start(*, shared: bool = False, **options: Any) -> Running:
             gallery = styles_of(read_model(models / "dimming.onnx"))
 
             async def run() -> Running:
+                serve, settings = ServeOptions(port=0, **options), Settings(style=gallery[0])
+                controls = Controls(gallery, settings)
+                watched = SharedRun(TrackSink(loop), controls, lambda: (Figures(), ""))
                 state = AppState(
-                    ServeOptions(port=0, **options), LiveOptions(height=90), pool,
-                    Settings(style=gallery[0]), gallery,
+                    serve, LiveOptions(height=90), pool, settings, gallery,
+                    shared=watched if shared else None,
                 )  # fmt: skip
                 server = Server(state)
                 servers.append(server)
-                return Running(await server.start(), server)
+                url = await server.start()
+                control_url = serve.url(server.port, control=True)
+                return Running(url, server, control_url, controls if shared else None)
 
             running: Running = call(run())
             return running
@@ -79,6 +91,7 @@ def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         yield start
         for server in servers:
             call(server.stop())
+        call(end_tasks())
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()

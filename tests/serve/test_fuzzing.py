@@ -174,12 +174,12 @@ def test_any_message_is_answered(serving: Callable[..., Running]) -> None:
     known = st.dictionaries(st.sampled_from(["do", "offer", "ping"]), JSON, max_size=2)
     messages = st.lists(offer | wanted | known | JSON, min_size=1, max_size=4)
 
-    async def talk(told: list[Any], raw: str | bytes) -> None:
+    async def talk(messages: list[Any], raw: str | bytes) -> None:
         async with (
             aiohttp.ClientSession(headers={"Origin": base}) as client,
             client.ws_connect(f"{base}/live") as line,
         ):
-            for message in told:
+            for message in messages:
                 await line.send_str(json.dumps(message))
             await (line.send_str(raw) if isinstance(raw, str) else line.send_bytes(raw))
             await line.send_str('{"ping": "last"}')
@@ -192,8 +192,8 @@ def test_any_message_is_answered(serving: Callable[..., Running]) -> None:
 
     @FUZZ
     @given(messages, st.text(max_size=30) | st.binary(max_size=30))
-    def visit(told: list[Any], raw: str | bytes) -> None:
-        asyncio.run(asyncio.wait_for(talk(told, raw), 30))
+    def visit(sent: list[Any], raw: str | bytes) -> None:
+        asyncio.run(asyncio.wait_for(talk(sent, raw), 30))
 
     visit()
     for _ in range(100):

@@ -109,7 +109,7 @@ def test_a_visit(serving: Callable[..., Running], tmp_path: Path) -> None:
         assert errors == []
 
 
-def test_what_cannot_be_is_told_on_the_page(
+def test_what_cannot_be_is_said_on_the_page(
     serving: Callable[..., Running], tmp_path: Path
 ) -> None:
     running = serving(max_viewers=1)
@@ -133,7 +133,7 @@ def test_what_cannot_be_is_told_on_the_page(
 
 
 def test_a_painting_that_all_watch(models: Path, tmp_path: Path) -> None:
-    """`rtstyle live --to web`: what the page changes, everybody sees, and stdin ends it."""
+    """`rtstyle live --to web`: what the host changes, everybody sees, and stdin ends it."""
     process = subprocess.Popen(
         [
             sys.executable, "-m", "rtstyle.cli", "live", "lavfi:testsrc2=size=160x96:rate=15",
@@ -144,18 +144,23 @@ def test_a_painting_that_all_watch(models: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     try:
         assert process.stderr is not None
-        url = process.stderr.readline().split()[-1]
+        url, control_url = (process.stderr.readline().split()[-1] for _ in range(2))
         with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
             pages = [chromium.new_page() for _ in range(2)]
-            for page in pages:
-                page.goto(url)
+            for page, address in zip(pages, (url, control_url), strict=True):
+                page.goto(address)
                 until(lambda page=page: page.inner_text("#start") == "Watch")
                 page.click("#start")
                 page.wait_for_selector('body[data-state="live"]', timeout=40_000)
             until(lambda: look(pages[0]).mean() > 80)
+            assert "?" not in pages[1].url  # the key is in a cookie now
+            assert pages[0].is_disabled('.style[data-name="dark"]')
+            pages[0].keyboard.press("ArrowRight")
             pages[1].click('.style[data-name="dark"]')
             until(lambda: look(pages[0]).mean() < 40)
             until(lambda: pages[0].inner_text("#current") == "Dark")
+            for page, name in zip(pages, ("watching", "host"), strict=True):
+                shot(page, name)
         stdout, stderr = process.communicate("quit\n", timeout=30)
     except BaseException:
         process.kill()

@@ -101,13 +101,13 @@ def test_uploads_are_measured_before_they_are_decoded(serving: Serving) -> None:
                 for _ in range(100):
                     yield bytes(1_000_000)
 
-            bodies["100 MB, size not told"] = endless()
+            bodies["100 MB, size unknown"] = endless()
             for name, body in bodies.items():
                 address = f"{url}/paintings?viewer={viewer}&name=..%2F..%2Fetc%2Fpasswd.jpg"
                 try:
                     async with client.post(address, data=body) as response:
-                        told = await response.json()
-                        answers[name] = response.status, told.get("sorry") or told["name"]
+                        answer = await response.json()
+                        answers[name] = response.status, answer.get("sorry") or answer["name"]
                 except aiohttp.ClientConnectionError:  # cut off while it was still sending
                     answers[name] = 413, "megabytes MB"
             async with client.post(f"{url}/paintings?viewer=nobody", data=b"x") as response:
@@ -118,7 +118,7 @@ def test_uploads_are_measured_before_they_are_decoded(serving: Serving) -> None:
     statuses = {name: status for name, (status, _) in answers.items()}
     assert statuses == {
         "bomb": 415, "100 MB": 413, "text": 415, "empty": 415, "good": 200,
-        "100 MB, size not told": 413, "stranger": 403,
+        "100 MB, size unknown": 413, "stranger": 403,
     }  # fmt: skip
     assert "megapixels" in answers["bomb"][1]
     assert "MB" in answers["100 MB"][1]
@@ -172,9 +172,9 @@ def test_the_page_asks_for_nothing_from_elsewhere(serving: Serving) -> None:
         async with client.get(running.url) as response:
             return response.headers, await response.text()
 
-    told, text = visit(headers)
-    assert "default-src 'self'" in told["Content-Security-Policy"]
-    assert "frame-ancestors 'none'" in told["Content-Security-Policy"]
+    headers_, text = visit(headers)
+    assert "default-src 'self'" in headers_["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers_["Content-Security-Policy"]
     assert "http://" not in text.replace("http://www.w3.org", "")
 
 
@@ -190,7 +190,7 @@ def test_options_that_cannot_be_and_keys_that_must() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_sizes_are_told_from_headers(suffix: str) -> None:
+def test_sizes_are_read_from_headers(suffix: str) -> None:
     image = np.random.default_rng(0).integers(0, 255, (37, 53, 3)).astype(np.uint8)
     data = cv2.imencode(suffix, image)[1].tobytes()
     assert picture_size(data) == (53, 37)

@@ -21,7 +21,8 @@ function say(message) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
 
-const perform = (command) => say({ do: command });
+const controls = () => page.dataset.controls !== "false";
+const perform = (command) => { if (controls()) say({ do: command }); };
 
 // While a slider moves, at most one command every 40 ms, and always the last one.
 function throttled(act) {
@@ -63,11 +64,14 @@ function connect() {
   });
 }
 
+// What this visitor may do: watch a shared run, control it with the host's key, or bring a camera.
 function greet(hello) {
-  viewer = hello.viewer;
+  viewer = hello.viewer ?? viewer;
   page.dataset.mode = hello.mode;
+  page.dataset.controls = hello.controls;
   $("drop").hidden = !hello.uploads;
-  $("nodrop").hidden = hello.uploads;
+  $("nodrop").hidden = hello.uploads || !hello.controls;
+  for (const id of ["pause", "mirror", "split", "strength", "color"]) $(id).disabled = !hello.controls;
 }
 
 let noticeTimer = 0;
@@ -136,11 +140,12 @@ async function start() {
   $("start").disabled = true;
   $("problem").textContent = "";
   try {
-    const hello = await connect();
-    if (hello.mode === "camera") {
+    if (page.dataset.mode !== "watch") {
+      // before connecting: a seat is not held while somebody thinks about the permission
       camera = await openCamera($("cameras").value);
       await listCameras();
     }
+    await connect();
     await negotiate();
     await playing();
     page.dataset.state = "live";
@@ -208,6 +213,7 @@ function showGallery(rows) {
       number.setAttribute("aria-hidden", "true");
       button.append(number);
     }
+    button.disabled = !controls();
     button.onclick = () => perform(`style ${row.name}`);
     return button;
   });
@@ -235,8 +241,8 @@ function showSettings(now) {
   $("partner").replaceChildren(...(relatives.length
     ? relatives.map((row) => new Option(title(row.name), row.name, false, row.name === now.partner))
     : [new Option("no style of the same model", "")]));
-  $("blend").disabled = $("partner").disabled = !relatives.length;
-  $("mix").classList.toggle("off", !relatives.length);
+  $("blend").disabled = $("partner").disabled = !relatives.length || !controls();
+  $("mix").classList.toggle("off", $("blend").disabled);
   $("color").checked = now.color;
   press("pause", now.pause);
   press("mirror", now.mirror);
@@ -255,7 +261,7 @@ function press(id, on) { $(id).setAttribute("aria-pressed", Boolean(on)); }
 
 function showFigures(now) {
   figures = now;
-  const latency = now.latency ? `${Math.round(now.latency + roundTrip)} ms` : "…";
+  const latency = now.latency_ms ? `${Math.round(now.latency_ms + roundTrip)} ms` : "…";
   $("figures").textContent = `${now.fps.toFixed(0)} fps · ${latency}`;
   if (now.notice) notify(now.notice, 0);
   else if ($("notice").textContent && !noticeTimer) notify("", 0);
@@ -286,6 +292,7 @@ const moveSplit = throttled((share) => perform(`split ${share.toFixed(3)}`));
 function dragSplit(event) {
   const box = pictureBox();
   const x = event.clientX - $("frame").getBoundingClientRect().left;
+  if (!controls()) return;
   settings = { ...settings, split: Math.min(1, Math.max(0, (x - box.left) / box.width)) };
   placeHandle();
   moveSplit(settings.split);
@@ -426,13 +433,13 @@ addEventListener("keydown", (event) => {
 async function greetings() {
   const response = await fetch("gallery");
   const answer = await response.json();
-  page.dataset.mode = answer.mode;
+  greet(answer);
   if (answer.mode === "watch") {
     $("start").textContent = "Watch";
-    $("lead").textContent = "A camera is being painted right now. Watch it, and choose how.";
+    $("lead").textContent = answer.controls
+      ? "A camera is being painted right now. Watch it, and choose how: you are the host."
+      : "A camera is being painted right now. Watch it; its host chooses how.";
   }
-  $("drop").hidden = !answer.uploads;
-  $("nodrop").hidden = answer.uploads;
   settings = answer.settings;
   showGallery(answer.gallery);
   const wall = document.createElement("div");
