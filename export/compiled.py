@@ -13,8 +13,8 @@ import onnx
 import torch
 
 from export.half import HALF, element_types
-from rtstyle.engines.cuda import Cuda
-from rtstyle.engines.tensorrt_build import (
+from rtstyle.engines.cuda.device import Cuda
+from rtstyle.engines.tensorrt_plan import (
     build_plan,
     describe_network,
     keep_plan,
@@ -87,7 +87,7 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     Precision is in the net itself: newer versions drop a wish for it without a word. Raises
     `EngineError` without torch-tensorrt or a card, or when it does not compile.
     """
-    from rtstyle.engines.torch_half_net import half_net
+    from rtstyle.engines.torch_modules import half_net
     from rtstyle.nets.checkpoint import load_checkpoint_net
     from rtstyle.nets.contract import Contract
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -15,7 +16,7 @@ from av.error import FFmpegError
 from rtstyle.closing import Closing
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, MediaError, OutputError
-from rtstyle.frame import CardImage, Frame, StreamInfo
+from rtstyle.frame import DeviceFrame, Frame, StreamInfo
 from rtstyle.image import prepare
 from rtstyle.media.base import Origin
 from rtstyle.media.video.container import reason
@@ -84,12 +85,16 @@ class SegmentsSource(Closing):
         video = segments[0].video
         self.info, self.origin = video.info, video.origin
         self._segments = segments
-        self.keeps_on_card: Callable[[CardImage], bool] = lambda image: False
         self._hwaccel = job.reading.hwaccel
         self._losses = losses
 
     def frames(self) -> Iterator[Frame]:
         """Every frame in order. Raises what the sources of parts raise."""
+        for frame in self.device_frames():
+            yield frame.download() if isinstance(frame, DeviceFrame) else frame
+
+    def device_frames(self) -> Iterator[Frame | DeviceFrame]:
+        """As `frames`; what a GPU has decoded stays there where it can."""
         with ThreadPoolExecutor(1, "rtstyle-opener") as opener:
             ahead: Future[VideoPart | PicturesPart] | None = None
             try:
@@ -100,7 +105,10 @@ class SegmentsSource(Closing):
                         if position + 1 < len(self._segments):
                             ahead = opener.submit(self._open, self._segments[position + 1])
                         try:
-                            yield from part.frames()
+                            if isinstance(part, VideoPart):
+                                yield from part.device_frames()
+                            else:
+                                yield from part.frames()
                         finally:
                             self._losses[segment.number] = _losses(part)
             finally:
@@ -109,10 +117,7 @@ class SegmentsSource(Closing):
                         pass
 
     def _open(self, segment: Segment) -> VideoPart | PicturesPart:
-        part = open_part(segment.video, segment.part, hwaccel=self._hwaccel)
-        if isinstance(part, VideoPart):
-            part.keeps_on_card = self.keeps_on_card
-        return part
+        return open_part(segment.video, segment.part, hwaccel=self._hwaccel)
 
 
 class SegmentsSink(Closing):
@@ -123,7 +128,7 @@ class SegmentsSink(Closing):
     goes, under the path that `target` tells for -1.
     """
 
-    takes_card_images = True
+    takes_device_frames: Literal[True] = True
     notes: list[str]
 
     def __init__(
@@ -249,10 +254,9 @@ class _SegmentEncoder:
 
 def announce(job: RenderJob, segment: Segment, engine: Engine, style: Style) -> None:
     """An engine that paints its first frames in another way paints all of them alike."""
-    if (expect := getattr(engine, "expect", None)) is not None:
-        info = segment.video.info
-        black = np.zeros((info.height, info.width, 3), np.uint8)
-        expect(prepare(black, model=engine.model, look=job.look), style.vector)
+    info = segment.video.info
+    black = np.zeros((info.height, info.width, 3), np.uint8)
+    engine.expect(prepare(black, model=engine.model, look=job.look), style.vector)
 
 
 def _losses(part: VideoPart | PicturesPart) -> Losses:

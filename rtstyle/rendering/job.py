@@ -13,7 +13,7 @@ from rtstyle.frame import StreamInfo
 from rtstyle.image import Look
 from rtstyle.media import ReadOptions, WriteOptions
 from rtstyle.media.video.formats import container_for
-from rtstyle.media.video.nvcodec import encoder_on_card
+from rtstyle.media.video.nvcodec import device_encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def settled(
     usual = container_for(job.output).codec
     codec = (
         job.writing.codec
-        or encoder_on_card(usual, job.writing.hwaccel, info.width, info.height)
+        or device_encoder(usual, job.writing.hwaccel, info.width, info.height)
         or usual
     )
     threads = job.writing.threads or threads or _usual_threads()
