@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # (H, W, 3) RGB, full range, upright, C-contiguous
 
-# Of what is painted. More would need tens of gigabytes of activations in a full-resolution net.
+# Of a picture as it is stylized: more would need tens of gigabytes of activations.
 MAX_PIXELS = 36_000_000
 
 
@@ -46,7 +46,7 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class DeviceImage:
-    """A picture in a GPU's memory, as its decoder gives and its encoder takes it: NV12.
+    """A picture in a GPU's memory, in the format of its decoder and encoder: NV12.
 
     `luma` (H, W) and `chroma` (H/2, W/2, 2) are uint8 and offer `__dlpack__`; the work that makes
     them is done, or is on the default stream. `weights` are those of red and blue in luma.

@@ -24,8 +24,8 @@ from rtstyle.metrics import Report
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.style import Style
 
-_KEEPS_UP = 0.9  # share of a frame's time within which an engine must paint to make up for a delay
-_CLOSING_SECONDS = 10.0  # that threads have to end once nothing is wanted of them any more
+_KEEPS_UP = 0.9  # of a frame's interval: an engine that needs less can catch up after a delay
+_CLOSING_SECONDS = 10.0  # that threads get to end once the run is over
 _log = logging.getLogger("rtstyle")
 
 
@@ -39,7 +39,7 @@ class _Active:
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    """A frame with the engine, and what its result is finished by."""
+    """A frame that the engine has, with the model and look that it was prepared by."""
 
     frame: Frame | DeviceFrame
     model: ModelSpec
@@ -51,16 +51,16 @@ class _InFlight:
 class Pipeline:
     """Paints everything that `source` delivers into `sink`. Runs once.
 
-    Frames keep their order and their exact times. Files want every frame: bounded channels with
-    back-pressure. Live wants the newest one: with `newest_wins` a frame that waits is replaced by a
+    Frames keep their order and their exact times. Files need every frame: bounded channels with
+    back-pressure. Live needs the newest one: with `newest_wins` a waiting frame is replaced by a
     newer one and counted as dropped; one that the engine has begun is always delivered, and the
-    next is chosen only when that one is painted, so that none grows old in the engine.
+    next is chosen only when that one is done, so that none ages in the engine.
 
     `style` and `look` may be assigned from any thread while it runs, and the next frame sees them;
     the style must be one of the engine's model, else use `switch`.
 
-    Three more attributes serve live runs. `compose(painted, original)` makes what is shown of both
-    pictures, in the caller's thread. `clock()` tells the time now in seconds on the clock of the
+    Three more attributes serve live runs. `compose(painted, original)` makes the picture to show
+    from both, in the caller's thread. `clock()` is the time now, in seconds on the clock of the
     frames' times; with it the report has latencies. A frame that would be shown more than
     `max_latency_ms` after its time is dropped instead of painted, unless painting alone takes that.
 
@@ -106,7 +106,7 @@ class Pipeline:
 
     @property
     def style(self) -> Style:
-        """What is painted now."""
+        """The style of the next frame."""
         return self._active.style
 
     @style.setter
@@ -153,7 +153,7 @@ class Pipeline:
         finally:
             self._in_flight.cancel()
             self._read.cancel()
-            self._engine_free.release()  # the engine's thread may wait for what we shall not take
+            self._engine_free.release()  # the engine's thread may be waiting for this
             _join(threads)
             report.dropped = self._n_dropped()
             report.seconds = perf_counter() - start
@@ -213,7 +213,7 @@ class Pipeline:
                 active, look = self._active, self.look
                 model = active.engine.model
                 picture: Batch | DeviceImage
-                if isinstance(frame, DeviceFrame):  # its engine pads it where it lies
+                if isinstance(frame, DeviceFrame):  # the engine pads it on the GPU
                     picture = frame.image
                 else:
                     with self.report.stages["prepare"].measure():
@@ -262,7 +262,7 @@ class Pipeline:
 
 
 def _join(threads: list[Thread]) -> None:
-    """Wait for threads that have been told to end; one that hangs must not make us hang."""
+    """Wait for threads that are to end; one that hangs must not make us hang."""
     for thread in threads:
         if thread.is_alive():
             thread.join(_CLOSING_SECONDS)

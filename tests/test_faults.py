@@ -250,7 +250,7 @@ def test_the_wall_clock_is_not_asked_how_long_something_took() -> None:
     assert found == []
 
 
-def test_silence_is_told_again_and_again_and_what_it_raises_ends_the_waiting() -> None:
+def test_silence_is_reported_again_and_again_and_what_it_raises_ends_the_waiting() -> None:
     channel: Channel[int] = Channel(2)
     calls = []
 

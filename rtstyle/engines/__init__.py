@@ -35,10 +35,11 @@ class EngineInfo:
 def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
     """Load `model` into the engine that the options name, or with "auto" into the best that works.
 
-    A plain name stands for the options with everything else left to its default. With "auto", what
-    has to be built first paints with the next engine until it is ready. Raises `UsageError` for a
-    name that is none, `EngineError` when the engine, or with "auto" every one, cannot run the
-    model.
+    A plain name stands for the options with everything else left to its default. With "auto", the
+    next engine runs until one that has to be built first is ready.
+
+    Raises `UsageError` for an unknown name, `EngineError` when the engine, or with "auto" every
+    one, cannot run the model.
     """
     options = EngineOptions.of(engine)
     if options.name != "auto":
@@ -48,11 +49,11 @@ def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
     for name in automatic():
         row = engine_row(name)
         if options.devices and not row.runs_on_gpu:
-            problems.append(f"{name}: it does not run on cards.")
+            problems.append(f"{name}: it does not run on a GPU.")
             continue
         builds = row.builds_per_size and not options.devices
         if builds and builder is not None:
-            continue  # one that builds is enough; what paints meanwhile must not build itself
+            continue  # one that builds is enough; the one before it must not build itself
         try:
             opened = _open(replace(options, name=name), model)
         except EngineError as error:
@@ -73,7 +74,7 @@ def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
 
 
 def available_engines() -> list[EngineInfo]:
-    """Every engine with its version or with what is missing. Imports them all."""
+    """Every engine with its version or with the reason why it cannot be used. Imports them all."""
     rows = []
     for name in ENGINES:
         try:
@@ -98,7 +99,7 @@ def _open(options: EngineOptions, model: ModelSpec) -> Engine:
             stack.enter_context(make(model, replace(options, devices=(device,))))
             for device in options.devices
         ]
-        stack.pop_all()  # all are open: the engine of them all closes them
+        stack.pop_all()  # all are open; MultiDeviceEngine closes them
     return MultiDeviceEngine(opened)
 
 

@@ -23,8 +23,8 @@ Batch = NDArray[np.uint8]  # (N, H, W, 3) RGB; H and W multiples of the model's 
 StyleVector = NDArray[np.float32]  # (N, S)
 Shapes = dict[str, tuple[int, ...]]  # of every model input, by name
 
-SLICE_SECONDS = 1.0  # of an unlimited wait, between which Ctrl-C gets through
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 20e-6, 500e-6  # seconds between two questions to a GPU
+SLICE_SECONDS = 1.0  # of a wait without a limit; Ctrl-C gets through between two slices
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 20e-6, 500e-6  # seconds between two queries of a GPU
 
 
 class Pending(Protocol):
@@ -70,7 +70,7 @@ class Engine(Closing):
 
     `submit` is called from one thread; `Pending.result` may be called from another. The engine
     may read `frames` until the result is there, and never writes into it. What all engines share
-    and what only some can do is declared here, so that wrappers forward it.
+    and what only some can do is declared here; wrappers forward all of it.
     """
 
     name: str  # as given to --engine
@@ -136,8 +136,8 @@ class Engine(Closing):
 
 
 def poll(is_done: Callable[[], bool], seconds: float) -> bool:
-    """Ask `is_done` until it says yes, for at most `seconds`; what it said last. For runtimes that
-    can be asked but whose own wait has no limit."""
+    """Ask `is_done` until it says yes or `seconds` are over; returns its last answer. For runtimes
+    whose own wait has no time limit."""
     end, pause = monotonic() + seconds, _SHORTEST_PAUSE
     while not is_done():
         left = end - monotonic()

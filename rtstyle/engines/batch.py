@@ -1,4 +1,4 @@
-"""What every engine does to a batch: check it and lay it out as the model file wants."""
+"""What every engine does with a batch: check it, and lay it out as the model file wants it."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def shapes_of(model: ModelSpec, count: int, size: tuple[int, int]) -> Shapes:
     return shapes
 
 
-def to_batch(model: ModelSpec, painted: NDArray[Any]) -> Batch:
-    """What `model` painted as (N, H, W, 3) uint8; without a copy when it is that already.
+def to_batch(model: ModelSpec, output: NDArray[Any]) -> Batch:
+    """The output of `model` as (N, H, W, 3) uint8, without a copy when it is that already.
 
-    Raises `EngineError` when a float model gave NaN, which does not show in bytes any more.
+    Raises `EngineError` when a float model gave NaN, which bytes would hide.
     """
     if model.layout == "nhwc":
-        return painted
-    scaled = painted.transpose(0, 2, 3, 1) * np.float32(255 / _peak(model))
+        return output
+    scaled = output.transpose(0, 2, 3, 1) * np.float32(255 / _peak(model))
     if np.isnan(scaled.min()):
         raise EngineError(
             f"{model.path.name} painted values that are no numbers; try another --engine, or "
@@ -96,7 +96,7 @@ def to_batch(model: ModelSpec, painted: NDArray[Any]) -> Batch:
 
 
 def cannot_load(engine: str, model: ModelSpec, why: str) -> EngineError:
-    """What to say when `engine` refuses the model file."""
+    """The error of an engine that refuses the model file."""
     return EngineError(
         f"{engine} cannot load {model.path.name} ({why.rstrip('.')}); copy or download it afresh, "
         "or try another --engine."
@@ -104,7 +104,7 @@ def cannot_load(engine: str, model: ModelSpec, why: str) -> EngineError:
 
 
 def cannot_paint(engine: str, shape: tuple[int, ...], why: str) -> EngineError:
-    """What to say when `engine` failed on a batch of `shape` (N, H, W, 3)."""
+    """The error of an engine that failed on a batch of `shape` (N, H, W, 3)."""
     lacks_memory = "memory" in why.lower() or "alloc" in why.lower()
     return EngineError(
         f"{engine} cannot paint {shape[2]}×{shape[1]}: {why.rstrip('.')}; "
@@ -118,7 +118,7 @@ def cannot_paint(engine: str, shape: tuple[int, ...], why: str) -> EngineError:
 
 
 def hanging(engine: str, seconds: float) -> EngineError:
-    """What to say of an engine that does not come back."""
+    """The error of an engine that does not come back."""
     return EngineError(
         f"{engine} hangs: it has been busy with one picture for {seconds:.0f} seconds; try another "
         "--engine."
@@ -126,16 +126,16 @@ def hanging(engine: str, seconds: float) -> EngineError:
 
 
 def find_peak(engine: Engine) -> float:
-    """Whether a float model's values run to 1.0 or to 255.0, told from how it paints.
+    """Whether a float model's values run to 1.0 or to 255.0, found by trying it.
 
-    A picture is painted as if they ran to 1. A net made for 0 to 255 answers such a dark picture
-    on its own scale, far above 1, and nearly every value saturates.
+    A picture is stylized as if they ran to 1. A net made for 0 to 255 takes that for a very dark
+    picture and answers on its own scale, far above 1, so nearly every value saturates.
     """
     height, width = engine.model.size or (2 * UNKNOWN_STRIDE, 2 * UNKNOWN_STRIDE)
     ramp = np.linspace(64, 192, height * width * 3).astype(np.uint8)
     frames = np.random.default_rng(0).permutation(ramp).reshape(1, height, width, 3)
-    painted = engine.submit(frames).result()
-    saturated = np.mean((painted == 0) | (painted == 255))
+    stylized = engine.submit(frames).result()
+    saturated = np.mean((stylized == 0) | (stylized == 255))
     return 255.0 if saturated > 0.9 else 1.0
 
 

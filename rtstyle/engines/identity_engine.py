@@ -27,6 +27,5 @@ class IdentityEngine(Engine):
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Paint a batch; see `Engine.submit`."""
         to_inputs(self.model, frames, style, strength)
         return Done(frames.copy())

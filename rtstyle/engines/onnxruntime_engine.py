@@ -66,13 +66,11 @@ class OnnxRuntimeEngine(Engine):
 
     @classmethod
     def version(cls) -> str:
-        """See `Engine.version`."""
         return str(ort.__version__)
 
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Stylize a batch; see `Engine.submit`."""
         inputs = to_inputs(self.model, frames, style, strength)
         try:
             (output,) = self._session.run(None, inputs, self._run_options)
@@ -162,7 +160,6 @@ class ProviderEngine(Engine):
     def open_slot(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Slot | None:
-        """See `Engine.open_slot`."""
         if not self.memory:
             return None
         inputs = to_inputs(self.model, frames, style, strength)
@@ -172,11 +169,11 @@ class ProviderEngine(Engine):
         return slot
 
     def in_worker(self, work: Callable[[], T]) -> T:
-        """What `work` gives, done by the thread that the sessions belong to."""
+        """The result of `work`, run by the thread that the sessions belong to."""
         return self._worker.submit(self.guarded, work).result()
 
     def guarded(self, work: Callable[[], T]) -> T:
-        """What `work` gives, its errors as ours."""
+        """The result of `work`, with its errors as ours."""
         try:
             return work()
         except EngineError:
@@ -317,11 +314,9 @@ class OnnxRuntimeSlot(Slot):
         return np.asarray(self._buffers[self._output_name].numpy())
 
     def upload(self, inputs: Inputs) -> None:
-        """See `Slot.upload`."""
         self._engine.in_worker(lambda: self._upload(inputs))
 
     def time_run_ms(self, count: int) -> list[float]:
-        """See `Slot.time_run_ms`."""
         return self._engine.in_worker(lambda: [self._timed_run() for _ in range(count)])
 
     def _timed_run(self) -> float:
@@ -330,7 +325,6 @@ class OnnxRuntimeSlot(Slot):
         return (perf_counter() - start) * 1e3
 
     def download(self) -> Batch:
-        """See `Slot.download`."""
         return to_batch(self._engine.model, self._engine.in_worker(self._download))
 
 

@@ -19,8 +19,8 @@ from rtstyle.model.spec import ModelSpec
 class OpenVinoEngine(Engine):
     """Runs an ONNX model by OpenVINO's CPU plugin in float32.
 
-    `submit` returns while the batch is being painted. A size that comes twice in a row is compiled
-    for itself, within that second `submit`: fixed shapes paint up to 5 % faster, but compiling
+    `submit` returns while the batch is in flight. A size that comes twice in a row gets a graph of
+    its own, compiled within that second `submit`: fixed shapes run up to 5 % faster, but compiling
     takes 0.1 s, which a folder of odd sizes should not pay for every picture.
 
     Raises `EngineError` when OpenVINO cannot load the model.
@@ -60,7 +60,6 @@ class OpenVinoEngine(Engine):
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Start painting; see `Engine.submit`."""
         inputs = to_inputs(self.model, frames, style, strength)
         try:
             compiled = self._compiled({name: array.shape for name, array in inputs.items()})
@@ -71,7 +70,8 @@ class OpenVinoEngine(Engine):
     def expect(self, frames: Batch, style: StyleVector | None = None) -> None:
         """Many like these are coming: the first one's size is compiled for itself, too.
 
-        Both ways differ by single grey levels, which what is to be the same every time must not.
+        Graphs for any size and for one size differ by single grey levels, which segments of one
+        render must not.
         """
         inputs = to_inputs(self.model, frames, style, 1.0)
         self._last_shapes = {name: array.shape for name, array in inputs.items()}
@@ -89,7 +89,7 @@ class OpenVinoEngine(Engine):
         return self._one_size
 
     def close(self) -> None:
-        # Batches that are still being painted keep alive what they need.
+        # Batches in flight keep alive what they need.
         del self._any_size, self._one_size
 
 
@@ -143,12 +143,12 @@ class _Running:
         shape: tuple[int, ...],
     ) -> None:
         self._compiled, self._model, self._inputs, self._shape = compiled, model, inputs, shape
-        self._painted = np.empty_like(inputs[model.frame_input])
+        self._stylized = np.empty_like(inputs[model.frame_input])
         self._error: BaseException | None = None
         self._request: ov.InferRequest | None = compiled.take()
         for name, array in inputs.items():
             self._request.set_tensor(name, ov.Tensor(array, shared_memory=True))
-        self._request.set_output_tensor(ov.Tensor(self._painted, shared_memory=True))
+        self._request.set_output_tensor(ov.Tensor(self._stylized, shared_memory=True))
         self._request.start_async()
 
     def wait(self, seconds: float) -> bool:
@@ -170,17 +170,17 @@ class _Running:
         if self._error is not None:
             why = reason(self._error)
             raise cannot_paint("OpenVINO", self._shape, why) from self._error
-        return to_batch(self._model, self._painted)
+        return to_batch(self._model, self._stylized)
 
     def __del__(self) -> None:
         # Nobody may ask for the result, as after Ctrl-C; the arrays must outlive the request.
         request = getattr(self, "_request", None)
         if request is not None and not self.wait(CLOSING_SECONDS):
-            outlive(request.wait, self._compiled, request, self._inputs, self._painted)
+            outlive(request.wait, self._compiled, request, self._inputs, self._stylized)
 
 
 def reason(error: BaseException) -> str:
-    """OpenVINO's own sentence, without the source lines it stands between."""
+    """OpenVINO's own sentence, without the source lines around it."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return told[-1] if told else type(error).__name__
+    kept = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return kept[-1] if kept else type(error).__name__

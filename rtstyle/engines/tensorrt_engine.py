@@ -50,16 +50,13 @@ class TensorRtEngine(SlotEngine):
         return load_runtime(cls.name).version
 
     def use(self) -> None:
-        """See `SlotEngine.use`."""
         self._cuda.use()
 
     def slots(self, shapes: Shapes) -> Callable[[], TensorRtSlot]:
-        """See `SlotEngine.slots`."""
         plan = self._plan(shapes)
         return lambda: TensorRtSlot(self._cuda, plan, shapes, self.model)
 
     def runner(self, shapes: Shapes) -> Runner:
-        """See `SlotEngine.runner`."""
         self._cuda.use()
         return TensorRtRunner(self._plan(shapes), shapes)
 
@@ -127,7 +124,7 @@ class TensorRtSlot(CudaSlot):
 
     def __init__(self, cuda: Cuda, plan: LoadedPlan, shapes: Shapes, model: ModelSpec) -> None:
         self._cuda, self._model = cuda, model
-        with ExitStack() as held:  # what is given back in reverse order, and when this fails
+        with ExitStack() as held:  # freed in reverse order, also when this fails
             self._stream = cuda.stream()
             held.callback(_quietly, cuda.call, "StreamDestroy", self._stream)
             self._event = cuda.event()
@@ -172,31 +169,26 @@ class TensorRtSlot(CudaSlot):
         self._cuda.download(self._output.pinned, self._output.address, self._stream)
 
     def start(self, inputs: Inputs) -> None:
-        """See `CudaSlot.start`."""
         for name, array in inputs.items():
             np.copyto(self._inputs[name].pinned.array, array)
         self._graph()
         self._cuda.call("EventRecord", self._event, self._stream)
 
     def is_done(self) -> bool:
-        """See `Running.is_done`."""
         return self._cuda.is_done(self._event)
 
     def result(self) -> Batch:
-        """See `Running.result`."""
         self._cuda.use()
         self._cuda.call("EventSynchronize", self._event)
         return to_batch(self._model, self._output.pinned.array.copy())
 
     def upload(self, inputs: Inputs) -> None:
-        """See `Slot.upload`."""
         for name, array in inputs.items():
             np.copyto(self._inputs[name].pinned.array, array)
         self._upload()
         self._cuda.call("StreamSynchronize", self._stream)
 
     def time_run_ms(self, count: int) -> list[float]:
-        """See `Slot.time_run_ms`."""
         if self._run_alone is None:
             self._run_alone = self._recorded(self._run, self._held)
         with ExitStack() as held:
@@ -215,7 +207,6 @@ class TensorRtSlot(CudaSlot):
             return [self._cuda.milliseconds(*pair) for pair in pairwise(events)]
 
     def download(self) -> Batch:
-        """See `Slot.download`."""
         self._download()
         self._cuda.call("StreamSynchronize", self._stream)
         return to_batch(self._model, self._output.pinned.array.copy())

@@ -82,7 +82,7 @@ def build_plan(
 
 @dataclass(frozen=True, slots=True)
 class LoadedPlan:
-    """An engine in TensorRT's words, with what must outlive its contexts."""
+    """What TensorRT calls an engine, with what must outlive its contexts."""
 
     trt: Any
     loader: Any
@@ -128,7 +128,7 @@ def load_plan(runtime: Runtime, gpu: Gpu, model: Path, shapes: Shapes) -> Loaded
 
 
 def describe_network(runtime: Runtime, model: Path) -> list[tuple[str, str]]:
-    """The kind of every layer and of what it gives: ("CONVOLUTION", "HALF")."""
+    """The kind of every layer and the type of its output: ("CONVOLUTION", "HALF")."""
     _, network, _parser = _parse(runtime, model)
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     return [(layer.type.name, layer.get_output(0).dtype.name) for layer in layers]

@@ -54,17 +54,16 @@ class TorchEngine(Engine):
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Paint a batch; see `Engine.submit`."""
         inputs = to_inputs(self.model, frames, style, strength)
         try:
             with torch.inference_mode():
-                painted = self._net(*map(torch.from_numpy, inputs.values()))
+                stylized = self._net(*map(torch.from_numpy, inputs.values()))
         except (RuntimeError, MemoryError) as error:
             sentence = str(error).splitlines()[0] if str(error) else "out of memory"
             raise EngineError(
                 f"torch cannot paint {frames.shape[2]}×{frames.shape[1]}: {sentence}"
             ) from error
-        return Done(painted.contiguous().numpy())
+        return Done(stylized.contiguous().numpy())
 
     def close(self) -> None:
         del self._net
@@ -114,7 +113,6 @@ class TorchCudaEngine(SlotEngine):
             raise device_error(f"torch cannot paint {size} on {self.device}", error) from error
 
     def slots(self, shapes: Shapes) -> Callable[[], TorchSlot]:
-        """See `SlotEngine.slots`."""
 
         def make() -> TorchSlot:
             try:
@@ -127,7 +125,6 @@ class TorchCudaEngine(SlotEngine):
         return make
 
     def runner(self, shapes: Shapes) -> Runner:
-        """See `SlotEngine.runner`."""
         net = self._net
 
         def run(inputs: Mapping[str, Tensor], output: Tensor, stream: int) -> None:
@@ -136,7 +133,6 @@ class TorchCudaEngine(SlotEngine):
         return run
 
     def make_room(self) -> None:
-        """See `SlotEngine.make_room`."""
         super().make_room()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -230,7 +226,6 @@ class TorchSlot(CudaSlot):
             self._done.record(self._stream)
 
     def is_done(self) -> bool:
-        """See `Running.is_done`."""
         try:
             return not self._on_gpu or bool(self._done.query())  # type: ignore[no-untyped-call]
         except RuntimeError:  # `result` raises it
@@ -244,12 +239,10 @@ class TorchSlot(CudaSlot):
             raise device_error("its work was broken off", error) from error
 
     def result(self) -> Batch:
-        """See `Running.result`."""
         self._synchronize()
         return to_batch(self._model, self._result.numpy().copy())
 
     def upload(self, inputs: Inputs) -> None:
-        """See `Slot.upload`."""
         self._fill(inputs)
         with torch.cuda.stream(self._stream), torch.inference_mode():
             self._upload()
@@ -288,7 +281,6 @@ class TorchSlot(CudaSlot):
         return [float(begin.elapsed_time(end)) for begin, end in pairwise(events)]
 
     def download(self) -> Batch:
-        """See `Slot.download`."""
         try:
             return to_batch(self._model, self._output.cpu().numpy().copy())
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Frames in the GPU's memory, stylized where a decoder left them and an encoder finds them.
+"""Frames stylized in GPU memory, where a decoder leaves and an encoder takes them.
 
 Frames are NV12, which decoders give and encoders take.
 """
@@ -148,7 +148,7 @@ class FrameSlot(TorchSlot):
                 self._whole()
             else:
                 self._graph.replay()
-            self._stylized = self._nv12.clone()  # the encoder keeps it for as long as it likes
+            self._stylized = self._nv12.clone()  # the encoder keeps it until it is done with it
             if self._on_gpu:
                 self._done.record(self._stream)
 

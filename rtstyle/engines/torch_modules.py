@@ -49,7 +49,7 @@ def device_name(device: torch.device) -> str:
 
 
 def device_error(doing: str, error: BaseException) -> EngineError:
-    """What torch raised, as a sentence that begins with what was being done."""
+    """An error of torch's as one sentence that begins with what was being done."""
     lines = str(error).strip().splitlines()
     sentence = f"{doing}: {lines[0] if lines else 'out of memory'}"
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

@@ -17,10 +17,10 @@ from rtstyle.model.spec import ModelSpec
 
 
 class TorchTensorRtEngine(Engine):
-    """Runs the compiled program that lies beside the model: udnie.onnx → udnie.trt.pt2.
+    """Runs the compiled program beside the model: udnie.onnx → udnie.trt.pt2.
 
-    A program paints one size on the kind of GPU it was compiled for; `submit` says which where a
-    batch has another. Raises `EngineError` without torch-tensorrt, a GPU or a program.
+    A program takes one size and runs on the kind of GPU it was compiled for; `submit` names the
+    size when a batch has another. Raises `EngineError` without torch-tensorrt, a GPU or a program.
     """
 
     name = "torch-tensorrt"
@@ -57,7 +57,6 @@ class TorchTensorRtEngine(Engine):
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Paint a batch; see `Engine.submit`."""
         inputs = to_inputs(self.model, frames, style, strength)
         if frames.shape[:3] not in self._sizes:
             known = ", ".join(f"{n}×{w}×{h}" for n, h, w in sorted(self._sizes))

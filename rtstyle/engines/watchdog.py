@@ -1,4 +1,4 @@
-"""Batches handed to an engine and taken back: whatever it does wrong becomes one `EngineError`."""
+"""Batches handed to an engine and taken back: whatever goes wrong becomes one `EngineError`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rtstyle.engines.batch import cannot_paint, hanging
 from rtstyle.errors import EngineError, RtstyleError
 from rtstyle.frame import DeviceImage
 
-CLOSING_SECONDS = 2.0  # that a batch gets which nobody waits for any more
+CLOSING_SECONDS = 2.0  # given to a batch whose result nobody wants any more
 
 
 class Watchdog:
@@ -88,8 +88,11 @@ class Submitted:
     watchdog: Watchdog | None
 
     def result(self) -> Batch | DeviceImage:
-        """Wait for what was stylized. Raises `EngineError` when the engine hangs, or when what it
-        gives is no batch of the same shape, or no frame on the GPU of the same size."""
+        """Wait for the stylized batch or frame.
+
+        Raises `EngineError` when the engine hangs, or returns anything but a batch of the same
+        shape or a frame of the same size.
+        """
         work = self.work
         try:
             self._wait()
@@ -119,7 +122,7 @@ def outlive(wait: Callable[[], object], *kept: object) -> None:
     ever. The command line knows the thread's name and ends the process in spite of it."""
 
     def hold(*held: object) -> None:
-        with suppress(Exception):  # whatever the runtime says now, nobody wants to know
+        with suppress(Exception):  # whatever the runtime says now is of no interest
             wait()
 
     Thread(target=hold, args=kept, name="rtstyle-hanging", daemon=True).start()

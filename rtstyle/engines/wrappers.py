@@ -37,36 +37,29 @@ class DelegatingEngine(Engine):
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Start stylizing by the active engine; see `Engine.submit`."""
         return self.active.submit(frames, style, strength)
 
     def takes_device_image(self, image: DeviceImage) -> bool:
-        """See `Engine.takes_device_image`."""
         return self.active.takes_device_image(image)
 
     def submit_device(
         self, image: DeviceImage, style: StyleVector | None = None, strength: float = 1.0
     ) -> PendingImage:
-        """See `Engine.submit_device`."""
         return self.active.submit_device(image, style, strength)
 
     def open_slot(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Slot | None:
-        """See `Engine.open_slot`."""
         return self.active.open_slot(frames, style, strength)
 
     def expect(self, frames: Batch, style: StyleVector | None = None) -> None:
-        """See `Engine.expect`."""
         for engine in self._engines:
             engine.expect(frames, style)
 
     def is_ready(self, shapes: Shapes) -> bool:
-        """See `Engine.is_ready`."""
         return self.active.is_ready(shapes)
 
     def build(self, shapes: Shapes) -> None:
-        """See `Engine.build`."""
         self.active.build(shapes)
 
     def close(self) -> None:
@@ -92,17 +85,15 @@ class MultiDeviceEngine(DelegatingEngine):
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Start stylizing on the next GPU; see `Engine.submit`."""
         return next(self._turn).submit(frames, style, strength)
 
     def takes_device_image(self, image: DeviceImage) -> bool:
-        """Whether one of the GPUs is the one that the frame lies on."""
+        """Whether the frame is in the memory of one of the GPUs."""
         return any(engine.takes_device_image(image) for engine in self._engines)
 
     def submit_device(
         self, image: DeviceImage, style: StyleVector | None = None, strength: float = 1.0
     ) -> PendingImage:
-        """Start stylizing on the frame's own GPU; see `Engine.submit_device`."""
         for engine in self._engines:
             if engine.takes_device_image(image):
                 return engine.submit_device(image, style, strength)
@@ -128,7 +119,6 @@ class WarmupEngine(DelegatingEngine):
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Start stylizing; see `Engine.submit`."""
         check_batch(self.model, frames, style, strength)
         chosen = self._chosen(
             shapes_of(self.model, len(frames), (frames.shape[1], frames.shape[2]))
@@ -136,14 +126,12 @@ class WarmupEngine(DelegatingEngine):
         return chosen.submit(frames, style, strength)
 
     def takes_device_image(self, image: DeviceImage) -> bool:
-        """Whether the engine takes it that is there for the frame's size; see
-        `Engine.takes_device_image`."""
+        """Whether the engine that is ready for the frame's size takes it."""
         return self._chosen_for(image).takes_device_image(image)
 
     def submit_device(
         self, image: DeviceImage, style: StyleVector | None = None, strength: float = 1.0
     ) -> PendingImage:
-        """Start stylizing; see `Engine.submit_device`."""
         return self._chosen_for(image).submit_device(image, style, strength)
 
     def _chosen_for(self, image: DeviceImage) -> Engine:

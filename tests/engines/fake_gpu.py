@@ -232,8 +232,8 @@ class _Engine:
         return _Context(self)
 
     def get_tensor_dtype(self, name: str) -> Any:
-        told = (*self.session.get_inputs(), *self.session.get_outputs())
-        kind = next(value.type for value in told if value.name == name)
+        values = (*self.session.get_inputs(), *self.session.get_outputs())
+        kind = next(value.type for value in values if value.name == name)
         return np.uint8 if "uint8" in kind else np.float32
 
 
@@ -273,7 +273,7 @@ class _Context:
 
 
 def install(patch: pytest.MonkeyPatch) -> FakeTensorRt:
-    """Make `import tensorrt` and cuda-bindings give a fake card; returns the fake TensorRT."""
+    """Make `import tensorrt` and cuda-bindings give a fake GPU; returns the fake TensorRT."""
     cuda = FakeCuda()
     trt = FakeTensorRt(cuda)
     patch.setitem(sys.modules, "cuda.bindings.runtime", cuda)

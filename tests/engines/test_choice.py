@@ -109,8 +109,8 @@ def test_what_cannot_be_built_is_said_once(
         for i in range(4):
             assert np.array_equal(engine.submit(batch(i)).result(), batch(i))
             engine.wait_until_built()
-    told = [m for m in caplog.messages if "failed" in m]
-    assert told == ["identity goes on, as slow failed: no memory"]
+    failures = [m for m in caplog.messages if "failed" in m]
+    assert failures == ["identity goes on, as slow failed: no memory"]
 
 
 def test_striped_engines_keep_the_order(tiny_model: ModelSpec) -> None:
@@ -158,9 +158,9 @@ def test_devices(with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path
         open_engine(EngineOptions(name="tensorrt", devices=(0, 2)), with_half)
     with pytest.raises(UsageError, match="twice"):
         EngineOptions(name="tensorrt", devices=(1, 1))
-    with pytest.raises(UsageError, match="does not run on cards"):
+    with pytest.raises(UsageError, match="does not run on a GPU"):
         EngineOptions(name="openvino", devices=(0,))
-    with pytest.raises(EngineError, match="openvino: it does not run on cards"):
+    with pytest.raises(EngineError, match="openvino: it does not run on a GPU"):
         open_engine(EngineOptions(name="auto", devices=(0,)), with_half)
 
 
@@ -236,7 +236,7 @@ def test_a_provider_paints_by_a_thread_of_its_own(
             engine.submit(batch(0, 4, 4)).result()
 
 
-def test_two_builds_of_onnxruntime_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_builds_of_onnxruntime_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mixed_installation() == ""
     monkeypatch.setattr(metadata, "version", lambda name: "1")
     assert "onnxruntime and onnxruntime-gpu" in mixed_installation()

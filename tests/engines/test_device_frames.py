@@ -5,8 +5,10 @@ PyAV and torch hand each other NV12 the same way here as there: by DLPack.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
 import av
@@ -15,9 +17,11 @@ import pytest
 import torch
 
 from rtstyle.engines import open_engine
+from rtstyle.engines.base import Shapes
 from rtstyle.engines.tensorrt_engine import TensorRtEngine
 from rtstyle.engines.torch_engine import TorchCudaEngine
 from rtstyle.engines.torch_frames import nv12_to_rgb, rgb_to_nv12
+from rtstyle.engines.wrappers import MultiDeviceEngine, WarmupEngine
 from rtstyle.errors import EngineError
 from rtstyle.frame import DeviceFrame, DeviceImage, Frame, StreamInfo
 from rtstyle.image import Look, finish, prepare
@@ -214,6 +218,75 @@ def test_what_cannot_stay_comes_down(
         Pipeline(source, engine, sink, style=Style("t", tiny), look=look).run()
     assert len(seen) == 6
     assert all(isinstance(frame.image, np.ndarray) for frame in seen)
+
+
+class Built(TorchCudaEngine):
+    """Has to be built for a size first, which the test lets it."""
+
+    def __init__(self, model: ModelSpec) -> None:
+        super().__init__(model, gpu="cpu")
+        self.go, self.ready = Event(), set[str]()
+
+    def is_ready(self, shapes: Shapes) -> bool:
+        return repr(shapes) in self.ready
+
+    def build(self, shapes: Shapes) -> None:
+        self.go.wait(10)
+        self.ready.add(repr(shapes))
+
+
+def test_auto_leaves_frames_on_the_gpu_once_it_has_moved_up(
+    clip: Path, decoded_on_gpu: None, tiny: ModelSpec, tiny_model: ModelSpec
+) -> None:
+    """As `auto` does with an engine for the CPU and TensorRT: the wrapper loses no ability."""
+    seen: list[Frame | DeviceFrame] = []
+
+    class Keeping(NullSink):
+        takes_device_frames: Literal[True] = True
+
+        def write(self, frame: Frame | DeviceFrame) -> None:
+            seen.append(frame)
+
+    better = Built(tiny)
+    with WarmupEngine(open_engine("identity", tiny_model), better) as engine:
+        for kind in (Frame, DeviceFrame):
+            seen.clear()
+            with open_source(clip) as source, Keeping() as sink:
+                Pipeline(source, engine, sink, style=Style("t", tiny)).run()
+            assert [type(frame) for frame in seen] == [kind] * 6
+            better.go.set()
+            engine.wait_until_built()
+        assert engine.name == "torch-cuda"
+
+
+def test_several_gpus_take_the_frames_that_lie_on_one_of_them(tiny: ModelSpec) -> None:
+    class On(TorchCudaEngine):
+        def __init__(self, gpu: int) -> None:
+            super().__init__(tiny, gpu="cpu")
+            self.number, self.frames = gpu, 0
+
+        def takes_device_image(self, image: DeviceImage) -> bool:
+            return image.device == self.number
+
+        def submit_device(self, image, style=None, strength=1.0):  # type: ignore[no-untyped-def]
+            self.frames += 1
+            return super().submit_device(image, style, strength)
+
+    picture = on_gpu(smooth(64, 96))
+    first, second = On(0), On(1)
+    with MultiDeviceEngine([first, second]) as engine:
+        for device in (1, 1, 0):
+            image = replace(picture, device=device)
+            assert engine.takes_device_image(image)
+            assert engine.submit_device(image).result().device == device
+        assert (first.frames, second.frames) == (1, 2)
+        elsewhere = replace(picture, device=2)
+        assert not engine.takes_device_image(elsewhere)
+    with (
+        open_engine("identity", tiny) as engine,
+        pytest.raises(EngineError, match="identity takes no frames in the memory of a GPU"),
+    ):
+        engine.submit_device(picture)
 
 
 def test_frames_for_an_encoder_share_the_pictures_memory() -> None:

@@ -1,4 +1,4 @@
-"""Batches that stay on the GPU: on the fake card, by torch and ONNX Runtime on the processor."""
+"""Batches that stay on the GPU: on a fake GPU, by torch and ONNX Runtime on the processor."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_nothing_is_copied_while_it_is_timed(trt: FakeTensorRt, model: ModelSpec
             del trt.cuda.fail["cudaMemcpyAsync"]
 
 
-def test_a_lost_device_is_told(trt: FakeTensorRt, model: ModelSpec) -> None:
+def test_a_lost_device_is_reported(trt: FakeTensorRt, model: ModelSpec) -> None:
     with TensorRtEngine(model) as engine:
         slot = engine.open_slot(FRAMES, COPY)
         assert slot is not None
@@ -107,8 +107,8 @@ def test_a_processor_has_nothing_to_bring(tiny_model: ModelSpec) -> None:
 
 
 def case(**more: object) -> Case:
-    told = {"width": 12, "height": 8, "seconds": 0.05, "burn_in": 0.0}
-    return Case(level="engine", style="s", **(told | more))  # type: ignore[arg-type]
+    fields = {"width": 12, "height": 8, "seconds": 0.05, "burn_in": 0.0}
+    return Case(level="engine", style="s", **(fields | more))  # type: ignore[arg-type]
 
 
 def test_the_engine_level_is_measured_where_pictures_stay(

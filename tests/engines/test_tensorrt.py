@@ -151,15 +151,15 @@ def test_too_little_memory_is_a_sentence(trt: FakeTensorRt, model: ModelSpec) ->
 
 
 @pytest.mark.parametrize(
-    ("driver", "devices", "device", "told"),
+    ("driver", "devices", "device", "says"),
     [(0, 1, 0, "no NVIDIA driver"), (11080, 1, 0, "supports CUDA 11.8; at least 12.0"),
      (13000, 0, 0, "no GPU 0; CUDA sees 0"), (13000, 2, 2, "no GPU 2; CUDA sees 2")],
 )  # fmt: skip
 def test_gpus_and_drivers(
-    trt: FakeTensorRt, driver: int, devices: int, device: int, told: str
+    trt: FakeTensorRt, driver: int, devices: int, device: int, says: str
 ) -> None:
     trt.cuda.driver, trt.cuda.devices = driver, devices
-    with pytest.raises(EngineError, match=told):
+    with pytest.raises(EngineError, match=says):
         Cuda(device)
 
 

@@ -92,7 +92,7 @@ WRONG = {
     "no cards": (
         ("live", PATTERN, "--to", "null", "--engine", "openvino", "--devices", "0"),
         2,
-        "does not run on cards",
+        "does not run on a GPU",
     ),
     "hwaccel": (("demo", "/no/such/o.mp4", "--hwaccel", "gpu"), 2, "no hwaccel"),
     "demo on GPUs": (("demo", "/no/such/o.mp4", "--devices", "x"), 2, "GPUs are numbers"),

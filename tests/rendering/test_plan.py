@@ -72,7 +72,8 @@ def test_parts_of_any_file_are_the_whole(
     tick = Fraction(1, 1000)
     times = list(accumulate(steps, initial=first))
     options = (("preset", "ultrafast"), ("bf", str(n_b_frames)), ("x264-params", "b-adapt=0"))
-    begin = None if start is None else min(start, times[-1]) * tick
+    assume(suffix != ".ts" or len(times) >= 6)  # FFmpeg opens no shorter one
+    begin = None if start is None else min(start, times[-1] - 1) * tick  # mp4 rounds times down
     with TemporaryDirectory() as folder:
         source = make_clip(
             Path(folder) / f"a{suffix}",

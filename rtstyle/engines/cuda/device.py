@@ -67,7 +67,7 @@ class Cuda:
         self._where = f" on {self.gpu}"
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call `cuda<name>`; gives what it returns beside the error code."""
+        """Call `cuda<name>`; returns its value without the error code."""
         code, *values = getattr(self._rt, f"cuda{name}")(*arguments)
         if int(code) != 0:
             _, text = self._rt.cudaGetErrorString(code)

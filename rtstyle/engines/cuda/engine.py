@@ -1,4 +1,4 @@
-"""An engine on one GPU: batches go through slots, frames that are there already through others."""
+"""An engine on one GPU, with slots for batches and others for frames that are there already."""
 
 from __future__ import annotations
 
@@ -58,13 +58,12 @@ class SlotEngine(Engine):
         """Choose the GPU for the calling thread."""
 
     def make_room(self) -> None:
-        """Free what is only kept ready."""
+        """Free the slots that are only kept ready."""
         self._pools.close()
 
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Start stylizing a batch; see `Engine.submit`."""
         return self._splitter.submit(frames, style, strength)
 
     def _start(self, frames: Batch, style: StyleVector | None, strength: float) -> Pending:
@@ -76,7 +75,6 @@ class SlotEngine(Engine):
     def open_slot(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Slot | None:
-        """See `Engine.open_slot`."""
         inputs = to_inputs(self.model, frames, style, strength)
         self.use()
         slot = self.slots(shapes_of(inputs))()
@@ -84,14 +82,13 @@ class SlotEngine(Engine):
         return slot
 
     def takes_device_image(self, image: DeviceImage) -> bool:
-        """See `Engine.takes_device_image`: torch must be there to convert it on its GPU."""
+        """See `Engine.takes_device_image`; torch converts the frame, on its own GPU."""
         fits = self.model.layout == "nhwc" and self.model.size is None
         return fits and self._gpu in ("cpu", image.device) and self._torch_sees_gpu()
 
     def submit_device(
         self, image: DeviceImage, style: StyleVector | None = None, strength: float = 1.0
     ) -> PendingImage:
-        """Start stylizing a frame on the GPU; see `Engine.submit_device`."""
         frames = import_module("rtstyle.engines.torch_frames")
         pending: PendingImage = frames.submit(
             self, self._gpu, self._frame_pools, image, style, strength
@@ -113,7 +110,7 @@ class SlotEngine(Engine):
 
 
 def key_of(shapes: Shapes) -> str:
-    """What tells inputs of these shapes from others."""
+    """A key for inputs of these shapes."""
     return repr(sorted(shapes.items()))
 
 

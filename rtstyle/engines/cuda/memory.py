@@ -48,7 +48,6 @@ class BatchSplitter:
         self._lock = RLock()
 
     def submit(self, frames: Batch, style: StyleVector | None, strength: float) -> Pending:
-        """See `Engine.submit`."""
         with self._lock:
             count = len(frames)
             most = max(1, min(count, self._most.get(frames.shape[1:], count)))

@@ -28,18 +28,18 @@ class Running(Closing, Generic[R]):
 
     @abstractmethod
     def is_done(self) -> bool:
-        """Whether what was started is over, also by an error; asked from any thread."""
+        """Whether the work that was started is over, also by an error; asked from any thread."""
 
     @abstractmethod
     def result(self) -> R:
-        """What came out, as the caller's own. Raises `EngineError`."""
+        """The result, which the caller owns. Raises `EngineError`."""
 
 
 class Slot(Closing):
     """The upload, run and download of batches of one shape.
 
-    Stylizing does all three in turn; a benchmark does `upload` once, times the run alone and looks
-    at what came out by `download`. `clock` says, for people, what measures the time.
+    Stylizing does all three in turn; a benchmark does `upload` once, times the run alone and checks
+    the result of `download`. `clock` says, for people, how the time is measured.
     """
 
     clock = "between CUDA events"
@@ -50,14 +50,14 @@ class Slot(Closing):
 
     @abstractmethod
     def time_run_ms(self, count: int) -> list[float]:
-        """Run what was uploaded `count` times in a row and wait; the milliseconds of each.
+        """Run the uploaded batch `count` times in a row and wait; the milliseconds of each.
 
         Raises `EngineError`.
         """
 
     @abstractmethod
     def download(self) -> Batch:
-        """What the last run gave, copied back. Raises `EngineError`."""
+        """The result of the last run, copied back. Raises `EngineError`."""
 
 
 class CudaSlot(Slot, Running[Batch]):
@@ -192,8 +192,8 @@ class PoolCache(Generic[S]):
         return key in self._pools
 
     def get(self, key: str, maker: Callable[[], Callable[[], S]]) -> SlotPool[S]:
-        """The pool called `key`. Where there is none it is made of what `maker` gives, and the one
-        not used for longest may have to go."""
+        """The pool called `key`. Where there is none, `maker` gives what makes its slots, and the
+        least recently used pool is closed to make room."""
         if key not in self._pools:
             make = maker()
             while len(self._pools) >= self._keep:
