@@ -27,7 +27,7 @@ from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings, can_mix
 from rtstyle.live.engine_pool import Canvas, EnginePool
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media.devices.opening import open_live_source
+from rtstyle.media import open_source
 from rtstyle.metrics import Latencies
 from rtstyle.model.zoo import PRECISIONS, VARIANTS
 from rtstyle.style.parse import find_style
@@ -97,7 +97,7 @@ def live_run(
     controls = Controls(gallery, Settings(style=style))
     memory: list[float] = []
     switched = dropped = dropped_after = since = 0
-    with open_live_source(CAMERA) as source:
+    with open_source(CAMERA, live=True) as source:
         meter = _Quarters(source.clock, seconds)
         session = Session(source, meter, controls, pool, options=LiveOptions(measure=True))
         began = perf_counter()

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: outputs, atomic writes, and the folder of cached results."""
+"""Files that are written whole or not at all: outputs, atomic writes, and the cache."""
 
 from __future__ import annotations
 
@@ -99,20 +99,19 @@ def _temporary_name(path: Path, folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """A folder, on the disk of the output, where it is written; `on_whole` gets the finished file
-    right before it is named."""
+    """A folder, on the same disk as the output, where it is written; `on_whole` is called with the
+    finished file right before it gets its name."""
 
     folder: Path
     on_whole: Callable[[Path], None] = lambda path: None
 
 
 class PartialFile:
-    """A hidden temporary file beside `path`, created at once; the caller writes to `temporary`.
+    """An output that is written over time: `temporary` until `commit` gives it its name.
 
-    With a `workplace`, it is there instead.
-
-    Raises `OutputExistsError` when `path` is there and `overwrite` is not set, `UsageError` when it
-    is one of `inputs`, and `OutputError` when nothing can be created in its folder.
+    It is a hidden file, created at once, beside `path` or in the `workplace`. Raises
+    `OutputExistsError` when `path` exists and `overwrite` is not set, `UsageError` when it is one
+    of `inputs`, and `OutputError` when nothing can be created in its folder.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ LAYERS = {
     "files": BASE,
     "channel": BASE,
     "metrics": BASE,
-    "nets": BASE | {"model"},
+    "nets": BASE | {"files", "model"},
     "model": BASE | {"files"},
     "style": BASE | {"engines", "files", "image", "media", "model"},
     "image": BASE | {"model"},

@@ -17,9 +17,8 @@ from rtstyle.engines.base import Batch, Engine, Pending
 from rtstyle.engines.resident import Resident, bring_to_card
 from rtstyle.errors import EngineError, OutputError
 from rtstyle.image import Look, geometry, prepare
-from rtstyle.media import WriteOptions, open_sink
+from rtstyle.media import WriteOptions, open_sink, open_source
 from rtstyle.media.base import Sink, Source
-from rtstyle.media.devices.opening import open_live_source
 from rtstyle.media.synthetic import NullSink
 from rtstyle.metrics import Latencies, Report
 from rtstyle.pipeline import Pipeline
@@ -157,7 +156,7 @@ def live_level(
         prepare(make_pictures(case.width, case.height, 1)[0], model=engine.model, look=Look()),
         style.vector,
     ).result()
-    with open_live_source(camera) as source, NullSink() as sink:
+    with open_source(camera, live=True) as source, NullSink() as sink:
         return run_pipeline(
             case, source, engine, sink, style, clock=source.clock, on_begin=on_begin
         )

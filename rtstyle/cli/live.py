@@ -121,8 +121,8 @@ def live(
     Keys: left and right change the style, 1-9 pick one, up and down the strength, h shows the rest.
     """
     from rtstyle.live.run import LiveJob, default_sinks, run_live, stdin_lines
-    from rtstyle.media.devices.webcam import Capture
     from rtstyle.media.devices.window import has_display
+    from rtstyle.media.options import CameraMode
 
     if source and from_option:
         raise UsageError(f"SOURCE is given twice: as {source} and as {from_option}.")
@@ -133,7 +133,7 @@ def live(
         gallery=tuple(gallery),
         source=source or from_option or "webcam:0",
         sinks=sinks,
-        capture=Capture(
+        capture=CameraMode(
             width=width, height=camera_height, rate=rate, codec=_ffmpeg_codec(camera_codec)
         ),
         options=_live_options(height, fps_target, adaptive, max_latency, measure=measure),
@@ -198,7 +198,7 @@ def devices() -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from rtstyle.media.devices.webcam import find_cameras
+    from rtstyle.media.devices.cameras import find_cameras
 
     console = Console(highlight=False)
     cameras = find_cameras()

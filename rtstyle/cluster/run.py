@@ -17,7 +17,7 @@ from rtstyle.cluster.worker import Facts
 from rtstyle.cluster.workers import Share, Workers
 from rtstyle.engines import ENGINES
 from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.media.options import sink_kind, source_kind
+from rtstyle.media import sink_kind, source_kind
 from rtstyle.metrics import Report
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.run import render_in_segments

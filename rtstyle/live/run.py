@@ -11,17 +11,14 @@ from threading import Thread
 from time import perf_counter
 
 from rtstyle.engines import EngineOptions
-from rtstyle.errors import RtstyleError, UsageError, optional
-from rtstyle.frame import StreamInfo
+from rtstyle.errors import RtstyleError, UsageError
 from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.recorder import RecorderSink
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media import Sink
-from rtstyle.media.devices.opening import open_live_sink, open_live_source
-from rtstyle.media.devices.webcam import Capture
-from rtstyle.media.devices.window import WindowSink
+from rtstyle.media import ReadOptions, Sink, WriteOptions, open_sink, open_source
+from rtstyle.media.options import CameraMode
 from rtstyle.media.synthetic import TeeSink
 from rtstyle.metrics import Report
 from rtstyle.style.style import Style
@@ -43,7 +40,7 @@ class LiveJob:
     gallery: tuple[Style, ...]
     source: str = "webcam:0"
     sinks: tuple[str, ...] = ("window",)
-    capture: Capture = field(default_factory=Capture)
+    capture: CameraMode = field(default_factory=CameraMode)
     options: LiveOptions = field(default_factory=LiveOptions)
     engine: EngineOptions = field(default_factory=lambda: EngineOptions(precision="fastest"))
     hwaccel: str = "none"
@@ -81,12 +78,12 @@ def run_live(
     is a window. Files are completed however the run ends. Raises the errors of `rtstyle.errors`.
     """
     controls = Controls(job.gallery, job.settings)
-    status = _Status(controls, on_note)
     with (
-        open_live_source(job.source, job.capture) as source,
+        open_source(job.source, ReadOptions(camera=job.capture), live=True) as source,
         EnginePool(job.engine) as pool,
         ExitStack() as stack,
     ):
+        status = _Status(job, controls, pool, on_note)
         for note in source.notes:
             status.note(note)
         recorder = RecorderSink(
@@ -96,8 +93,9 @@ def run_live(
         meter = MeterSink(source.clock) if job.options.measure else None
         if meter is not None:
             sinks.append(meter)
+        writing = WriteOptions(overwrite=job.overwrite, hwaccel=job.hwaccel)
         for name in job.sinks:
-            sink = _open_sink(name, job, source.info, controls, pool, status)
+            sink = open_sink(name, source.info, writing, live=True, panel=status)
             sinks.append(stack.enter_context(sink))
         tee = TeeSink(sinks)
         session = status.session = Session(source, tee, controls, pool, options=job.options)
@@ -126,14 +124,17 @@ def run_live(
 
 
 class _Status:
-    """The line of figures and the newest note, for the window; takes the user's commands.
+    """The run as its window or page sees it: figures, the newest note, and where commands go.
 
     Safe from any thread.
     """
 
-    def __init__(self, controls: Controls, on_note: Callable[[str], None]) -> None:
+    def __init__(
+        self, job: LiveJob, controls: Controls, pool: EnginePool, on_note: Callable[[str], None]
+    ) -> None:
         self.session: Session | None = None
-        self._controls, self.on_note = controls, on_note
+        self.controls, self.pool, self.serve = controls, pool, job.serve
+        self.on_note = on_note
         self._newest = (-_NOTE_SECONDS, "")
 
     def note(self, sentence: str) -> None:
@@ -143,7 +144,7 @@ class _Status:
 
     def line(self) -> str:
         """The figures, in one line."""
-        settings, figures = self._controls.settings, self.figures()[0]
+        settings, figures = self.controls.settings, self.figures()[0]
         words = [settings.mixed.name, f"{figures.fps:.0f} fps", f"{figures.latency_ms:.0f} ms"]
         if settings.strength < 1:
             words.append(f"strength {settings.strength:g}")
@@ -166,7 +167,7 @@ class _Status:
     def do(self, command: str) -> None:
         """Carry out a command; what is wrong with it becomes a note."""
         try:
-            self._controls.do(command)
+            self.controls.do(command)
         except RtstyleError as error:
             self.note(str(error))
 
@@ -178,22 +179,6 @@ class _Status:
                     self.do(command)
         except (OSError, ValueError) as error:  # stdin was closed meanwhile
             self.note(f"No more commands can be read ({error}).")
-
-
-def _open_sink(
-    name: str, job: LiveJob, info: StreamInfo, controls: Controls, pool: EnginePool, status: _Status
-) -> Sink:
-    if name == "window":
-        return WindowSink(info, on_command=status.do, status=status.line, notice=status.notice)
-    if name == "web":
-        options = job.serve or optional("rtstyle.serve.auth", "The page").ServeOptions()
-        web_sink = optional("rtstyle.serve.web_sink", "The page")
-        page = web_sink.WebSink(options, controls, pool, figures=status.figures)
-        status.note(f"watch at {page.url}")
-        status.on_note(f"control at {page.control_url}")  # a secret: not on the screen
-        sink: Sink = page
-        return sink
-    return open_live_sink(name, info, overwrite=job.overwrite, hwaccel=job.hwaccel)
 
 
 def default_sinks(has_display: bool) -> tuple[str, ...]:

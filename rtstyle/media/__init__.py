@@ -1,89 +1,199 @@
-"""Where pictures come from and go to, one device a file, loaded when asked for."""
+"""Every source and sink: one row each, and the two functions that open them by name."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Literal, overload
+from urllib.parse import urlsplit
 
-from rtstyle.errors import UsageError
-from rtstyle.media.base import Origin, Sink, Source
-from rtstyle.media.options import ReadOptions, WriteOptions, sink_kind, source_kind
+from rtstyle.errors import UsageError, optional
+from rtstyle.frame import StreamInfo
+from rtstyle.media.base import Origin, Panel, Sink, SinkRequest, Source
+from rtstyle.media.options import (
+    PICTURE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    ReadOptions,
+    WriteOptions,
+    is_glob,
+    is_pattern,
+    is_picture,
+)
 
-SOURCES = {
-    "file": "rtstyle.media.video.source:FileSource",
-    "still": "rtstyle.media.images:StillSource",
-    "sequence": "rtstyle.media.sequence:SequenceSource",
-    "synthetic": "rtstyle.media.synthetic:SyntheticSource",
-    "webcam": "rtstyle.media.devices.webcam:WebcamSource",
-    "stream": "rtstyle.media.devices.capture:StreamSource",
-    "lavfi": "rtstyle.media.devices.capture:LavfiSource",
-    "screen": "rtstyle.media.devices.capture:ScreenSource",
-    "looped": "rtstyle.media.devices.capture:LoopedFileSource",
-}
-SINKS = {
-    "file": "rtstyle.media.video.sink:FileSink",
-    "still": "rtstyle.media.images:StillSink",
-    "sequence": "rtstyle.media.sequence:SequenceSink",
-    "null": "rtstyle.media.synthetic:NullSink",
-    "tee": "rtstyle.media.synthetic:TeeSink",
-    "window": "rtstyle.media.devices.window:WindowSink",
-    "virtualcam": "rtstyle.media.devices.virtualcam:VirtualCameraSink",
-    "network": "rtstyle.media.devices.network:NetworkSink",
-}
+if TYPE_CHECKING:
+    from rtstyle.media.devices.source import LiveSource
 
 __all__ = [
     "SINKS",
     "SOURCES",
     "Origin",
     "ReadOptions",
+    "Row",
     "Sink",
     "Source",
     "WriteOptions",
     "open_sink",
     "open_source",
+    "sink_kind",
+    "source_kind",
 ]
 
 
-def open_source(path: str | PathLike[str], reading: ReadOptions | None = None) -> Source:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A kind of source or sink, and the names by which a user asks for it.
+
+    `place` is "module:Class", imported on request; its `from_name` opens one. `recognises` looks at
+    a name; the first row that recognises it opens it. `live` rows run in real time and are for
+    `rtstyle live`, the others are for files; None is for both.
+    """
+
+    place: str
+    recognises: Callable[[str], bool]
+    live: bool | None = False
+
+
+def _word(*words: str) -> Callable[[str], bool]:
+    """Recognises "word" and "word:anything"."""
+    return lambda name: name.partition(":")[0] in words
+
+
+def _address(*schemes: str) -> Callable[[str], bool]:
+    return lambda name: urlsplit(name).scheme in schemes
+
+
+def _is_camera(name: str) -> bool:
+    return _word("webcam")(name) or name.startswith("/dev/video")
+
+
+def _is_sequence(name: str) -> bool:
+    path = Path(name)
+    return path.is_dir() or is_glob(path) or is_pattern(path)
+
+
+def _is_still(name: str) -> bool:
+    return is_picture(Path(name)) and not is_pattern(Path(name))
+
+
+def _becomes_sequence(name: str) -> bool:
+    path = Path(name)
+    return is_picture(path) or path.is_dir() or not path.suffix
+
+
+def _becomes_video(name: str) -> bool:
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES
+
+
+_DEVICES, _VIDEO = "rtstyle.media.devices", "rtstyle.media.video"
+_STREAMS = ("http", "https", "rtsp", "rtsps", "rtmp", "srt", "udp")
+_SERVERS = ("rtmp", "rtmps", "rtsp", "srt", "udp")
+
+SOURCES = {
+    "webcam": Row(f"{_DEVICES}.webcam:WebcamSource", _is_camera, live=True),
+    "lavfi": Row(f"{_DEVICES}.capture:LavfiSource", _word("lavfi"), live=True),
+    "screen": Row(f"{_DEVICES}.capture:ScreenSource", _word("screen"), live=True),
+    "stream": Row(f"{_DEVICES}.capture:StreamSource", _address(*_STREAMS), live=True),
+    "looped": Row(f"{_DEVICES}.capture:LoopedFileSource", lambda name: True, live=True),
+    "sequence": Row("rtstyle.media.sequence:SequenceSource", _is_sequence),
+    "still": Row("rtstyle.media.sequence:StillSource", _is_still),
+    "file": Row(f"{_VIDEO}.source:FileSource", lambda name: True),
+}
+SINKS = {
+    "window": Row(f"{_DEVICES}.window:WindowSink", lambda name: name == "window", live=True),
+    "web": Row("rtstyle.serve.web_sink:WebSink", lambda name: name == "web", live=True),
+    "virtualcam": Row(f"{_DEVICES}.virtualcam:VirtualCameraSink", _word("virtualcam"), live=True),
+    "null": Row("rtstyle.media.synthetic:NullSink", _word("null"), live=True),
+    "network": Row(f"{_DEVICES}.network:NetworkSink", _address(*_SERVERS), live=True),
+    "still": Row("rtstyle.media.sequence:StillSink", _is_still),
+    "sequence": Row("rtstyle.media.sequence:SequenceSink", _becomes_sequence),
+    "file": Row(f"{_VIDEO}.sink:FileSink", _becomes_video, live=None),
+}
+
+
+def source_kind(path: str | PathLike[str], *, live: bool = False) -> str:
+    """The row of `SOURCES` that opens `path`."""
+    return next(k for k, row in SOURCES.items() if _fits(row, os.fspath(path), live))
+
+
+def sink_kind(path: str | PathLike[str], *, live: bool = False) -> str:
+    """The row of `SINKS` that opens `path`. Raises `UsageError` where there is none."""
+    name = os.fspath(path)
+    for kind, row in SINKS.items():
+        if _fits(row, name, live):
+            return kind
+    if live:
+        raise UsageError(
+            f"There is no output {name!r}; expected window, virtualcam, web, null, a video file or "
+            f"an address beginning with {', '.join(f'{scheme}://' for scheme in _SERVERS)}."
+        )
+    raise UsageError(
+        f"What {Path(name).name!r} should become cannot be told from its suffix; end it in "
+        f"{' '.join(VIDEO_SUFFIXES)} for a video, in {' '.join(PICTURE_SUFFIXES)} for a picture, "
+        "or name a folder."
+    )
+
+
+def _fits(row: Row, name: str, live: bool) -> bool:
+    return row.live in (None, live) and row.recognises(name)
+
+
+@overload
+def open_source(
+    path: str | PathLike[str], reading: ReadOptions | None = None, *, live: Literal[False] = False
+) -> Source: ...
+@overload
+def open_source(
+    path: str | PathLike[str], reading: ReadOptions | None = None, *, live: Literal[True]
+) -> LiveSource: ...
+def open_source(
+    path: str | PathLike[str], reading: ReadOptions | None = None, *, live: bool = False
+) -> Source:
     """Open a video, a picture, or the pictures of a folder, glob or pattern (frame_%05d.png).
 
-    Raises `InputNotFoundError`, `MediaError`, and `UsageError` for an option that does not apply.
+    With `live`, open what delivers frames in real time: `webcam[:N or name]`, `/dev/videoN`, a
+    stream's address, `lavfi:GRAPH`, `screen[:WxH+X+Y]`, or a video, played over and over at its own
+    pace. Raises `InputNotFoundError`, `MediaError`, and `UsageError` for an option that does not
+    apply.
     """
-    path, reading = Path(path), reading or ReadOptions()
-    kind = source_kind(path)
-    make: Callable[..., Source] = resolve_name(SOURCES[kind])
-    if kind == "file":
-        if reading.rate is not None:
-            raise UsageError(f"A rate applies to pictures; {path} has its own times.")
-        return make(path, start=reading.start, duration=reading.duration, hwaccel=reading.hwaccel)
-    if reading.start is not None or reading.duration is not None:
-        raise UsageError(f"Start and duration cut a video; {path} names pictures.")
-    return make(path) if reading.rate is None else make(path, rate=reading.rate)
+    name = os.fspath(path)
+    kind = source_kind(name, live=live)
+    source: Source = _load(f"The source {kind}", SOURCES[kind]).from_name(
+        name, reading or ReadOptions()
+    )
+    return source
 
 
 def open_sink(
-    path: str | PathLike[str], source: Source, writing: WriteOptions | None = None
+    path: str | PathLike[str],
+    source: Source | StreamInfo,
+    writing: WriteOptions | None = None,
+    *,
+    live: bool = False,
+    panel: Panel | None = None,
 ) -> Sink:
     """Open the output that `path` names for the frames of `source`.
 
     A video's suffix makes a video, with the sound and all else that `source` has beside its
     pictures; a picture's suffix makes one picture or, with %d in the name, many; a folder takes
-    pictures. Raises `UsageError`, `OutputExistsError` and `OutputError`, before any work.
+    pictures. With `live`, it is `window`, `web`, `virtualcam[:DEVICE]`, a server's address, a video
+    or `null`; `panel` is the live run that a window or a page shows. Raises `UsageError`,
+    `OutputExistsError` and `OutputError`, before any work.
     """
-    path, writing = Path(path), writing or WriteOptions()
-    kind = sink_kind(path)
-    make: Callable[..., Sink] = resolve_name(SINKS[kind])
-    if kind == "file":
-        return make(path, source.info, origin=source.origin, options=writing)
-    if writing.encodes:
-        raise UsageError(f"A codec and its options apply to a video; {path} names pictures.")
-    if kind == "sequence":
-        return make(path, origin=source.origin, suffix=writing.suffix, overwrite=writing.overwrite)
-    if (source.info.n_frames or 1) > 1:
-        raise UsageError(
-            f"{path} is one picture, but the input has about {source.info.n_frames} frames; "
-            "name a video, a folder, or a pattern such as frame_%05d.png."
-        )
-    return make(path, origin=source.origin, overwrite=writing.overwrite)
+    name = os.fspath(path)
+    if isinstance(source, StreamInfo):
+        info, origin = source, None
+    else:
+        info, origin = source.info, source.origin
+    request = SinkRequest(info, origin, writing or WriteOptions(), panel)
+    kind = sink_kind(name, live=live)
+    sink: Sink = _load(f"The output {kind}", SINKS[kind]).from_name(name, request)
+    return sink
+
+
+def _load(what: str, row: Row) -> Any:
+    """The row's class. Raises `MissingExtraError` where its libraries are not installed."""
+    module, _, name = row.place.partition(":")
+    return getattr(optional(module, what), name)

@@ -1,24 +1,25 @@
-"""What every source and every sink is."""
+"""The interfaces of every source and every sink, and what a sink is opened with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
 from rtstyle.frame import Frame, StreamInfo
+from rtstyle.media.options import WriteOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The files that a source reads, for a sink that keeps what is not painted.
+    """The files that a source reads, for a sink that copies what accompanies the pictures.
 
-    One video file, with `stream` the index of its painted stream; or pictures in order, the one of
-    frame `i` at `paths[i]`. `offset` is the time on the file's own clock that frame time 0 stands
-    for. `start` and `end` bound the wanted part on that clock, where it was cut. All in seconds.
+    One video file, with `stream` the index of its video stream; or pictures in order, the one of
+    frame `i` at `paths[i]`. `offset` is the time of frame time 0 on the file's own clock. `start`
+    and `end` bound the part on that clock, where the video was cut. All in seconds.
     """
 
     paths: tuple[Path, ...]
@@ -32,8 +33,8 @@ class Source(AbstractContextManager["Source"], Protocol):
     """Delivers frames. Opened by its constructor; used as a context manager, which closes it.
 
     `info` is valid at once. `frames` is called once, from one thread, which need not be the thread
-    that opened or closes the source. `notes` gathers sentences for the user about what was not
-    kept as it was; it is complete once `frames` has ended. `origin` is None for a device.
+    that opened or closes the source. `notes` collects sentences for the user about what was lost or
+    changed; it is complete once `frames` has ended. `origin` is None for a device.
     """
 
     info: StreamInfo
@@ -45,17 +46,46 @@ class Source(AbstractContextManager["Source"], Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SinkRequest:
+    """What a sink is opened for: frames as in `info`, read from `origin`, written as in `writing`.
+
+    `panel` is set for a sink that shows a live run and takes its commands.
+    """
+
+    info: StreamInfo
+    origin: Origin | None = None
+    writing: WriteOptions = field(default_factory=WriteOptions)
+    panel: Panel | None = None
+
+
+class Panel(Protocol):
+    """What a live run shows beside the picture, and where its commands go. Safe from any thread."""
+
+    def line(self) -> str:
+        """The figures, in one line."""
+        ...
+
+    def notice(self) -> str:
+        """A warning to show, or ""."""
+        ...
+
+    def do(self, command: str) -> None:
+        """Carry out a command in the language of `rtstyle.live.controls`."""
+        ...
+
+
 class Sink(AbstractContextManager["Sink"], Protocol):
     """Takes frames, all from one thread. Used as a context manager.
 
-    A sink that writes a file writes under a temporary name beside it. `finish` completes the file
-    and gives it its name; leaving the context without `finish` removes what was written.
+    A sink that writes a file uses a temporary name beside it. `finish` completes the file and gives
+    it its name; leaving the context without `finish` removes what was written.
     """
 
     notes: list[str]
 
     def write(self, frame: Frame) -> None:
-        """Take the next frame. Raises `OutputError` when it cannot be kept."""
+        """Take the next frame. Raises `OutputError` when it cannot be written."""
         ...
 
     def finish(self, *, complete: bool = True) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from rtstyle.closing import Closing
 from rtstyle.errors import InputNotFoundError, MediaError, OutputError
 from rtstyle.files import check_output, write_output
-from rtstyle.frame import Frame, Image, StreamInfo
-from rtstyle.media.base import Origin
+from rtstyle.frame import Image
 from rtstyle.media.options import PICTURE_SUFFIXES
 
 _QUALITY = {
@@ -91,58 +87,3 @@ def _has_alpha(data: bytes) -> bool:
             data[12:16] == b"VP8L" and bool(data[24] & 0x10)
         )
     return False
-
-
-# One image file as a source of one frame, and as a sink that takes one.
-
-
-class StillSource(Closing):
-    """A picture, as one frame at time 0. Raises `InputNotFoundError` and `MediaError`."""
-
-    info: StreamInfo
-    notes: list[str]
-    origin: Origin | None
-
-    def __init__(self, path: Path, *, rate: Fraction = Fraction(25)) -> None:
-        self._image, alpha = read_picture(path)
-        self.notes = [f"the transparency of {path} was dropped"] if alpha else []
-        height, width = self._image.shape[:2]
-        self.info = StreamInfo(width, height, rate, 1 / rate, n_frames=1)
-        self.origin = Origin((path,))
-
-    def frames(self) -> Iterator[Frame]:
-        """The one frame."""
-        yield Frame(self._image, Fraction(0), 0, 1 / self.info.rate)
-
-
-class StillSink(Closing):
-    """One picture; the suffix names its format. A second frame raises `OutputError`."""
-
-    notes: list[str]
-
-    def __init__(
-        self, path: Path, *, origin: Origin | None = None, overwrite: bool = False
-    ) -> None:
-        check_output(path, overwrite=overwrite, inputs=origin.paths if origin else ())
-        self.notes = []
-        self._path = path
-        self._overwrite = overwrite
-        self._frame: Frame | None = None
-
-    def write(self, frame: Frame) -> None:
-        """Take the one frame."""
-        if self._frame is not None:
-            raise OutputError(
-                f"{self._path} is a picture and holds one frame, but a second one came; name a "
-                "folder, a pattern such as frame_%05d.png, or a video."
-            )
-        self._frame = frame
-
-    def finish(self, *, complete: bool = True) -> None:
-        """Write the picture."""
-        if self._frame is None:
-            raise OutputError(f"No frame was written, so there is no {self._path} to finish.")
-        write_picture(self._path, self._frame.image, overwrite=self._overwrite)
-
-    def close(self) -> None:
-        self._frame = None

@@ -1,4 +1,8 @@
-"""What a user may choose about reading and writing; None leaves the choice to the file."""
+"""What the user says: options of reading and writing, and what a path stands for.
+
+An option that is None leaves the choice to the file. Paths are judged by their names, without
+loading a library.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +12,38 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from rtstyle.errors import UsageError
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
+NUMBER = re.compile(r"%0?\d*d")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CameraMode:
+    """`width`×`height` pixels, `rate` pictures a second, in FFmpeg's name of the `codec`."""
+
+    width: int = 1280
+    height: int = 720
+    rate: float = 30
+    codec: str = "mjpeg"
+
+    def __str__(self) -> str:
+        return f"{self.width}×{self.height} at {self.rate:g}/s {self.codec}"
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """`start` and `duration`, in seconds, cut a video; `rate` is frames a second for pictures.
+    """How a source is read.
 
-    `hwaccel` is where a video is decoded: "none" is this processor, "cuda" an NVIDIA card, "auto"
-    a card where that works.
+    `start` and `duration`, in seconds, cut a video; `rate` is frames a second for pictures.
+    `hwaccel` is where a video is decoded: "none" is the CPU, "cuda" an NVIDIA GPU, "auto" a GPU
+    where that works. `camera` is what a camera is asked for; the nearest mode that it has is taken.
     """
 
     start: Fraction | None = None
     duration: Fraction | None = None
     rate: Fraction | None = None
     hwaccel: str = "none"
+    camera: CameraMode = field(default_factory=CameraMode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +52,7 @@ class WriteOptions:
 
     `crf` is the quality on the codec's own scale, lower is better. `options` go to the encoder as
     they are and win over everything else. `suffix`, such as ".png", renames pictures in a folder.
-    `hwaccel` "auto" and "cuda" encode on an NVIDIA card where that works and no codec is chosen.
+    `hwaccel` "auto" and "cuda" encode on an NVIDIA GPU where that works and no codec is chosen.
     `threads` is how many the encoder uses: what it makes may depend on that, as with libx264.
     """
 
@@ -54,14 +75,6 @@ class WriteOptions:
         )
 
 
-# What a path is, told from its name, without opening it or loading any library.
-
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
-NUMBER = re.compile(r"%0?\d*d")
-
-
 def is_picture(path: Path) -> bool:
     """Whether the name is one of an image file."""
     return path.suffix.lower() in PICTURE_SUFFIXES
@@ -75,25 +88,3 @@ def is_pattern(path: Path) -> bool:
 def is_glob(path: Path) -> bool:
     """Whether the name is a glob and not itself a file."""
     return any(c in path.name for c in "*?[") and not path.exists()
-
-
-def source_kind(path: Path) -> str:
-    """What delivers the frames of `path`: "file", "still" or "sequence"."""
-    if path.is_dir() or is_glob(path) or is_pattern(path):
-        return "sequence"
-    return "still" if is_picture(path) else "file"
-
-
-def sink_kind(path: Path) -> str:
-    """What takes frames into `path`. Raises `UsageError` for a suffix that says nothing."""
-    if is_picture(path):
-        return "sequence" if is_pattern(path) else "still"
-    if path.is_dir() or not path.suffix:
-        return "sequence"
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        return "file"
-    raise UsageError(
-        f"What {path.name!r} should become cannot be told from its suffix; end it in "
-        f"{' '.join(VIDEO_SUFFIXES)} for a video, in {' '.join(PICTURE_SUFFIXES)} for a picture, "
-        "or name a folder."
-    )

@@ -1,4 +1,4 @@
-"""Many image files as one stream: a folder, a glob or a numbered pattern such as f_%05d.png."""
+"""Image files as a stream: one picture, a folder, a glob or a numbered pattern (f_%05d.png)."""
 
 from __future__ import annotations
 
@@ -7,46 +7,38 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from glob import glob
 from pathlib import Path
+from typing import Self
 
 from rtstyle.closing import Closing
 from rtstyle.errors import InputNotFoundError, OutputError, OutputExistsError, UsageError
 from rtstyle.files import check_output
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media.base import Origin
+from rtstyle.media.base import Origin, SinkRequest
 from rtstyle.media.images import read_picture, write_picture
-from rtstyle.media.options import NUMBER, PICTURE_SUFFIXES, is_pattern, is_picture
-
-
-def find_pictures(path: Path) -> list[Path]:
-    """The pictures that a folder, glob or pattern names, sorted with numbers taken as numbers.
-
-    Raises `InputNotFoundError` when there are none.
-    """
-    if is_pattern(path):
-        before, after = NUMBER.split(path.name, maxsplit=1)
-        number = re.compile(re.escape(before) + r"\d+" + re.escape(after))
-        found = [p for p in path.parent.glob("*") if number.fullmatch(p.name)]
-    elif path.is_dir():
-        found = [p for p in path.iterdir() if is_picture(p) and not p.name.startswith(".")]
-    else:
-        found = [Path(name) for name in glob(str(path)) if is_picture(Path(name))]
-    if not found:
-        raise InputNotFoundError(
-            f"There are no pictures in {path}; their names end in {' '.join(PICTURE_SUFFIXES)}."
-        )
-    return sorted(found, key=_natural)
+from rtstyle.media.options import (
+    NUMBER,
+    PICTURE_SUFFIXES,
+    ReadOptions,
+    is_pattern,
+    is_picture,
+)
 
 
 class SequenceSource(Closing):
     """Pictures as frames, `rate` a second.
 
-    Each frame has its picture's own size; `info` tells that of the first. A picture that cannot be
+    Each frame has its picture's own size; `info` has that of the first. A picture that cannot be
     read ends the stream with a `MediaError` that names it; the frames before it were delivered.
     """
 
     info: StreamInfo
     notes: list[str]
     origin: Origin | None
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Open the pictures that `name` stands for."""
+        return cls(Path(name), rate=_rate(name, reading))
 
     def __init__(self, path: Path, *, rate: Fraction = Fraction(25)) -> None:
         self.notes = []
@@ -78,6 +70,15 @@ class SequenceSink(Closing):
     """
 
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Open the folder or pattern `name`."""
+        _refuse_encoding(name, request)
+        writing = request.writing
+        return cls(
+            Path(name), origin=request.origin, suffix=writing.suffix, overwrite=writing.overwrite
+        )
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class SequenceSink(Closing):
         return self._names[index]
 
     def finish(self, *, complete: bool = True) -> None:
-        """Nothing is left to do: every picture has its name."""
+        """Nothing to complete. Raises `OutputError` when no frame was written."""
         if not self._written:
             raise OutputError("No frame was written, so there are no pictures to finish.")
 
@@ -142,6 +143,105 @@ class SequenceSink(Closing):
             if name in seen:
                 raise UsageError(f"Two pictures would become {name}; leave the suffix as it is.")
             seen.add(name)
+
+
+class StillSource(Closing):
+    """A picture, as one frame at time 0. Raises `InputNotFoundError` and `MediaError`."""
+
+    info: StreamInfo
+    notes: list[str]
+    origin: Origin | None
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Open the picture `name`."""
+        return cls(Path(name), rate=_rate(name, reading))
+
+    def __init__(self, path: Path, *, rate: Fraction = Fraction(25)) -> None:
+        self._image, alpha = read_picture(path)
+        self.notes = [f"the transparency of {path} was dropped"] if alpha else []
+        height, width = self._image.shape[:2]
+        self.info = StreamInfo(width, height, rate, 1 / rate, n_frames=1)
+        self.origin = Origin((path,))
+
+    def frames(self) -> Iterator[Frame]:
+        """The one frame."""
+        yield Frame(self._image, Fraction(0), 0, 1 / self.info.rate)
+
+
+class StillSink(Closing):
+    """One picture; the suffix names its format. A second frame raises `OutputError`."""
+
+    notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Open the picture `name` for a source of one frame."""
+        _refuse_encoding(name, request)
+        if (request.info.n_frames or 1) > 1:
+            raise UsageError(
+                f"{name} is one picture, but the input has about {request.info.n_frames} frames; "
+                "name a video, a folder, or a pattern such as frame_%05d.png."
+            )
+        return cls(Path(name), origin=request.origin, overwrite=request.writing.overwrite)
+
+    def __init__(
+        self, path: Path, *, origin: Origin | None = None, overwrite: bool = False
+    ) -> None:
+        check_output(path, overwrite=overwrite, inputs=origin.paths if origin else ())
+        self.notes = []
+        self._path = path
+        self._overwrite = overwrite
+        self._frame: Frame | None = None
+
+    def write(self, frame: Frame) -> None:
+        """Take the one frame."""
+        if self._frame is not None:
+            raise OutputError(
+                f"{self._path} is a picture and holds one frame, but a second one came; name a "
+                "folder, a pattern such as frame_%05d.png, or a video."
+            )
+        self._frame = frame
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Write the picture."""
+        if self._frame is None:
+            raise OutputError(f"No frame was written, so there is no {self._path} to finish.")
+        write_picture(self._path, self._frame.image, overwrite=self._overwrite)
+
+    def close(self) -> None:
+        self._frame = None
+
+
+def find_pictures(path: Path) -> list[Path]:
+    """The pictures that a folder, glob or pattern names, sorted with numbers taken as numbers.
+
+    Raises `InputNotFoundError` when there are none.
+    """
+    if is_pattern(path):
+        before, after = NUMBER.split(path.name, maxsplit=1)
+        number = re.compile(re.escape(before) + r"\d+" + re.escape(after))
+        found = [p for p in path.parent.glob("*") if number.fullmatch(p.name)]
+    elif path.is_dir():
+        found = [p for p in path.iterdir() if is_picture(p) and not p.name.startswith(".")]
+    else:
+        found = [Path(name) for name in glob(str(path)) if is_picture(Path(name))]
+    if not found:
+        raise InputNotFoundError(
+            f"There are no pictures in {path}; their names end in {' '.join(PICTURE_SUFFIXES)}."
+        )
+    return sorted(found, key=_natural)
+
+
+def _rate(name: str, reading: ReadOptions) -> Fraction:
+    if reading.start is not None or reading.duration is not None:
+        raise UsageError(f"Start and duration cut a video; {name} names pictures.")
+    return Fraction(25) if reading.rate is None else reading.rate
+
+
+def _refuse_encoding(name: str, request: SinkRequest) -> None:
+    if request.writing.encodes:
+        raise UsageError(f"A codec and its options apply to a video; {name} names pictures.")
 
 
 def _renamed(path: Path, suffix: str | None) -> str:

@@ -1,15 +1,16 @@
-"""A source that needs no file and no camera: a seeded pattern that drifts."""
+"""Sources and sinks without a file or a device: a moving pattern, nothing, several at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Self
 
 import numpy as np
 
 from rtstyle.closing import Closing
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media.base import Origin, Sink
+from rtstyle.media.base import Origin, Sink, SinkRequest
 
 
 class SyntheticSource(Closing):
@@ -51,13 +52,15 @@ class SyntheticSource(Closing):
             yield Frame(image, index * step, index, step)
 
 
-# A sink that keeps nothing, to measure everything before it.
-
-
 class NullSink(Closing):
-    """Counts the frames it takes."""
+    """Counts the frames that it takes and keeps nothing, to measure everything before it."""
 
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Open one; nothing of the request matters."""
+        return cls()
 
     def __init__(self) -> None:
         self.notes = []
@@ -69,9 +72,6 @@ class NullSink(Closing):
 
     def finish(self, *, complete: bool = True) -> None:
         """Nothing to complete."""
-
-
-# Several sinks at once.
 
 
 class TeeSink(Closing):

@@ -9,8 +9,14 @@ from pathlib import Path
 from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import EngineError, MediaError
 from rtstyle.image import Look
-from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
-from rtstyle.media.options import sink_kind, source_kind
+from rtstyle.media import (
+    ReadOptions,
+    WriteOptions,
+    open_sink,
+    open_source,
+    sink_kind,
+    source_kind,
+)
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
 from rtstyle.rendering.job import RenderJob, Segments

@@ -19,10 +19,10 @@ from rtstyle.frame import CardImage, Frame, StreamInfo
 from rtstyle.image import prepare
 from rtstyle.media.base import Origin
 from rtstyle.media.video.container import reason
+from rtstyle.media.video.decoder import Losses
 from rtstyle.media.video.encoder import VideoTrack
 from rtstyle.media.video.formats import container_for
 from rtstyle.media.video.parts import NotCuttableError, PicturesPart, VideoPart, open_part
-from rtstyle.media.video.source import Losses
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
 from rtstyle.rendering.job import RenderJob

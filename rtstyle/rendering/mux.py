@@ -14,8 +14,8 @@ from av.video.stream import VideoStream
 
 from rtstyle.errors import OutputError
 from rtstyle.files import Workplace
+from rtstyle.media.video.decoder import Losses
 from rtstyle.media.video.sink import FileSink
-from rtstyle.media.video.source import Losses
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.packet_file import PacketFile, SegmentResult, StoredPacket
 from rtstyle.rendering.plan import Plan

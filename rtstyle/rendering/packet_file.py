@@ -21,7 +21,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from rtstyle.closing import Closing
-from rtstyle.media.video.source import Losses
+from rtstyle.media.video.decoder import Losses
 
 _MAGIC = b"rtstyle segment 1\n"
 _RECORD = struct.Struct("<qqqBI")  # pts, dts, duration, 1 for a keyframe, bytes that follow

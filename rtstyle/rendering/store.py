@@ -20,7 +20,7 @@ import av
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError
 from rtstyle.files import atomic_write
-from rtstyle.media.options import source_kind
+from rtstyle.media import source_kind
 from rtstyle.media.sequence import find_pictures
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.packet_file import (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from rtstyle.closing import Closing
 from rtstyle.frame import Frame
 from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import Figures, LiveOptions
+from rtstyle.media.base import SinkRequest
 from rtstyle.serve.app_state import AppState, SharedRun
 from rtstyle.serve.auth import ServeOptions
 from rtstyle.serve.server import Server
@@ -29,6 +30,15 @@ class WebSink(Closing):
     """
 
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Serve the page of the live run that is the request's panel."""
+        run: Any = request.panel
+        page = cls(run.serve or ServeOptions(), run.controls, run.pool, figures=run.figures)
+        run.note(f"watch at {page.url}")
+        run.on_note(f"control at {page.control_url}")  # a secret: not on the screen
+        return page
 
     def __init__(
         self,

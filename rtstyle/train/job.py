@@ -90,6 +90,7 @@ def run_job(
         styles = styles_option(recipe.architecture, len(files))
         recipe = replace(recipe, options=recipe.options | styles)
     loss_net = load_perceptual_net(job.loss_net)
+    recipe = recipe.suited_to(loss_net.kind)
     photos = load_photos(job.content, cache=job.folder)
     if photos.skipped:
         _log.warning(

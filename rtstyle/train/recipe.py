@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rtstyle.errors import UsageError
 from rtstyle.train.perceptual import CONTENT_LAYER, STYLE_LAYERS
+
+# Johnson et al. 2016, §4.1. A whole relu1_2 gives flat places a fine weave; the content of relu2_2
+# keeps outlines that relu3_3 alone loses.
+_VGG16_STYLE_LAYERS = {"relu1_2": 0.25, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
+_VGG16_CONTENT_LAYERS = {"relu2_2": 0.5, "relu3_3": 0.5}
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,21 @@ class Recipe:
             raise UsageError(f"The share of portraits is from 0 to 1, not {self.portraits:g}.")
         if self.shares is not None and not all(share > 0 for share in self.shares):
             raise UsageError(f"The shares of the styles must be above 0, not {self.shares}.")
+
+    def suited_to(self, kind: str) -> Recipe:
+        """The recipe for the perceptual network of that kind: for VGG-16 with Johnson's layers,
+        unless it names others."""
+        plain = Recipe()
+        named = (self.style_layers, self.content_layers) != (
+            plain.style_layers, plain.content_layers,
+        )  # fmt: skip
+        if kind != "vgg16" or named:
+            return self
+        return replace(
+            self,
+            style_layers=dict(_VGG16_STYLE_LAYERS),
+            content_layers=dict(_VGG16_CONTENT_LAYERS),
+        )
 
     def crop_at(self, step: int) -> int:
         return self.finish_crop if step >= self.updates - self.finish else self.crop

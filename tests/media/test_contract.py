@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from pkgutil import resolve_name
@@ -12,9 +12,9 @@ import pytest
 
 from rtstyle.errors import OutputError
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media import SINKS, SOURCES, Sink, Source, WriteOptions, open_sink, open_source
-from rtstyle.media.images import StillSink, write_picture
-from rtstyle.media.sequence import SequenceSink
+from rtstyle.media import SINKS, SOURCES, Row, Sink, Source, WriteOptions, open_sink, open_source
+from rtstyle.media.images import write_picture
+from rtstyle.media.sequence import SequenceSink, StillSink
 from rtstyle.media.synthetic import NullSink, SyntheticSource
 from rtstyle.media.video.sink import FileSink
 from tests.media.clips import Clip, make_clip, picture
@@ -129,9 +129,25 @@ def test_sink_without_frames_says_so(name: str, tmp_path: Path) -> None:
         sink.finish()
 
 
-@pytest.mark.parametrize("place", [*SOURCES.values(), *SINKS.values()])
-def test_registry_names_classes(place: str) -> None:
-    assert isinstance(resolve_name(place), type)
+def test_every_row_for_files_is_tried(tmp_path: Path) -> None:
+    made = {type(source) for source in _all_opened(SOURCE_MAKERS, tmp_path)}
+    assert made >= {resolve_name(row.place) for row in SOURCES.values() if not row.live}
+    made = {type(sink) for sink in _all_opened(SINK_MAKERS, tmp_path)}
+    assert made >= {resolve_name(row.place) for row in SINKS.values() if not row.live}
+
+
+def _all_opened(
+    makers: Mapping[str, Callable[[Path], Source | Sink]], folder: Path
+) -> Iterator[Source | Sink]:
+    for number, make in enumerate(makers.values()):
+        (place := folder / str(number)).mkdir(exist_ok=True)
+        with make(place) as opened:
+            yield opened
+
+
+@pytest.mark.parametrize("row", [*SOURCES.values(), *SINKS.values()])
+def test_registry_names_classes(row: Row) -> None:
+    assert isinstance(resolve_name(row.place), type)
 
 
 def test_round_trip_keeps_pictures(tmp_path: Path) -> None:

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from rtstyle import media
+from rtstyle.engines import EngineOptions
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media import Sink
-from rtstyle.media.devices import webcam
-from rtstyle.media.devices.camera_mode import Camera, Mode
-from rtstyle.media.devices.opening import open_live_sink, open_live_source
+from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.session import Figures
+from rtstyle.media import ReadOptions, Sink, open_sink, open_source
+from rtstyle.media.devices import capture, webcam
+from rtstyle.media.devices.cameras import Camera
+from rtstyle.media.devices.capture import AvDevice, Input
 from rtstyle.media.devices.source import TIME_BASE, LiveSource
-from rtstyle.media.devices.webcam import Capture
+from rtstyle.media.options import CameraMode
+from rtstyle.model.file import read_model
+from rtstyle.style.style import styles_of
+from tests.graphs import dimming
 from tests.media.clips import Clip, make_clip, picture
 from tests.media.test_live_source import Camera as MadeUp
+from tests.serve.dim import DIM
 
 
 @contextmanager
@@ -49,21 +62,47 @@ def _served(folder: Path) -> Iterator[str]:
 def _http(folder: Path) -> Iterator[LiveSource]:
     # long, as it is read ahead: at its end the source would say so
     make_clip(folder / "a.mkv", Clip(times=range(0, 1000 * 512, 512)))
-    with _served(folder) as address, open_live_source(f"{address}/a.mkv") as source:
+    with _served(folder) as address, open_source(f"{address}/a.mkv", live=True) as source:
         yield source
+
+
+def _pattern_device(source: Input) -> AvDevice:
+    """In place of a camera or a screen, which the machine need not have."""
+    return AvDevice(replace(source, url="testsrc2=size=64x48:rate=25", format="lavfi", options={}))
 
 
 @contextmanager
-def _opened(text: str) -> Iterator[LiveSource]:
-    with open_live_source(text) as source:
-        yield source
+def _webcam(folder: Path) -> Iterator[LiveSource]:
+    mode = CameraMode(64, 48, 25)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webcam, "find_cameras", lambda: [Camera("/dev/video0", "Camera", (mode,))])
+        patch.setattr(webcam, "AvDevice", _pattern_device)
+        with open_source("webcam:0", ReadOptions(camera=mode), live=True) as source:
+            yield source
 
 
-SOURCES: dict[str, Callable[[Path], Any]] = {
-    "pattern": lambda folder: _opened("lavfi:testsrc2=size=64x48:rate=25"),
-    "looped file": lambda folder: _opened(str(make_clip(folder / "a.mp4"))),
-    "http": _http,
+@contextmanager
+def _screen(folder: Path) -> Iterator[LiveSource]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPLAY", ":7")
+        patch.setattr("sys.platform", "linux")
+        patch.setattr(capture, "AvDevice", _pattern_device)
+        with open_source("screen:64x48", live=True) as source:
+            yield source
+
+
+SOURCES: dict[str, Callable[[Path], AbstractContextManager[LiveSource]]] = {
+    "webcam": _webcam,
+    "lavfi": lambda folder: open_source("lavfi:testsrc2=size=64x48:rate=25", live=True),
+    "screen": _screen,
+    "stream": _http,
+    "looped": lambda folder: open_source(make_clip(folder / "a.mp4"), live=True),
 }
+
+
+def test_every_live_row_is_tried() -> None:
+    assert set(SOURCES) == {kind for kind, row in media.SOURCES.items() if row.live}
+    assert set(SINKS) == {kind for kind, row in media.SINKS.items() if row.live is not False}
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -96,11 +135,11 @@ def test_a_mode_that_a_camera_lacks_is_replaced_and_said(monkeypatch: pytest.Mon
         asked.append(source)
         return MadeUp([1])
 
-    camera = Camera("/dev/video0", "Small Camera", (Mode(8, 6, 30, "yuyv422"),))
+    camera = Camera("/dev/video0", "Small Camera", (CameraMode(8, 6, 30, "yuyv422"),))
     monkeypatch.setattr(webcam, "find_cameras", lambda: [camera])
     monkeypatch.setattr(webcam, "AvDevice", device)
     monkeypatch.setattr("sys.platform", "linux")
-    with open_live_source("webcam:0", Capture(width=640, height=480)) as source:
+    with open_source("webcam:0", ReadOptions(camera=CameraMode(640, 480)), live=True) as source:
         pass
     assert asked[0].options["video_size"] == "8x6"
     (note,) = source.notes
@@ -108,10 +147,52 @@ def test_a_mode_that_a_camera_lacks_is_replaced_and_said(monkeypatch: pytest.Mon
     assert "8×6" in note
 
 
+def _window(folder: Path, info: StreamInfo) -> Sink:
+    pytest.importorskip("pygame", reason="pygame-ce is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SDL_VIDEODRIVER", "dummy")
+        return open_sink("window", info, live=True)
+
+
+def _web(folder: Path, info: StreamInfo) -> Sink:
+    pytest.importorskip("aiortc", reason="the extra live is not installed")
+    from rtstyle.serve.auth import ServeOptions
+
+    models = folder.with_name(f"{folder.name}-models")
+    models.mkdir()
+    dimming(models / "dimming.onnx", metadata={"rtstyle": json.dumps(DIM)})
+    gallery = styles_of(read_model(models / "dimming.onnx"))
+    notes: list[str] = []
+    run: Any = SimpleNamespace(
+        serve=ServeOptions(port=0),
+        controls=Controls(gallery, Settings(style=gallery[0])),
+        pool=EnginePool(EngineOptions(name="onnxruntime", threads=1)),
+        figures=lambda: (Figures(), ""),
+        note=notes.append,
+        on_note=notes.append,
+    )
+    sink = open_sink("web", info, live=True, panel=run)
+    assert [note.partition(" at http://127.0.0.1:")[0] for note in notes] == ["watch", "control"]
+    return sink
+
+
+def _virtual_camera(folder: Path, info: StreamInfo) -> Sink:
+    camera = SimpleNamespace(device="/dev/video9", send=lambda image: None, close=lambda: None)
+    library = SimpleNamespace(
+        Camera=lambda **options: camera, PixelFormat=SimpleNamespace(RGB="rgb")
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pyvirtualcam", library)
+        return open_sink("virtualcam", info, live=True)
+
+
 SINKS: dict[str, Callable[[Path, StreamInfo], Sink]] = {
-    "null": lambda folder, info: open_live_sink("null", info),
-    "file": lambda folder, info: open_live_sink(str(folder / "o.mp4"), info),
-    "udp": lambda folder, info: open_live_sink("udp://127.0.0.1:9", info),
+    "window": _window,
+    "web": _web,
+    "virtualcam": _virtual_camera,
+    "null": lambda folder, info: open_sink("null", info, live=True),
+    "file": lambda folder, info: open_sink(folder / "o.mp4", info, live=True),
+    "network": lambda folder, info: open_sink("udp://127.0.0.1:9", info, live=True),
 }
 
 

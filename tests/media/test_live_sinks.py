@@ -20,9 +20,9 @@ import pytest
 
 from rtstyle.errors import MissingExtraError, OutputError, optional
 from rtstyle.frame import Frame, StreamInfo
+from rtstyle.media import open_sink
 from rtstyle.media.devices import network as network_sink
 from rtstyle.media.devices.network import NetworkSink
-from rtstyle.media.devices.opening import open_live_sink
 from rtstyle.media.devices.source import TIME_BASE
 from rtstyle.media.devices.virtualcam import VirtualCameraSink
 from rtstyle.media.devices.window import KEYS, WindowSink
@@ -89,7 +89,7 @@ def test_a_virtual_camera_gets_every_frame(monkeypatch: pytest.MonkeyPatch) -> N
 
     library = types.SimpleNamespace(Camera=Camera, PixelFormat=types.SimpleNamespace(RGB="rgb"))
     monkeypatch.setitem(sys.modules, "pyvirtualcam", library)  # type: ignore[arg-type]
-    with open_live_sink("virtualcam:/dev/video9", INFO) as sink:
+    with open_sink("virtualcam:/dev/video9", INFO, live=True) as sink:
         sink.write(frame(1))
     np.testing.assert_array_equal(sent[0][0], picture(1))
     assert sent[0][1] == {
@@ -193,7 +193,7 @@ def test_a_connection_that_breaks_is_made_again() -> None:
 
 
 def test_several_sinks_get_the_same(tmp_path: Path) -> None:
-    first, second = NullSink(), open_live_sink(str(tmp_path / "a.mp4"), INFO)
+    first, second = NullSink(), open_sink(tmp_path / "a.mp4", INFO, live=True)
     with second, TeeSink([first, second]) as tee:
         for index in range(3):
             tee.write(frame(index))

@@ -17,8 +17,8 @@ import pytest
 
 from rtstyle.errors import InputNotFoundError, MediaError, UsageError
 from rtstyle.frame import Image, StreamInfo
+from rtstyle.media import open_sink, open_source
 from rtstyle.media.devices.capture import LavfiSource, screen_input, without_password
-from rtstyle.media.devices.opening import open_live_sink, open_live_source
 from rtstyle.media.devices.source import TIME_BASE, LiveSource, Patience
 from tests.media.clips import Clip, make_clip
 
@@ -162,7 +162,7 @@ def test_a_pattern_keeps_its_pace_and_ends() -> None:
 
 def test_a_file_is_played_over_and_over(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "a.mp4", Clip(times=range(0, 4 * 512, 512)))  # 0.16 seconds
-    with open_live_source(str(path)) as source:
+    with open_source(path, live=True) as source:
         start = time.monotonic()
         shown = list(islice(source.frames(), 10))
         assert time.monotonic() - start > 0.16
@@ -182,7 +182,7 @@ def test_a_file_is_played_over_and_over(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_opened_says_so(text: str, error: type[Exception], word: str) -> None:
     with pytest.raises(error, match=word) as caught:
-        open_live_source(text)
+        open_source(text, live=True)
     assert "secret" not in str(caught.value)
 
 
@@ -203,4 +203,4 @@ def test_passwords_stay_out_of_messages() -> None:
 
 def test_a_sink_that_is_none_is_told() -> None:
     with pytest.raises(UsageError, match="virtualcam"):
-        open_live_sink("hologram", StreamInfo(8, 6, Fraction(30), TIME_BASE))
+        open_sink("hologram", StreamInfo(8, 6, Fraction(30), TIME_BASE), live=True)

@@ -12,7 +12,6 @@ import pytest
 from rtstyle.errors import MediaError, RtstyleError
 from rtstyle.media import open_source
 from rtstyle.media.devices.capture import StreamSource
-from rtstyle.media.devices.opening import open_live_source
 from rtstyle.media.devices.source import Patience
 from tests.media.clips import Clip, make_clip
 
@@ -149,4 +148,4 @@ def test_the_network_does_not_lead_to_files_or_other_protocols(page: str, server
 def test_an_address_is_one_of_those_that_are_meant() -> None:
     for address in ("gopher://127.0.0.1/", "ftp://127.0.0.1/a.mp4", "tcp://127.0.0.1:9"):
         with pytest.raises(RtstyleError):
-            open_live_source(address)
+            open_source(address, live=True)

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstyle.errors import MediaError
-from rtstyle.media.devices import v4l2, webcam
-from rtstyle.media.devices.camera_mode import Camera, Mode, nearest, parse_modes
-from rtstyle.media.devices.webcam import WebcamSource, chosen
+from rtstyle.media.devices import webcam
+from rtstyle.media.devices.cameras import Camera, camera_of, parse_modes
+from rtstyle.media.devices.webcam import WebcamSource, chosen, nearest
+from rtstyle.media.options import CameraMode as Mode
 
 HD = Mode(1280, 720, 30, "mjpeg")
 CAMERAS = [Camera("/dev/video0", "Front Camera"), Camera("/dev/video2", "HD Pro Webcam C920")]
@@ -57,7 +58,7 @@ class Driver:
 
 
 def test_a_camera_tells_its_modes() -> None:
-    camera = v4l2.camera_of(Path("/dev/video0"), Driver())
+    camera = camera_of(Path("/dev/video0"), Driver())
     assert camera == Camera(
         "/dev/video0", "Test Camera",
         (
@@ -68,7 +69,7 @@ def test_a_camera_tells_its_modes() -> None:
 
 
 def test_a_device_that_films_nothing_is_no_camera() -> None:
-    assert v4l2.camera_of(Path("/dev/video1"), Driver(capabilities=2)) is None
+    assert camera_of(Path("/dev/video1"), Driver(capabilities=2)) is None
 
 
 def test_the_nearest_mode_is_taken() -> None:

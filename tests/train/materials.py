@@ -60,3 +60,17 @@ def make_loss_net(path: Path) -> Path:
         weights[f"{name}.weight"], weights[f"{name}.bias"] = conv(inputs, outputs, kernel)
     save_file(weights, path)
     return path
+
+
+def make_vgg16(path: Path) -> Path:
+    """Random weights with the names of torchvision's VGG-16, far fewer channels."""
+    generator, weights, index, c_in = torch.Generator().manual_seed(0), {}, 0, 3
+    for count, channels in zip((2, 2, 3, 3, 3), CHANNELS, strict=True):
+        for _ in range(count):
+            weight = torch.randn(channels, c_in, 3, 3, generator=generator) / (3 * c_in**0.5)
+            weights[f"features.{index}.weight"] = weight.half()
+            weights[f"features.{index}.bias"] = torch.full((channels,), 0.1).half()
+            index, c_in = index + 2, channels
+        index += 1
+    save_file(weights, path)
+    return path

@@ -24,7 +24,7 @@ from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.style.encoder import encode, read_style_encoder
 from rtstyle.train.job import Job, find_paintings, run_job
 from rtstyle.train.recipe import Recipe
-from tests.train.materials import TINY, make_loss_net, make_painting, make_photos
+from tests.train.materials import TINY, make_loss_net, make_painting, make_photos, make_vgg16
 
 
 def _job(folder: Path) -> Job:
@@ -50,6 +50,16 @@ def test_a_training_lowers_its_loss_and_ends_in_a_model_file(tmp_path: Path) -> 
     assert read_picture(work / "preview.png")[0].shape == (2 * 256, 4 * 256, 3)
     with (work / "losses.csv").open(newline="") as file:
         assert [int(row["update"]) for row in csv.DictReader(file)] == list(range(1, 41))
+
+
+def test_vgg16_is_read_at_the_layers_of_its_paper(tmp_path: Path) -> None:
+    job = replace(_job(tmp_path), loss_net=make_vgg16(tmp_path / "vgg16.safetensors"))
+    recipe = run_job(job, replace(TINY, updates=2)).provenance["recipe"]
+    assert list(recipe["style_layers"]) == ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
+    assert list(recipe["content_layers"]) == ["relu2_2", "relu3_3"]
+    asked = replace(TINY, content_layers={"relu3_1": 2.0})
+    assert asked.suited_to("vgg16") == asked
+    assert TINY.suited_to("vgg19_16x") == TINY
 
 
 def _paintings(folder: Path, count: int = 3) -> tuple[Path, ...]:

@@ -1,16 +1,19 @@
-"""Whatever FFmpeg opens as a live input, as a device: cameras, streams, screens, test patterns."""
+"""What FFmpeg opens as a live input: test patterns, the screen, network streams, looped files.
+
+`AvDevice` is the device under all of them, and under the webcam.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import count
 from pathlib import Path
 from time import perf_counter, sleep
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import av
@@ -20,20 +23,35 @@ from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import Image, StreamInfo
 from rtstyle.media.devices.source import TIME_BASE, LiveSource, Patience
+from rtstyle.media.options import ReadOptions
 from rtstyle.media.video.color import RgbReader
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.orientation import orientation_of
 from rtstyle.media.video.source import FileSource
 
 _READ_SECONDS = 5.0  # FFmpeg gives up a read of the network after this
+_REGION = re.compile(r"(?:(\d+)x(\d+))?(?:\+(\d+)\+(\d+))?")
+_GENERATORS = (
+    "testsrc", "testsrc2", "smptebars", "smptehdbars", "rgbtestsrc", "mandelbrot", "life",
+    "cellauto", "gradients", "color", "sierpinski", "zoneplate", "colorspectrum", "pal75bars",
+)  # fmt: skip
+# What an address may lead to, be it by a redirect or a playlist: its own protocol and what carries
+# that, so that nothing from the network makes us read files or speak to what was not asked for.
+_WEB = "http,https,httpproxy,tcp,tls,crypto"
+_PROTOCOLS = {
+    "http": _WEB, "https": _WEB, "rtsp": "rtsp,rtp,srtp,udp,tcp", "rtsps": "rtsps,rtp,srtp,tls,tcp",
+    "rtmp": "rtmp,tcp", "srt": "srt", "udp": "udp",
+}  # fmt: skip
+_LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
+_BY_SCHEME = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """What FFmpeg is to open: `url` by the input `format`, with that format's `options`.
+    """What FFmpeg opens: `url` by the input `format`, with that format's `options`.
 
-    With `paced`, pictures wait until they are due, as a generator's must; devices and streams come
-    when they come. `name` stands for the input in messages.
+    With `paced`, each picture waits until it is due, which a generator needs and a device does not.
+    `name` stands for the input in messages.
     """
 
     name: str
@@ -44,7 +62,8 @@ class Input:
 
 
 class AvDevice(Closing):
-    """An opened `Input`. Raises `MediaError`, or FFmpeg's own error where `explain` is to tell."""
+    """An opened `Input`. Raises `MediaError` where no video comes, FFmpeg's error or `ValueError`
+    where it cannot be opened."""
 
     info: StreamInfo
     note: str
@@ -94,21 +113,17 @@ class AvDevice(Closing):
         self._container.close()
 
 
-# A test pattern or any other filter graph of FFmpeg as a camera, for trying without one.
-
-
-_GENERATORS = (
-    "testsrc", "testsrc2", "smptebars", "smptehdbars", "rgbtestsrc", "mandelbrot", "life",
-    "cellauto", "gradients", "color", "sierpinski", "zoneplate", "colorspectrum", "pal75bars",
-)  # fmt: skip
-
-
 class LavfiSource(LiveSource):
-    """Pictures of `graph`, such as "testsrc2=size=640x360:rate=30", each when it is due.
+    """Pictures of FFmpeg's filter `graph`, such as "testsrc2=size=640x360:rate=30", in real time.
 
-    Ends when the graph does. Raises `UsageError` for a graph that cannot be, or that begins with
-    something else than a generator, since others read files.
+    Ends when the graph does. Raises `UsageError` for an invalid graph, and for one that does not
+    begin with a generator, since other filters read files.
     """
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Open `lavfi:GRAPH`."""
+        return cls(name.partition(":")[2])
 
     def __init__(self, graph: str) -> None:
         generator = graph.partition("=")[0].partition(",")[0].strip()
@@ -118,48 +133,94 @@ class LavfiSource(LiveSource):
                 f"not {generator!r}; try lavfi:testsrc2=size=640x360:rate=30."
             )
         source = Input(name=f"lavfi:{graph}", url=graph, format="lavfi", paced=True)
-
-        def generate() -> AvDevice:
-            try:
-                return AvDevice(source)
-            except FFmpegError as error:
-                raise UsageError(
-                    f"FFmpeg does not understand the pattern {graph!r} ({reason(error)}); try "
-                    "lavfi:testsrc2=size=640x360:rate=30."
-                ) from error
-
-        super().__init__(source.name, generate, reopen=False)
-
-
-# A region of the screen as a live source.
-
-
-_REGION = re.compile(r"(?:(\d+)x(\d+))?(?:\+(\d+)\+(\d+))?")
+        opening = _opening(source, lambda error: UsageError(
+            f"FFmpeg does not understand the pattern {graph!r} ({reason(error)}); try "
+            "lavfi:testsrc2=size=640x360:rate=30."
+        ))  # fmt: skip
+        super().__init__(source.name, opening, reopen=False)
 
 
 class ScreenSource(LiveSource):
-    """Films the screen, or the `region` "WIDTHxHEIGHT+X+Y" of it, `rate` times a second.
+    """Captures the screen, or the `region` "WIDTHxHEIGHT+X+Y" of it, `rate` times a second.
 
-    Raises `UsageError` for another kind of region and `MediaError` where no screen can be filmed.
+    Raises `UsageError` for another kind of region and `MediaError` where there is no screen.
     """
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Open `screen` or `screen:REGION`."""
+        return cls(name.partition(":")[2])
 
     def __init__(self, region: str = "", *, rate: int = 30) -> None:
         source = screen_input(region, rate=rate)
+        opening = _opening(source, lambda error: MediaError(
+            f"The {source.name} cannot be filmed: {reason(error)}; check that the region lies on "
+            "it."
+        ))  # fmt: skip
+        super().__init__(source.name, opening)
 
-        def film() -> AvDevice:
-            try:
-                return AvDevice(source)
-            except (FFmpegError, ValueError) as error:
-                why = reason(error) if isinstance(error, FFmpegError) else str(error)
-                raise MediaError(
-                    f"The {source.name} cannot be filmed: {why}; check that the region lies on it."
-                ) from error
 
-        super().__init__(source.name, film)
+class StreamSource(LiveSource):
+    """Plays the stream at `url`: rtsp, http, https and what lies behind them.
+
+    Connects again when it breaks; raises `MediaError` when the first connection fails.
+    """
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Play the stream at the address `name`."""
+        return cls(name)
+
+    def __init__(self, url: str, *, patience: Patience | None = None) -> None:
+        name = without_password(url)
+        scheme = urlsplit(url).scheme
+        allowed = {"protocol_whitelist": _PROTOCOLS[scheme]}
+        options = _LOW_DELAY | allowed | _BY_SCHEME.get(scheme, {})
+
+        def explain(error: Exception) -> MediaError:
+            if isinstance(error, ProtocolNotFoundError):
+                return MediaError(unknown_protocol(url))
+            return MediaError(f"{name} cannot be played: {reason(error)}; check the address.")
+
+        opening = _opening(Input(name=name, url=url, options=options), explain)
+        super().__init__(name, opening, patience=patience)
+
+
+class LoopedFileSource(LiveSource):
+    """Plays the video at `path` at its own pace, over and over. Raises what `FileSource` raises."""
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Play the video file `name`."""
+        return cls(Path(name).expanduser())
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), lambda: _Player(path))
+
+
+class _Player(Closing):
+    info: StreamInfo
+    note = ""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with FileSource(path) as file:
+            self.info = StreamInfo(file.info.width, file.info.height, file.info.rate, TIME_BASE)
+
+    def pictures(self) -> Iterator[Image]:
+        while True:
+            started = perf_counter()
+            end = 0.0
+            with FileSource(self._path) as file:
+                for frame in file.frames():
+                    sleep(max(0.0, started + float(frame.time) - perf_counter()))
+                    yield frame.image
+                    end = float(frame.time + (frame.duration or 1 / file.info.rate))
+            sleep(max(0.0, started + end - perf_counter()))
 
 
 def screen_input(region: str, *, rate: int, platform: str = sys.platform) -> Input:
-    """What FFmpeg is to open to film `region`."""
+    """What FFmpeg opens to capture `region` on this system."""
     match = _REGION.fullmatch(region)
     if match is None:
         raise UsageError(f"A screen region is written as 640x360+100+50, not {region!r}.")
@@ -181,45 +242,6 @@ def screen_input(region: str, *, rate: int, platform: str = sys.platform) -> Inp
     return Input(name="screen", url=url, format="x11grab", options=options)
 
 
-# A stream from the network as a live source: rtsp, http, https and what lies behind them.
-
-
-# What an address may lead to, be it by a redirect or a playlist: its own protocol and what carries
-# that, so that nothing from the network makes us read files or speak to what was not asked for.
-_WEB = "http,https,httpproxy,tcp,tls,crypto"
-_PROTOCOLS = {
-    "http": _WEB, "https": _WEB, "rtsp": "rtsp,rtp,srtp,udp,tcp", "rtsps": "rtsps,rtp,srtp,tls,tcp",
-    "rtmp": "rtmp,tcp", "srt": "srt", "udp": "udp",
-}  # fmt: skip
-SCHEMES = tuple(_PROTOCOLS)
-_LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
-_BY_SCHEME = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
-
-
-class StreamSource(LiveSource):
-    """Plays `url` and connects again when it breaks; `MediaError` when it cannot at first."""
-
-    def __init__(self, url: str, *, patience: Patience | None = None) -> None:
-        name = without_password(url)
-        scheme = urlsplit(url).scheme
-        allowed = {"protocol_whitelist": _PROTOCOLS[scheme]}
-        source = Input(
-            name=name, url=url, options=_LOW_DELAY | allowed | _BY_SCHEME.get(scheme, {})
-        )
-
-        def connect() -> AvDevice:
-            try:
-                return AvDevice(source)
-            except ProtocolNotFoundError as error:
-                raise MediaError(unknown_protocol(url)) from error
-            except FFmpegError as error:
-                raise MediaError(
-                    f"{name} cannot be played: {reason(error)}; check the address."
-                ) from error
-
-        super().__init__(name, connect, patience=patience)
-
-
 def unknown_protocol(url: str) -> str:
     """What to say where FFmpeg was built without the address's protocol, as wheels are for srt."""
     return (
@@ -235,33 +257,13 @@ def without_password(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-# A video file as a camera: played at its own pace, over and over.
+def _opening(source: Input, explain: Callable[[Exception], Exception]) -> Callable[[], AvDevice]:
+    """A function that opens the device, and raises what `explain` makes of FFmpeg's error."""
 
+    def open_device() -> AvDevice:
+        try:
+            return AvDevice(source)
+        except (FFmpegError, ValueError) as error:
+            raise explain(error) from error
 
-class LoopedFileSource(LiveSource):
-    """Plays the video at `path` without end. Raises what `FileSource` raises."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path), lambda: _Player(path))
-
-
-class _Player(Closing):
-    info: StreamInfo
-    note = ""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with FileSource(path) as file:
-            told = file.info
-        self.info = StreamInfo(told.width, told.height, told.rate, TIME_BASE)
-
-    def pictures(self) -> Iterator[Image]:
-        for _ in count():
-            started = perf_counter()
-            end = 0.0
-            with FileSource(self._path) as file:
-                for frame in file.frames():
-                    sleep(max(0.0, started + float(frame.time) - perf_counter()))
-                    yield frame.image
-                    end = float(frame.time + (frame.duration or 1 / file.info.rate))
-            sleep(max(0.0, started + end - perf_counter()))
+    return open_device

@@ -9,6 +9,7 @@ from contextlib import suppress
 from fractions import Fraction
 from threading import Event, Thread
 from time import perf_counter
+from typing import Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,25 +18,30 @@ from rtstyle.channel import Channel
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError
 from rtstyle.frame import Frame, StreamInfo
+from rtstyle.media.base import SinkRequest
 from rtstyle.media.devices.capture import unknown_protocol, without_password
 from rtstyle.media.devices.network_process import TIME
 from rtstyle.media.devices.source import TIME_BASE
 
 _MUXERS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "srt": "mpegts", "udp": "mpegts"}
-SCHEMES = tuple(_MUXERS)
 _CONNECT_SECONDS, _SEND_SECONDS = 10.0, 5.0
 _FIRST_RETRY, _LAST_RETRY = 0.5, 8.0
 
 
 class NetworkSink(Closing):
-    """Sends frames as H.264 to `url`, from a process of its own so that a slow server harms nobody.
+    """Sends frames as H.264 to `url`, from a separate process so that a slow server blocks nobody.
 
-    Frames that the connection has no room for are left out; a connection that breaks or stalls is
-    made again with back-off, and `notice` says so meanwhile. The first one must succeed: raises
-    `OutputError`.
+    Frames are dropped when the connection is too slow. A connection that breaks or stalls is made
+    again with back-off, and `notice` says so meanwhile. Raises `OutputError` when the first one
+    fails.
     """
 
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Connect to the server at the address `name`."""
+        return cls(name, request.info)
 
     def __init__(self, url: str, info: StreamInfo, *, bitrate: int = 2_500_000) -> None:
         self.notes = []
@@ -55,7 +61,7 @@ class NetworkSink(Closing):
             sender.kill()  # its thread then meets a broken pipe, and connects again
 
     def finish(self, *, complete: bool = True) -> None:
-        """Send what waits and say goodbye to the server."""
+        """Send the frames that wait, and disconnect."""
         self._frames.close()
         self._thread.join(timeout=_SEND_SECONDS)
         if dropped := self._frames.dropped:
@@ -118,7 +124,7 @@ class NetworkSink(Closing):
 class _Sender:
     """The other process and the pipe to it. `send` by one thread, `kill` from any."""
 
-    def __init__(self, told: dict[str, object]) -> None:
+    def __init__(self, settings: dict[str, object]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rtstyle.media.devices.network_process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -126,12 +132,12 @@ class _Sender:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._pipe, self._answers = self._process.stdin, self._process.stdout
-        self._began: float | None = None  # to send the frame that it is busy with
+        self._began: float | None = None  # when the frame in the pipe began to be sent
         self._zero: Fraction | None = None
         self._answer: Channel[str] = Channel(1)
         Thread(target=self._listen, name="rtstyle-network-answer", daemon=True).start()
-        with suppress(OSError):  # it ended at once; the missing answer tells
-            self._pipe.write(json.dumps(told).encode() + b"\n")
+        with suppress(OSError):  # it ended at once: no answer will come
+            self._pipe.write(json.dumps(settings).encode() + b"\n")
             self._pipe.flush()
 
     def answer(self) -> str | None:
@@ -139,7 +145,7 @@ class _Sender:
         return self._answer.take(_CONNECT_SECONDS)
 
     def sending_for(self) -> float:
-        """Seconds since it began to take the frame that it has not taken yet."""
+        """Seconds since the frame in the pipe began to be sent; 0 when there is none."""
         began = self._began
         return 0.0 if began is None else perf_counter() - began
 
@@ -153,7 +159,7 @@ class _Sender:
         self._began = None
 
     def close(self) -> None:
-        """Let it send the rest and end."""
+        """Wait until the rest is sent and the process has ended."""
         with suppress(OSError):
             self._pipe.close()
         with suppress(subprocess.TimeoutExpired):
@@ -161,7 +167,7 @@ class _Sender:
         self.kill()
 
     def kill(self) -> None:
-        """End it now; more than once does no harm."""
+        """End it now; harmless when it has ended."""
         self._process.kill()
         self._process.wait()
 

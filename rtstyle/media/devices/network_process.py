@@ -1,9 +1,9 @@
 """The process that encodes and sends for `NetworkSink`.
 
-FFmpeg connects to a server while it holds the interpreter, for as long as the server is silent;
-in a process of its own that stops nobody else, and it can be ended at any time. It reads one line
-of JSON from stdin, then frames: eight bytes of time in `TIME_BASE`, then the RGB picture. It
-answers "ready" on stdout once it is connected, or else a line that says why not.
+While FFmpeg connects to a silent server it holds the interpreter lock. In a separate process that
+blocks nobody, and the process can be killed at any time. It reads one line of JSON from stdin, then
+frames: eight bytes of time in `TIME_BASE`, then the RGB picture. On stdout it answers "ready" once
+it is connected, or a line with the reason why not.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def main() -> int:
     """Connect, then send what comes until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us decides when to end
     source = sys.stdin.buffer
-    told = json.loads(source.readline())
+    settings = json.loads(source.readline())
     try:
-        connection = _Connection(**told)
+        connection = _Connection(**settings)
         print("ready", flush=True)
         connection.send_all(source)
     except (FFmpegError, OSError, ValueError) as error:
-        print(reason(error) if isinstance(error, FFmpegError) else error, flush=True)
+        print(reason(error), flush=True)
         return 1
     return 0
 

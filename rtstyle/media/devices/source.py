@@ -1,4 +1,4 @@
-"""A source that goes on: bounded reads, the last picture held, reopening with back-off."""
+"""A live source: bounded reads, the last picture held, the device reopened with back-off."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Device(AbstractContextManager["Device"], Protocol):
     """One opened camera, stream or screen. Used by one thread; a context manager that closes it."""
 
     info: StreamInfo
-    note: str  # what is not as it was asked for, in a sentence; "" otherwise
+    note: str  # a sentence on what differs from what was asked for; "" otherwise
 
     def pictures(self) -> Iterator[Image]:
-        """The pictures, each when it is due. May wait as long as the device makes it wait."""
+        """The pictures, each when it is due. May block for as long as the device does."""
         ...
 
 
@@ -48,12 +48,12 @@ class Patience:
 
 
 class LiveSource(Closing):
-    """Frames of a device, timed by when they came.
+    """Frames of a device, timed by their arrival.
 
-    A device that fails or stalls is reopened, and until it is back its last picture is delivered
-    again and again, with `notice` saying why. The first opening must succeed: it raises what the
-    device raises, or `MediaError` when it takes too long. A device with `reopen=False` ends the
-    source when its pictures end. Pictures of another size than the first are fitted into it.
+    A device that fails or stalls is reopened; until then its last picture is repeated, and `notice`
+    says why. The constructor raises what the first opening raises, or `MediaError` when that takes
+    too long. With `reopen=False`, the source ends when the device's pictures end. Pictures of
+    another size than the first are scaled to fit into it.
     """
 
     info: StreamInfo
@@ -110,7 +110,7 @@ class LiveSource(Closing):
         self._capture.end()
 
     def _pictures(self) -> Iterator[tuple[float, Image]]:
-        """Fresh and held pictures, each with the `perf_counter` time that it counts from."""
+        """Fresh and held pictures, each with the `perf_counter` time of its arrival."""
         patience = self._patience
         held: Image | None = None
         retry_after = patience.first_retry
@@ -160,9 +160,9 @@ class _Opened:
 
 
 class _Capture:
-    """One opening of a device, read by a thread of its own, since drivers get stuck.
+    """One opening of a device, read in a separate thread, since drivers get stuck.
 
-    A stuck thread is left behind; when the driver lets it go it closes the device and ends.
+    A stuck thread is abandoned; once the driver returns, it closes the device and ends.
     """
 
     def __init__(self, open_device: Callable[[], Device]) -> None:
@@ -173,7 +173,7 @@ class _Capture:
         self._thread.start()
 
     def end(self) -> None:
-        """Have the device closed, and wait for that a little."""
+        """Ask for the device to be closed, and wait up to two seconds for it."""
         self.opened.cancel()
         self.pictures.cancel()
         self._thread.join(timeout=2.0)
@@ -194,7 +194,7 @@ class _Capture:
 
 
 def _fitted(image: Image, width: int, height: int) -> Image:
-    """The picture in the middle of one of the size wanted, as large as it fits."""
+    """The picture scaled to fit and centred on black, (height, width, 3)."""
     if image.shape[:2] == (height, width):
         return image
     factor = min(width / image.shape[1], height / image.shape[0])

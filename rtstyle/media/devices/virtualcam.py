@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Self
 
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, optional
 from rtstyle.frame import Frame, StreamInfo
+from rtstyle.media.base import SinkRequest
 
 _INSTALL = {
     "linux": "install v4l2loopback and load it: sudo apt install v4l2loopback-dkms && "
@@ -25,6 +26,11 @@ class VirtualCameraSink(Closing):
     """
 
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Open `virtualcam` or `virtualcam:DEVICE`."""
+        return cls(request.info, device=name.partition(":")[2] or None)
 
     def __init__(self, info: StreamInfo, *, device: str | None = None) -> None:
         self.notes = []

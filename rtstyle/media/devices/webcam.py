@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import errno
+import math
 import sys
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
-import av
-import av.device
-from av import logging as av_logging
 from av.error import FFmpegError
 
 from rtstyle.errors import MediaError
-from rtstyle.media.devices import v4l2
-from rtstyle.media.devices.camera_mode import Camera, Mode, nearest, parse_modes
+from rtstyle.media.devices.cameras import Camera, find_cameras, input_format
 from rtstyle.media.devices.capture import AvDevice, Input
 from rtstyle.media.devices.source import LiveSource, Patience
+from rtstyle.media.options import CameraMode, ReadOptions
 from rtstyle.media.video.container import reason
 
 _TRY_WITHOUT = "or try without a camera: --from lavfi:testsrc2=size=640x360:rate=30"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capture:
-    """What a camera is asked for; the nearest that it has is taken. `codec` is FFmpeg's name."""
-
-    width: int = 1280
-    height: int = 720
-    rate: float = 30
-    codec: str = "mjpeg"
-
-    def mode(self) -> Mode:
-        return Mode(self.width, self.height, self.rate, self.codec)
 
 
 class WebcamSource(LiveSource):
@@ -42,24 +27,21 @@ class WebcamSource(LiveSource):
     Raises `MediaError` that says what is wrong: no camera, busy, permission denied.
     """
 
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Open `webcam`, `webcam:WHICH` or `/dev/videoN`."""
+        which = name if name.startswith("/dev/video") else name.partition(":")[2] or "0"
+        return cls(which, reading.camera)
+
     def __init__(
-        self, which: str = "0", capture: Capture | None = None, *, patience: Patience | None = None
+        self,
+        which: str = "0",
+        wanted: CameraMode = CameraMode(),  # noqa: B008
+        *,
+        patience: Patience | None = None,
     ) -> None:
-        wanted = (capture or Capture()).mode()
         camera = chosen(which, find_cameras())
         super().__init__(camera.name, lambda: _opened(camera, wanted), patience=patience)
-
-
-def find_cameras(platform: str = sys.platform) -> list[Camera]:
-    """The cameras that are plugged in, with their modes where the system tells them."""
-    if platform.startswith("linux"):
-        return v4l2.find_cameras()
-    format_ = _format(platform)
-    found = []
-    for index, device in enumerate(_video_devices(format_)):
-        address = str(index) if platform == "darwin" else f"video={device.description}"
-        found.append(Camera(address, device.description, _told_modes(address, format_)))
-    return found
 
 
 def chosen(which: str, cameras: list[Camera]) -> Camera:
@@ -80,7 +62,23 @@ def chosen(which: str, cameras: list[Camera]) -> Camera:
     raise MediaError(f"There is no camera {which!r}; there are: {there}.")
 
 
-def _opened(camera: Camera, wanted: Mode) -> AvDevice:
+def nearest(wanted: CameraMode, modes: Iterable[CameraMode]) -> CameraMode | None:
+    """The mode nearest to `wanted`: by size, then shape, then rate, then codec; None without any.
+
+    A camera too slow is worse than one too fast, and another codec only costs some decoding.
+    """
+
+    def distance(mode: CameraMode) -> tuple[float, float, float, bool]:
+        area = abs(math.log(mode.width * mode.height / (wanted.width * wanted.height)))
+        shape = abs(math.log(mode.width / mode.height * wanted.height / wanted.width))
+        rate = math.log(wanted.rate / mode.rate) if mode.rate > 0 else math.inf
+        return (round(area + 2 * shape, 3), max(rate, 0.0), -min(rate, 0.0),
+                mode.codec != wanted.codec)  # fmt: skip
+
+    return min(modes, key=distance, default=None)
+
+
+def _opened(camera: Camera, wanted: CameraMode) -> AvDevice:
     """Open the camera in the nearest mode, or in its own when it takes none."""
     mode = nearest(wanted, camera.modes) or wanted
     try:
@@ -101,8 +99,8 @@ def _opened(camera: Camera, wanted: Mode) -> AvDevice:
     return device
 
 
-def _input(camera: Camera, mode: Mode | None, platform: str = sys.platform) -> Input:
-    format_ = _format(platform)
+def _input(camera: Camera, mode: CameraMode | None, platform: str = sys.platform) -> Input:
+    format_ = input_format(platform)
     options = {}
     if mode is not None:
         options = {"video_size": f"{mode.width}x{mode.height}", "framerate": f"{mode.rate:g}"}
@@ -131,32 +129,3 @@ def _explained(camera: Camera, error: FFmpegError) -> MediaError:
             return MediaError(f"{name} is gone; plug it in, {_TRY_WITHOUT}.")
         case _:
             return MediaError(f"{name} cannot be opened: {reason(error)}.")
-
-
-def _format(platform: str) -> str:
-    return {"win32": "dshow", "darwin": "avfoundation"}.get(platform, "v4l2")
-
-
-def _video_devices(format_: str) -> list[av.device.DeviceInfo]:
-    try:
-        devices = av.device.enumerate_input_devices(format_)
-    except (FFmpegError, ValueError):
-        return []
-    return [
-        device
-        for device in devices
-        if "video" in device.media_types and "Capture screen" not in device.description
-    ]
-
-
-def _told_modes(address: str, format_: str) -> tuple[Mode, ...]:
-    """dshow lists modes when asked, avfoundation when asked for one that cannot be."""
-    options = {"list_options": "true"} if format_ == "dshow" else {"video_size": "1x1"}
-    level = av_logging.get_level()
-    av_logging.set_level(av_logging.INFO)
-    try:
-        with av_logging.Capture(local=False) as lines, suppress(FFmpegError):
-            av.open(address, "r", format=format_, container_options=options).close()
-    finally:
-        av_logging.set_level(level)
-    return parse_modes("".join(text for _, _, text in lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, optional
 from rtstyle.frame import Frame, Image, StreamInfo
+from rtstyle.media.base import SinkRequest
 
 # What each key does, in the words of `--control`; also what the help in the window shows.
 KEYS = {
@@ -31,13 +32,20 @@ _HELP = (
 class WindowSink(Closing):
     """Shows frames as large as the window is, with a line of figures over them.
 
-    Keys become commands for `on_command`; f, i and h are the window's own. `status()` tells the
-    line to show, `notice()` a warning. Closing the window is the command "quit". Used by the main
+    Keys become commands for `on_command`; f, i and h are the window's own. `status()` is the line
+    to show, `notice()` a warning. Closing the window is the command "quit". Used by the main
     thread. Raises `OutputError` where no window can be opened, `MissingExtraError` without
     pygame-ce.
     """
 
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Open the window, on the panel of a live run if there is one."""
+        if (panel := request.panel) is None:
+            return cls(request.info)
+        return cls(request.info, on_command=panel.do, status=panel.line, notice=panel.notice)
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Opening a video file: one clear sentence for whatever is wrong with it."""
+"""Opening a video file, with one sentence for whatever is wrong with it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,av1,obu,"
     "ivf,ogg,flv,asf,gif,apng,yuv4mpegpipe,nut,mxf,rm,dv,wtv,mjpeg,dirac,rawvideo,mp3,wav,flac,aac"
 )
+_EBML = b"\x1a\x45\xdf\xa3"  # the ids of a Matroska file's header and of its only segment
+_SEGMENT = b"\x18\x53\x80\x67"
 
 
 def open_container(path: Path, hwaccel: str = "none") -> InputContainer:
@@ -76,22 +78,18 @@ def best_video(container: InputContainer, path: Path) -> VideoStream:
     return best if best in decodable else decodable[0]
 
 
-def reason(error: FFmpegError) -> str:
-    """What FFmpeg says, without its numbers and file names."""
+def reason(error: Exception) -> str:
+    """What FFmpeg says, without its numbers and file names; of another error, its own words."""
+    if not isinstance(error, FFmpegError):
+        return str(error)
     return (error.strerror or type(error).__name__).lower()
-
-
-# Whether a file ends before its own header says, where its demuxer would end without a word.
-
-
-_EBML = b"\x1a\x45\xdf\xa3"
-_SEGMENT = b"\x18\x53\x80\x67"
 
 
 def is_cut_off(path: Path) -> bool:
     """True for a Matroska, WebM or AVI file shorter than its header states.
 
-    Other formats either tell their demuxer (mp4) or state no size (MPEG-TS).
+    Their demuxers end such a file without an error. Those of other formats report it (mp4), or the
+    format states no size (MPEG-TS).
     """
     with path.open("rb") as file:
         head = file.read(4096)
@@ -118,6 +116,6 @@ def _segment_end(head: bytes) -> int | None:
 def _variable_int(data: bytes, at: int) -> tuple[int | None, int]:
     """An EBML variable-length integer and the position after it; all ones mean unknown."""
     first = data[at]
-    width = 9 - first.bit_length()  # leading zeros tell how many bytes follow
+    width = 9 - first.bit_length()  # the leading zeros count the bytes that follow
     value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
     return (None if value == (1 << 7 * width) - 1 else value), at + width

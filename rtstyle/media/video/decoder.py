@@ -1,9 +1,10 @@
-"""Packets to frames: every picture once, in order, each with its time on the file's clock."""
+"""Packets to frames: every picture once, in order, with its time; and what was lost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heappop, heappush
 from itertools import chain
@@ -16,20 +17,20 @@ from av.video.stream import VideoStream
 
 TimedFrame = tuple[VideoFrame, Fraction]
 
-# Formats whose clock starts anywhere and whose packets get lost on the way: broadcasts.
+# Broadcasts: their clock starts anywhere, and packets get lost.
 FREE_CLOCK = {"mpegts", "mpeg"}
 _INVALID_DATA = -1094995529  # AVERROR_INVALIDDATA
 _ONE_PICTURE_A_PACKET = {"h264", "hevc"}  # where a packet without a picture is a loss
-_SEEK_EARLIER = (0, 3, 15)  # seconds: where there is no index, a seek may lead behind the keyframe
+_SEEK_EARLIER = (0, 3, 15)  # seconds: without an index, a seek may end up past the keyframe
 
 
 class Decoder:
     """Decodes one video stream; used by one thread.
 
-    Packets before the first picture that cannot be decoded are skipped and counted, as recordings
-    of broadcasts begin with such; a later one, or the end of a file that is `cut_off`, ends
-    `frames` with FFmpeg's error, after every picture that surely precedes the damage. Pictures
-    that the decoder repaired are delivered and counted. `usual_duration` is in seconds.
+    Undecodable packets before the first picture are skipped and counted, as recordings of
+    broadcasts begin with such. A later one, or the end of a file that is `cut_off`, ends `frames`
+    with FFmpeg's error, after every picture that certainly precedes the damage. Pictures that
+    FFmpeg repaired are delivered and counted. `usual_duration` is in seconds.
     """
 
     def __init__(
@@ -41,15 +42,15 @@ class Decoder:
         cut_off: bool = False,
     ) -> None:
         self.skipped = 0  # packets before the first picture
-        self.repaired: list[Fraction] = []  # times of pictures that the decoder patched up
-        self.untimed = 0  # pictures whose time the file does not say
+        self.repaired: list[Fraction] = []  # times of pictures with concealed errors
+        self.untimed = 0  # pictures without a time in the file
         self.lost = 0  # packets within the video that gave no picture
         self._container = container
         self._stream = stream
         self._tick = stream.time_base or Fraction(1, 90_000)
         self._usual_duration = usual_duration
         self._cut_off = cut_off
-        # Broadcasts lose packets; their decoder carries on, and so do we.
+        # Broadcasts lose packets; players carry on, and so do we.
         self._refuses_holes = container.format.name not in FREE_CLOCK
         self._accountable = stream.codec_context.name in _ONE_PICTURE_A_PACKET
         self._counts_from: int | None = None  # losses before this time are not ours
@@ -70,8 +71,19 @@ class Decoder:
                     self.repaired.append(time)
                 yield frame, time
 
+    def losses(self, remarks: Iterable[str] = ()) -> Losses:
+        """What could not be delivered as it is in the file, so far."""
+        return Losses(
+            skipped=self.skipped,
+            lost=self.lost,
+            repaired=len(self.repaired),
+            first_repaired=next(iter(self.repaired), Fraction(0)),
+            untimed=self.untimed,
+            remarks=tuple(remarks),
+        )
+
     def frames_from(self, start: Fraction) -> Iterator[TimedFrame]:
-        """All frames from a keyframe on that stands at `start` or before it."""
+        """All frames from a keyframe at or before `start` on."""
         self._counts_from = int(start / self._tick)
         for earlier in _SEEK_EARLIER:
             self._seek(int((start - earlier) / self._tick))
@@ -166,3 +178,49 @@ class Decoder:
         self._any_picture = True
         if frame.pts is not None:
             self._next_pts = frame.pts + frame.duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """What could not be delivered as it is in the file; that of two parts can be added.
+
+    Packets `skipped` before the first picture and `lost` after it, and pictures `repaired` by the
+    decoder, the first of them at `first_repaired` seconds, or `untimed` by the file. `remarks` are
+    sentences on the pictures, each reported once.
+    """
+
+    skipped: int = 0
+    lost: int = 0
+    repaired: int = 0
+    first_repaired: Fraction = Fraction(0)
+    untimed: int = 0
+    remarks: tuple[str, ...] = ()
+
+    def __add__(self, later: Losses) -> Losses:
+        return Losses(
+            skipped=self.skipped + later.skipped,
+            lost=self.lost + later.lost,
+            repaired=self.repaired + later.repaired,
+            first_repaired=self.first_repaired if self.repaired else later.first_repaired,
+            untimed=self.untimed + later.untimed,
+            remarks=tuple(dict.fromkeys((*self.remarks, *later.remarks))),
+        )
+
+    def sentences(self) -> list[str]:
+        """One sentence for the user about each kind of loss."""
+        found = list(self.remarks)
+        if self.skipped:
+            found.append(f"{self.skipped} packets before the first picture could not be decoded")
+        if self.lost:
+            found.append(f"{self.lost} packets within the video gave no picture")
+        if self.repaired:
+            found.append(
+                f"{self.repaired} frames are damaged in the file and were painted as the "
+                f"decoder repaired them (the first at {float(self.first_repaired):.3f} s)"
+            )
+        if self.untimed:
+            found.append(
+                f"the file gives no time for {self.untimed} frames; "
+                "each was put one frame duration after the one before"
+            )
+        return found

@@ -1,4 +1,4 @@
-"""The painted stream of an output file: pictures in, packets out."""
+"""The video stream of an output file: frames in, packets out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from av.codec import Codec
 from av.codec.context import Flags
 from av.container import OutputContainer
 from av.error import FFmpegError
-from av.filter import Graph
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.frame import CardImage, Frame, Image, StreamInfo
 from rtstyle.media.options import WriteOptions
-from rtstyle.media.video.color import RgbWriter
+from rtstyle.media.video.color import PaletteWriter, RgbWriter
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.formats import (
     Container,
@@ -62,14 +61,14 @@ class VideoTrack:
         return self._last_ticks is None
 
     def check_options(self) -> None:
-        """Once the encoder is open: raise `UsageError` for options of the user it does not have."""
-        left = set(self.stream.codec_context.options)  # FFmpeg leaves what nothing took
+        """Once the encoder is open, raise `UsageError` for options that it does not have."""
+        left = set(self.stream.codec_context.options)  # FFmpeg removes the options that were used
         if unknown := left & set(self._options.options):
             names = ", ".join(sorted(unknown))
             raise UsageError(f"The codec {self.codec} has no option {names}; check its name.")
 
     def check_size(self, frame: Frame) -> None:
-        """Raise `OutputError` where a frame is not (height, width) as in `info`."""
+        """Raise `OutputError` where a frame has another size than `info`."""
         height, width = frame.image.shape[:2]
         if (width, height) != (self._info.width, self._info.height):
             raise OutputError(
@@ -96,9 +95,9 @@ class VideoTrack:
         return self._writer.write(self._padded(image))
 
     def adopt(self, packet: Packet[VideoStream], end: Fraction) -> None:
-        """Make a packet one of this stream that an encoder just like this one's made elsewhere.
+        """Turn a packet of another encoder with the same settings into one of this stream.
 
-        `end` is where the frames end that were adopted so far, in seconds.
+        `end` is where the frames adopted so far end, in seconds.
         """
         packet.stream = self.stream
         packet.time_base = self.tick
@@ -135,10 +134,9 @@ class VideoTrack:
             supported = [f.name for f in Codec(self.codec, "w").video_formats or []]
             stream.codec_context.pix_fmt = pixel_format_for(self.codec, supported, self._options)
         except (FFmpegError, ValueError, TypeError) as error:
-            why = reason(error) if isinstance(error, FFmpegError) else str(error)
             raise UsageError(
-                f"The codec {self.codec!r} cannot go into {self._container.muxer} ({why}); leave "
-                f"it out to use {self._container.codec}."
+                f"The codec {self.codec!r} cannot go into {self._container.muxer} "
+                f"({reason(error)}); leave it out to use {self._container.codec}."
             ) from error
         return stream
 
@@ -185,36 +183,3 @@ class VideoTrack:
         if not down and not right:
             return image
         return np.pad(image, ((0, down), (0, right), (0, 0)), mode="edge")
-
-
-# Pictures reduced to the 256 colours that suit them best, for GIF.
-
-
-class PaletteWriter:
-    """Gives every picture a palette of its own, by FFmpeg's filters. One thread at a time."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self._graph = Graph()
-        source = self._graph.add(
-            "buffer", f"video_size={width}x{height}:pix_fmt=rgb24:time_base=1/1"
-        )
-        split = self._graph.add("split")
-        generate = self._graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
-        use = self._graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=3")
-        sink = self._graph.add("buffersink")
-        source.link_to(split)
-        split.link_to(use, 0, 0)
-        split.link_to(generate, 1, 0)
-        generate.link_to(use, 0, 1)
-        use.link_to(sink)
-        self._graph.configure()
-        self._n_frames = 0
-
-    def write(self, image: Image) -> VideoFrame:
-        """An (H, W, 3) uint8 RGB picture as a `pal8` frame."""
-        frame = VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts, self._n_frames = self._n_frames, self._n_frames + 1
-        self._graph.push(frame)
-        reduced = self._graph.pull()
-        assert isinstance(reduced, VideoFrame)
-        return reduced

@@ -1,4 +1,4 @@
-"""How a video is encoded: what follows from the output's name, and what the user chose."""
+"""How a video is encoded, by the output's suffix and the user's options."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Container:
     """A file format that can be written.
 
     `audio_codec` and `text_codec` are for sound and text subtitles that it cannot hold as they are,
-    None where it holds none. With
-    `negative_times`, sound may start before time 0, as codecs with a delay ask for. `clock` is the
-    unit of time, in seconds, that it imposes; `counts_frames`, that it has no times at all.
+    None where it holds none. With `negative_times`, sound may start before time 0, as codecs with a
+    delay require. `clock` is the unit of time, in seconds, that it imposes; with `counts_frames`,
+    it has no times at all.
     """
 
     muxer: str
@@ -55,7 +55,7 @@ _CONTAINERS = {
 
 # libx264, CRF 18, 640x360, core-ms and KB a frame of a painted clip: superfast 3.3 and 13.7,
 # veryfast 4.7 and 11.1, faster 7.3 and 10.7, medium 12.6 and 10.7, all within 1.7 dB.
-# On two cores every core-millisecond is one that the net lacks: hence superfast.
+# Encoding competes with the net for the same cores: hence superfast.
 _DEFAULTS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "18", "preset": "superfast"},
     "libx265": {"crf": "20", "preset": "fast", "x265-params": "log-level=none"},
@@ -69,7 +69,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "mpeg4": {"flags": "+qscale", "global_quality": str(3 * 118)},
 }
 _PRESET_NAME = {"libvpx-vp9": "cpu-used", "libvpx": "cpu-used", "libaom-av1": "cpu-used"}
-# 4:2:0 plays everywhere; codecs not named take it too where they can.
+# Other codecs get 4:2:0, which plays everywhere, where they support it.
 _PIXEL_FORMATS = {"ffv1": "bgr0", "libx264rgb": "rgb24", "prores_ks": "yuv422p10le", "gif": "pal8",
                   "h264_nvenc": "nv12", "hevc_nvenc": "nv12", "av1_nvenc": "nv12"}  # fmt: skip
 _ANY_SIZE = {"libvpx", "libvpx-vp9", "libaom-av1", "ffv1", "gif", "libx264rgb", "png", "mpeg4"}

@@ -1,4 +1,4 @@
-"""Where a video can be cut: times of keyframes, found without decoding and mostly by seeking."""
+"""Where a video can be cut: times of keyframes, found without decoding, mostly by seeking."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MOST_UNINDEXED = 6  # segments of a file without an index, as seeks in it read 
 
 
 def keyframes_apart(video: Video, seconds: Fraction) -> list[Fraction]:
-    """Times of keyframes of the painted stream, in seconds on the file's clock, rising.
+    """Rising times of keyframes of the video stream, in seconds on the file's clock.
 
-    They are at least `seconds` apart from each other and from the start, and none is at the very
-    end. None are found where packets have no times of their own.
+    They are at least `seconds` apart from each other and from the start, and none is close to the
+    end. There are none where packets have no times.
     """
     origin = video.origin
     assert origin.stream is not None
@@ -48,7 +48,7 @@ def keyframes_apart(video: Video, seconds: Fraction) -> list[Fraction]:
 
 
 def spread(times: Iterator[Fraction], start: Fraction, seconds: Fraction) -> Iterator[Fraction]:
-    """Those of the rising `times` that lie at least `seconds` behind `start` or the one before."""
+    """Those of the rising `times` that are `seconds` or more after `start` or the previous one."""
     last = start
     for time in times:
         if time >= last + seconds:
@@ -57,7 +57,7 @@ def spread(times: Iterator[Fraction], start: Fraction, seconds: Fraction) -> Ite
 
 
 def _stated_end(container: InputContainer, stream: VideoStream, tick: Fraction) -> Fraction | None:
-    """When the video ends, on the file's clock, as far as the file says."""
+    """When the video ends, on the file's clock, if the file states it."""
     if stream.duration:
         return ((stream.start_time or 0) + stream.duration) * tick
     if container.duration:
@@ -68,9 +68,9 @@ def _stated_end(container: InputContainer, stream: VideoStream, tick: Fraction) 
 def _index(
     container: InputContainer, stream: VideoStream, tick: Fraction, end: Fraction | None
 ) -> list[int] | None:
-    """The keyframes in the container's own index, in ticks; None where it has no whole one.
+    """The keyframes in the container's index, in ticks; None where there is no complete one.
 
-    They may be decoding times, as in mp4, and serve to seek only.
+    They may be decoding times, as in mp4, so they only serve to seek.
     """
     if end is None:
         return None
@@ -118,7 +118,7 @@ def _first_keyframe(
         container.seek(ticks, stream=stream)
         for packet in container.demux(stream):
             if packet.pts is None:
-                return None  # only its neighbours tell its time
+                return None  # its time follows from its neighbours only
             time = packet.pts * tick
             if packet.is_keyframe and time >= not_before and not packet.is_discard:
                 return time
@@ -143,6 +143,6 @@ def _scanned(container: InputContainer, stream: VideoStream, tick: Fraction) -> 
             if packet.is_keyframe and not packet.is_discard:
                 time = packet.pts * tick
                 if last is not None and time <= last:
-                    return  # the clock jumps: from here on the times of cuts mean nothing
+                    return  # the clock jumps: later times are ambiguous
                 yield time
                 last = time

@@ -11,9 +11,9 @@ from rtstyle.errors import MediaError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import Origin
 from rtstyle.media.sequence import SequenceSource
-from rtstyle.media.video.decoder import TimedFrame
+from rtstyle.media.video.decoder import Losses, TimedFrame
 from rtstyle.media.video.orientation import Orientation
-from rtstyle.media.video.source import FileSource, Losses
+from rtstyle.media.video.source import FileSource
 
 
 class NotCuttableError(MediaError):
@@ -22,7 +22,7 @@ class NotCuttableError(MediaError):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What was found out about a whole video, or a sequence of pictures, on opening it.
+    """What is known of a whole video, or a sequence of pictures, once it was opened.
 
     `stored_size` is the (width, height) that its first picture has before it is turned upright.
     """
@@ -43,9 +43,9 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The stretch of a video from `start` to before `end`, seconds on the file's own clock.
+    """The part of a video from `start` to before `end`, in seconds on the file's own clock.
 
-    A frame stands at exactly `start` and one at exactly `end`; None is where the video begins or
+    There is a frame at exactly `start` and one at exactly `end`; None is where the video begins or
     ends, or where the user cut it.
     """
 
@@ -60,7 +60,7 @@ class Part:
 def open_part(video: Video, part: Part, *, hwaccel: str = "none") -> VideoPart | PicturesPart:
     """Open one part for reading; its frames have the times that they have in the whole.
 
-    Raises `InputNotFoundError`, `MediaError`, and `NotCuttableError` for what is no part of it.
+    Raises `InputNotFoundError`, `MediaError`, and `NotCuttableError` when the part does not fit.
     """
     if video.origin.stream is None:
         return PicturesPart(video, part)
@@ -69,7 +69,7 @@ def open_part(video: Video, part: Part, *, hwaccel: str = "none") -> VideoPart |
 
 class VideoPart(FileSource):
     """One part of a video file. Its `frames` raise `NotCuttableError` when they do not follow
-    exactly on those of the part before, or the part behind would not follow on them."""
+    exactly on those of the previous part, or the next part would not follow on them."""
 
     def __init__(self, video: Video, part: Part, *, hwaccel: str = "none") -> None:
         self._video, self._part = video, part
@@ -122,7 +122,7 @@ class VideoPart(FileSource):
             if time > start:
                 raise self._not_cuttable(start)
             if time == start:
-                # From here on nothing is dropped: what jumps back is found out.
+                # From here on nothing is dropped, so that times which jump back are noticed.
                 for timed in chain([(frame, time)], frames):
                     if self._end is not None and timed[1] >= self._end:
                         return

@@ -1,4 +1,4 @@
-"""What is not painted: sound, subtitles, attachments, chapters, metadata, copied bit for bit."""
+"""What accompanies the pictures, copied bit for bit: sound, subtitles, chapters, metadata."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _TEXT_CODECS = {"mov_text", "srt", "subrip", "ass", "ssa", "webvtt", "text"}
 
 
 class Passthrough:
-    """Copies what accompanies the painted stream of `origin` into another container.
+    """Copies what accompanies the video stream of `origin` into another container.
 
-    The file is opened a second time, so that its packets can be read at the pace of the painted
+    The file is opened a second time, so that its packets can be read at the pace of the encoded
     frames. Packets keep payload, times and durations; with a cut, those that start within it are
     kept and shifted with the frames. Used by one thread.
     """
@@ -52,8 +52,8 @@ class Passthrough:
         self._target = target
         self._end = origin.end
         self._input = open_container(origin.paths[0])
-        # Sound may begin before time 0, with what the codec needs to get going. mp4 can say so for
-        # any stream, Matroska only for one that comes from Matroska.
+        # Sound may begin before time 0, with what primes the codec. mp4 can express that for any
+        # stream, Matroska only for one that comes from Matroska.
         self._keeps_delay = target.negative_times or (
             target.muxer in ("matroska", "webm") and "matroska" in self._input.format.name
         )
@@ -67,7 +67,7 @@ class Passthrough:
         if stream.index == self._origin.stream or (stream.type == "audio" and not keep_audio):
             return False
         if stream.type == "data" and "timecode" in stream.metadata:
-            return False  # the muxer writes it anew from the video's metadata
+            return False  # the muxer makes it from the video's metadata
         if stream.type == "data" and stream.name == "bin_data" and self._input.chapters():
             return False  # how QuickTime stores the titles of chapters, which are copied as such
         if stream.type == "video" and not stream.disposition & Disposition.attached_pic:
@@ -93,7 +93,7 @@ class Passthrough:
         return self._target.text_codec if is_text else None
 
     def starts(self) -> list[Fraction]:
-        """When the streams start in the output, in seconds; where unknown, what that divides."""
+        """When the streams start in the output, in seconds; for a cut file, their time bases."""
         cut = self._origin.start is not None
         return [
             s.time_base if cut else (s.start_time or 0) * s.time_base - self._origin.offset
@@ -111,7 +111,7 @@ class Passthrough:
         return not has_cover and not keys <= _MP4_KEYS
 
     def add_streams(self, output: OutputContainer, *, before_video: bool) -> None:
-        """Add those streams that stand before the painted one in the file, or those behind it."""
+        """Add the streams that precede the video stream in the file, or those that follow it."""
         assert self._origin.stream is not None
         for stream in self._kept:
             if (stream.index < self._origin.stream) != before_video:
@@ -132,12 +132,12 @@ class Passthrough:
             )
 
     def describe(self, output: OutputContainer, video: VideoStream) -> None:
-        """Copy the container's metadata and chapters, and what is said of the painted stream."""
+        """Copy the metadata of the container and of the video stream, and the chapters."""
         assert self._origin.stream is not None
-        painted = self._input.streams[self._origin.stream]
-        # The picture is upright by now: `rotate` no longer holds.
-        video.metadata.update(kept_metadata(painted.metadata, "rotate"))
-        video.disposition = painted.disposition
+        source = self._input.streams[self._origin.stream]
+        # The pictures are upright by now: `rotate` no longer applies.
+        video.metadata.update(kept_metadata(source.metadata, "rotate"))
+        video.disposition = source.disposition
         output.metadata.update(kept_metadata(self._input.metadata))
         chapters = [_shifted(dict(c), self._origin) for c in self._input.chapters()]
         output.set_chapters([c for c in chapters if c["start"] < c["end"]])  # type: ignore[misc]
@@ -164,7 +164,7 @@ class Passthrough:
             self._refused += 1
 
     def end_at(self, time: Fraction) -> None:
-        """Nothing from `time` on (seconds in the output) is to be copied."""
+        """Copy nothing from `time` on (seconds in the output)."""
         end = time + self._origin.offset
         self._end = end if self._end is None else min(self._end, end)
         if self._waiting is not None and self._is_outside(self._waiting):

@@ -6,6 +6,7 @@ from contextlib import suppress
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
+from typing import Self
 
 import av
 from av.container import OutputContainer
@@ -17,7 +18,7 @@ from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import PartialFile, Workplace
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.media.base import Origin
+from rtstyle.media.base import Origin, SinkRequest
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.encoder import VideoTrack
@@ -31,13 +32,19 @@ class FileSink(Closing):
     """Encodes a video file; the suffix names its container.
 
     With `origin`, the file's other streams, chapters and metadata are copied along (the sound only
-    with `options.keep_audio`). `workplace` is where it is written before it has its name, `video`
-    the stream of the painting. Raises `UsageError` for a codec or option that does not exist,
+    with `options.keep_audio`). `workplace` is where it is written before it gets its name, `video`
+    the encoded stream. Raises `UsageError` for a codec or option that does not exist,
     `OutputExistsError`, and `OutputError` when the file cannot be written.
     """
 
     takes_card_images = True
     notes: list[str]
+
+    @classmethod
+    def from_name(cls, name: str, request: SinkRequest) -> Self:
+        """Open the video file `name`."""
+        path = Path(name) if request.origin else Path(name).expanduser()
+        return cls(path, request.info, origin=request.origin, options=request.writing)
 
     def __init__(
         self,
@@ -83,9 +90,9 @@ class FileSink(Closing):
             raise self._cannot_write(error) from error
 
     def adopt(self, packet: Packet[VideoStream], end: Fraction) -> None:
-        """Take a packet that an encoder set up as this sink's made elsewhere, in decoding order.
+        """Take the next packet, in decoding order, from another encoder with the same settings.
 
-        `end` is where the frames end that were adopted so far, in seconds. Raises `OutputError`.
+        `end` is where the frames adopted so far end, in seconds. Raises `OutputError`.
         """
         assert self._output is not None
         assert packet.pts is not None
@@ -140,7 +147,7 @@ class FileSink(Closing):
         return video
 
     def _start(self, output: OutputContainer, options: WriteOptions) -> None:
-        """Open the encoder and write the header, so that what is wrong shows before any work."""
+        """Open the encoder and write the header, so that a mistake shows before any work."""
         codec = self.video.codec
         try:
             output.start_encoding()
@@ -155,16 +162,15 @@ class FileSink(Closing):
         self.video.check_options()
 
     def _movie_timescale(self) -> int:
-        """The clock of an mp4's edit lists, fine enough to say exactly when each stream starts."""
+        """The clock of an mp4's edit lists, fine enough for the exact start of each stream."""
         tick = self._format.tick(self._info)
         starts = [tick] if self._others is None else self._others.starts()
         timescale = lcm(1000, *(s.denominator for s in starts))
         return timescale if timescale <= _INT_MAX else min(tick.denominator, _INT_MAX)
 
     def _cannot_write(self, error: Exception) -> OutputError:
-        why = reason(error) if isinstance(error, FFmpegError) else str(error)
         return OutputError(
-            f"{self._file.path} cannot be written: {why}; what there was of it is removed."
+            f"{self._file.path} cannot be written: {reason(error)}; the unfinished file is removed."
         )
 
     def _discard(self) -> None:

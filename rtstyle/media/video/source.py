@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -16,9 +15,10 @@ from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import CardImage, Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
+from rtstyle.media.options import ReadOptions
 from rtstyle.media.video.color import RgbReader
 from rtstyle.media.video.container import best_video, is_cut_off, open_container, reason
-from rtstyle.media.video.decoder import FREE_CLOCK, Decoder, TimedFrame
+from rtstyle.media.video.decoder import FREE_CLOCK, Decoder, Losses, TimedFrame
 from rtstyle.media.video.nvcodec import card_image
 from rtstyle.media.video.orientation import Orientation, orientation_of
 
@@ -28,9 +28,8 @@ class FileSource(Closing):
 
     `start` and `duration`, in seconds, cut out a part; its first frame then has time 0. Raises
     `InputNotFoundError`, `MediaError` (no video, damaged) or `UsageError` (a cut outside the file).
-    Packets before the first picture that cannot be decoded are skipped with a note, as recordings
-    of broadcasts begin with such; later ones end `frames` with `MediaError`. Pictures that the
-    decoder repaired are delivered and counted in a note.
+    Damage ends `frames` with `MediaError`, after the last good frame. What the decoder skips or
+    repairs, see `rtstyle.media.video.decoder.Decoder`, becomes a note.
     """
 
     info: StreamInfo
@@ -38,6 +37,15 @@ class FileSource(Closing):
     origin: Origin | None
     orientation: Orientation
     stored_size: tuple[int, int]  # (width, height) of the first picture, before it is turned
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> FileSource:
+        """Open the video file `name`."""
+        if reading.rate is not None:
+            raise UsageError(f"A rate applies to pictures; {name} has its own times.")
+        return FileSource(
+            Path(name), start=reading.start, duration=reading.duration, hwaccel=reading.hwaccel
+        )
 
     def __init__(
         self,
@@ -135,7 +143,7 @@ class FileSource(Closing):
         return cast(Image, on_card)
 
     def times(self) -> Iterator[TimedFrame]:
-        """As `frames`, in its stead: FFmpeg's own frames, not converted, with their times."""
+        """Instead of `frames`: FFmpeg's frames as decoded, with their times in seconds."""
         assert self.origin is not None
         index, time = 0, Fraction(0)
         try:
@@ -147,16 +155,8 @@ class FileSource(Closing):
             raise self._damaged(index, time, reason(error)) from error
 
     def losses(self) -> Losses:
-        """What could not be delivered as it was, so far."""
-        decoder = self._decoder
-        return Losses(
-            skipped=decoder.skipped,
-            lost=decoder.lost,
-            repaired=len(decoder.repaired),
-            first_repaired=next(iter(decoder.repaired), Fraction(0)),
-            untimed=decoder.untimed,
-            remarks=tuple(self._reader.notes),
-        )
+        """What could not be delivered as it is in the file, so far."""
+        return self._decoder.losses(self._reader.notes)
 
     def close(self) -> None:
         self._container.close()
@@ -169,7 +169,7 @@ class FileSource(Closing):
             for s in self._container.streams
             if s.start_time is not None and s.time_base
         ]
-        # A multiple of the video's tick, so that shifted times stay multiples of it.
+        # A multiple of the video's tick: shifted times stay multiples of it.
         return min(starts, default=Fraction(0)) // self._tick * self._tick
 
     def _total_seconds(self) -> Fraction | None:
@@ -197,52 +197,3 @@ class FileSource(Closing):
         return MediaError(
             f"{self._path} is damaged: frame {index} cannot be decoded ({why}); {good}."
         )
-
-
-# What a video lost on its way through the decoder: counted part by part, told once.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
-    """Packets `skipped` before the first picture and `lost` after it, and pictures `repaired` by
-    the decoder, the first of them at `first_repaired` seconds, or `untimed` by the file.
-
-    `remarks` are sentences on the pictures, each told once.
-    """
-
-    skipped: int = 0
-    lost: int = 0
-    repaired: int = 0
-    first_repaired: Fraction = Fraction(0)
-    untimed: int = 0
-    remarks: tuple[str, ...] = ()
-
-    def __add__(self, later: Losses) -> Losses:
-        """Those of two parts, `later` the one behind."""
-        return Losses(
-            skipped=self.skipped + later.skipped,
-            lost=self.lost + later.lost,
-            repaired=self.repaired + later.repaired,
-            first_repaired=self.first_repaired if self.repaired else later.first_repaired,
-            untimed=self.untimed + later.untimed,
-            remarks=tuple(dict.fromkeys((*self.remarks, *later.remarks))),
-        )
-
-    def sentences(self) -> list[str]:
-        """What a user is told."""
-        told = list(self.remarks)
-        if self.skipped:
-            told.append(f"{self.skipped} packets before the first picture could not be decoded")
-        if self.lost:
-            told.append(f"{self.lost} packets within the video gave no picture")
-        if self.repaired:
-            told.append(
-                f"{self.repaired} frames are damaged in the file and were painted as the "
-                f"decoder repaired them (the first at {float(self.first_repaired):.3f} s)"
-            )
-        if self.untimed:
-            told.append(
-                f"the file gives no time for {self.untimed} frames; "
-                "each was put one frame duration after the one before"
-            )
-        return told

@@ -1,4 +1,4 @@
-"""One stream of a file into another: packet by packet, or decoded and encoded anew."""
+"""One stream of a file into another: copied packet by packet, or decoded and re-encoded."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Copy:
         output.mux_one(packet)
 
     def _fill_duration(self, packet: Packet[Stream]) -> None:
-        """Where the file does not say how long a sound packet is, as FLV does not, tell the usual:
-        in mp4 the last packet would have no length, and players would leave it out."""
+        """Give a sound packet without a duration, as in FLV, the usual one: in mp4 the last packet
+        would otherwise have no length, and players would skip it."""
         if packet.pts is None:
             return
         if self._last is not None and packet.pts > self._last:
@@ -57,9 +57,9 @@ class Copy:
 
 
 def _packet_duration(stream: Stream) -> int:
-    """What the codec says that a sound packet lasts, in the stream's ticks; 0 where it does not."""
+    """The duration of a sound packet by its codec, in the stream's ticks; 0 where unknown."""
     if not isinstance(stream, AudioStream) or stream.codec_context is None:
-        return 0  # no sound, or of a codec that is not known
+        return 0  # no sound, or no decoder for it
     context, tick = stream.codec_context, stream.time_base or Fraction(1)
     if not context.sample_rate:
         return 0
@@ -67,7 +67,7 @@ def _packet_duration(stream: Stream) -> int:
 
 
 class SoundTranscode:
-    """One sound stream decoded and encoded anew, as stereo or mono."""
+    """One sound stream decoded and re-encoded, as stereo or mono."""
 
     def __init__(
         self, output: OutputContainer, stream: AudioStream, codec: str, shift: Fraction
@@ -90,7 +90,7 @@ class SoundTranscode:
 
 
 class TextTranscode:
-    """One stream of text subtitles decoded and encoded anew; times and durations stay."""
+    """One stream of text subtitles decoded and re-encoded; times and durations stay."""
 
     def __init__(
         self, output: OutputContainer, stream: SubtitleStream, codec: str, shift: Fraction
@@ -123,7 +123,7 @@ def is_end_mark(packet: Packet[Any]) -> bool:
 
 
 def can_hold(muxer: str, stream: Stream) -> bool:
-    """Whether the muxer takes the stream as it is; asked of the muxer itself, in memory."""
+    """Whether the muxer takes the stream as it is, found out by a trial in memory."""
     if stream.type == "data" and (stream.name is None or muxer == "avi"):
         return False  # no muxer writes what only its own player understands
     trial = av.open(io.BytesIO(), "w", format=muxer)
@@ -139,5 +139,5 @@ def can_hold(muxer: str, stream: Stream) -> bool:
 
 
 def kept_metadata(metadata: dict[str, str], *more: str) -> dict[str, str]:
-    """What is said of a file or stream, without what its muxer says itself and `more` keys."""
+    """The metadata of a file or stream without the keys that the muxer sets itself, and `more`."""
     return {k: v for k, v in metadata.items() if k.lower() not in _NOT_COPIED | set(more)}
