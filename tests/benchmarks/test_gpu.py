@@ -12,9 +12,9 @@ from benchmarks.gpu import command, nets
 from rtstyle.errors import EngineError
 
 
-def test_every_step_runs_without_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = ["--device", "cpu", "--quick", "--net", "fast-cin", "--out", str(tmp_path)]
-    assert command.main(told) == 0
+def test_every_step_runs_without_a_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = ["--device", "cpu", "--quick", "--net", "fast-cin", "--out", str(tmp_path)]
+    assert command.main(message) == 0
     report = json.loads((tmp_path / "gpu.json").read_text())
     (row,) = report["rows"]
     assert (row["net"], row["engine"]) == ("fast-cin", "torch-cuda")
@@ -31,7 +31,7 @@ def test_every_step_runs_without_a_card(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
-def test_without_a_card_it_says_so(tmp_path: Path) -> None:
+def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="--device cpu --quick"):
         command.main(["--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())
