@@ -58,6 +58,9 @@ class SlowCard(IdentityEngine):
         done = super().submit(*arguments)
 
         class Later:
+            def wait(self, seconds: float) -> bool:
+                return True
+
             def result(self) -> Any:
                 time.sleep(SLOW_S)
                 return done.result()
