@@ -42,7 +42,7 @@ def open_container(path: Path, hwaccel: str = "none") -> InputContainer:
             except (FFmpegError, RuntimeError, NotImplementedError) as error:
                 if hwaccel != "auto":
                     raise MediaError(
-                        f"{path} cannot be decoded on a card ({error}); use --hwaccel auto."
+                        f"{path} cannot be decoded on a GPU ({error}); use --hwaccel auto."
                     ) from error
         return _open(path, None)
     except PermissionError as error:
