@@ -124,6 +124,8 @@ class Connection:
         if reason:
             await self.say({"goodbye": reason})
         self.controls.forget(self._on_change)
+        for name in self._uploads:  # from the gallery of a shared run, too
+            self.controls.remove(name)
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         if self._session is not None:

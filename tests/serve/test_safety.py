@@ -289,7 +289,6 @@ def test_own_pictures_stay_in_memory_and_are_few(
     serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     running = serving(max_uploads=2)
     url = base(running)
@@ -316,6 +315,27 @@ def test_own_pictures_stay_in_memory_and_are_few(
     assert statuses == [200] * 4
     assert names == ["bright", "dark", "“shade150”", "“shade200”"]
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_the_host_s_pictures_leave_the_shared_gallery_with_the_host(serving: Serving) -> None:
+    running = serving(shared=True)
+    url, controls = base(running), running.controls
+    assert controls is not None
+    _, png = cv2.imencode(".png", np.full((64, 64, 3), 90, np.uint8))
+
+    async def upload(client: Any) -> list[str]:
+        async with client.ws_connect(f"{url}/live") as line:
+            viewer = json.loads((await line.receive()).data)["hello"]["viewer"]
+            address = f"{url}/paintings?viewer={viewer}&name=own.png"
+            async with client.post(address, data=png.tobytes()) as response:
+                assert response.status == 200
+            return [style.name for style in controls.gallery]
+
+    key = running.control_url.partition("host=")[2]
+    names = visit(upload, Origin=url, **{HOST_HEADER: key})
+    assert names == ["bright", "dark", "“own”"]
+    assert eventually(lambda: [style.name for style in controls.gallery] == ["bright", "dark"])
+    assert controls.settings.style.name == "“own”"  # which goes on
 
 
 def test_uploads_that_trickle_are_given_up(
