@@ -185,6 +185,9 @@ class Connection:
             sdp = filter_offer(offer, from_loopback=self._is_loopback)
             await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
             peer.addTrack(self._track)
+            if self._state.shared is not None:  # nothing is received that nobody reads
+                for transceiver in peer.getTransceivers():
+                    transceiver.direction = "sendonly"
             await peer.setLocalDescription(await peer.createAnswer())
         except Exception as error:
             # aiortc raises, and asserts, whatever malformed text makes it stumble over.
