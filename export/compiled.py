@@ -13,8 +13,8 @@ import onnx
 import torch
 
 from export.half import HALF, element_types
-from rtstyle.engines.cuda import Cuda
-from rtstyle.engines.tensorrt_build import (
+from rtstyle.engines.cuda.device import Cuda
+from rtstyle.engines.tensorrt_plan import (
     build_plan,
     describe_network,
     keep_plan,
@@ -73,12 +73,7 @@ def shapes_of(spec: ModelSpec, size: Size) -> dict[str, tuple[int, ...]]:
     height, width = (-(-side // spec.stride) * spec.stride for side in (height, width))
     if spec.layout != "nhwc":
         raise UsageError(f"{spec.path.name} takes float pictures; import it first.")
-    shapes: dict[str, tuple[int, ...]] = {spec.frame_input: (n, height, width, 3)}
-    if spec.style_size:
-        shapes["style"] = (n, spec.style_size)
-    if spec.takes_strength:
-        shapes["strength"] = (n,)
-    return shapes
+    return spec.input_shapes(n, height, width)
 
 
 def write_program(checkpoint: Path, output: Path, size: Size) -> None:
@@ -87,7 +82,7 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     Precision is in the net itself: newer versions drop a wish for it without a word. Raises
     `EngineError` without torch-tensorrt or a card, or when it does not compile.
     """
-    from rtstyle.engines.torch_half_net import half_net
+    from rtstyle.engines.torch_modules import half_net
     from rtstyle.nets.checkpoint import load_checkpoint_net
     from rtstyle.nets.contract import Contract
 
@@ -106,13 +101,13 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
         torch.zeros(shape, dtype=torch.uint8 if len(shape) == 4 else torch.float32, device="cuda")
         for shape in shapes.values()
     ]
-    told: dict[str, Any] = {"min_block_size": 1, "truncate_double": True}
+    settings: dict[str, Any] = {"min_block_size": 1, "truncate_double": True}
     if "use_explicit_typing" in inspect.signature(trt.dynamo.compile).parameters:
-        told["use_explicit_typing"] = True
+        settings["use_explicit_typing"] = True
     try:
         with atomic_write(output, parents=True) as part, torch.inference_mode():
             program = torch.export.export(wrapped, tuple(inputs), strict=False)
-            compiled = trt.dynamo.compile(program, arg_inputs=inputs, **told)
+            compiled = trt.dynamo.compile(program, arg_inputs=inputs, **settings)
             frames = json.dumps({"frames": [list(shapes[spec.frame_input][:3])]})
             trt.save(compiled, str(part), arg_inputs=inputs, extra_files={"rtstyle": frames})
     except OSError as error:

@@ -1,16 +1,15 @@
-"""What an NVIDIA card reaches: `python -m benchmarks gpu`.
+"""What an NVIDIA GPU reaches: `python -m benchmarks gpu`.
 
 For each net and size: frames a second of the engine alone, of the pipeline in memory (a pattern in,
 nothing out) and from file to file; the share of the roofline that the engine reaches; the overlap,
-which is pipeline over engine; and how long the card stands idle between two launches. Works offline
+which is pipeline over engine; and how long the GPU is idle between two launches. Works offline
 with what is installed and skips the rest with the reason. Writes JSON and Markdown with the
-machine's facts. `--device cpu --quick` tries the same code without a card; its figures mean nothing
+machine's facts. `--device cpu --quick` tries the same code without a GPU; its figures mean nothing
 for one.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,16 +17,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from benchmarks.gpu.machine import machine_facts, peak_of
 from benchmarks.gpu.nets import NETS, QUICK_NETS, cost, make_models
 from benchmarks.gpu.rates import engine_rate, file_rate, idle_gap, pipeline_rate
 from benchmarks.gpu.rows import Report, Row, line, markdown
+from benchmarks.options import parse
 from rtstyle.engines.base import Engine
-from rtstyle.errors import EngineError, RtstyleError
+from rtstyle.errors import EngineError, RtstyleError, UsageError
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.style import Style
 
@@ -45,16 +46,27 @@ class _Plan:
     deadline: float  # perf_counter() at which no new measurement begins
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    device: Annotated[str, typer.Option(help="the GPU's number, or cpu to try the code")] = "0"
+    quick: Annotated[bool, typer.Option("--quick", help="tiny nets and pictures, no figures")] = (
+        False
+    )
+    net: Annotated[list[str] | None, typer.Option(metavar="|".join(list(NETS)))] = None
+    engine: Annotated[
+        list[str] | None, typer.Option(help="torch-cuda and every other by default")
+    ] = None
+    minutes: Annotated[float, typer.Option(help="begin nothing after this long")] = 7.0
+    out: Path = Path("benchmarks/out")
+
+
 def main(argv: list[str]) -> int:
     """Measure, print the table, write gpu.json and gpu.md."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__)
-    parser.add_argument("--device", default="0", help="the card's number, or cpu to try the code")
-    parser.add_argument("--quick", action="store_true", help="tiny nets and pictures, no figures")
-    parser.add_argument("--net", choices=list(NETS), action="append")
-    parser.add_argument("--engine", action="append", help="torch-cuda and every other by default")
-    parser.add_argument("--minutes", type=float, default=7.0, help="begin nothing after this long")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out"))
-    options = parser.parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks gpu", about=__doc__)
+    if unknown := set(options.net or ()) - set(NETS):
+        raise UsageError(f"There is no net {min(unknown)!r}; use {', '.join(NETS)}.")
     start = perf_counter()
     nets = QUICK_NETS if options.quick else NETS
     plan = _Plan(
@@ -164,7 +176,7 @@ def _open(label: str, model: ModelSpec, device: str) -> Engine:
         options = EngineOptions(name=label, precision="fp32", devices=(int(device),))
         return open_engine(options, model)
     if label != "torch-cuda":
-        raise EngineError("it needs a card")
-    from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
+        raise EngineError("it needs a GPU")
+    from rtstyle.engines.torch_engine import TorchCudaEngine
 
-    return TorchCudaEngine(model, device="cpu")
+    return TorchCudaEngine(model, gpu="cpu")

@@ -1,4 +1,4 @@
-"""What is in a file, told as JSON: run in the sandbox, for damage may fell whoever looks at it."""
+"""What is in a file, as JSON: run in the sandbox, as a damaged file may crash its reader."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rtstyle.media.video.source import FileSource
 def main() -> None:
     """`look FILE START DURATION`: print what is there; "-" for no cut."""
     _, path, start, duration = sys.argv
-    told = (
+    found = (
         _picture(Path(path))
         if is_picture(Path(path))
         else _video(Path(path), *(None if t == "-" else Fraction(t) for t in (start, duration)))
     )
-    print(json.dumps(told))
+    print(json.dumps(found))
 
 
 def is_picture(path: Path) -> bool:

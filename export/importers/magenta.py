@@ -33,11 +33,13 @@ Tensors = dict[str, NDArray[Any]]
 def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
     """The net in the two manifests, in any order. Raises `ModelError` when one is missing."""
     files = [file for file in files if file.kind == "tensorflow.js"]
-    painter = next((f for f in files if "transformer/contract/conv1/weights" in f.tensors), None)
+    transformer = next(
+        (f for f in files if "transformer/contract/conv1/weights" in f.tensors), None
+    )
     looker = next((f for f in files if "mobilenet_conv/Conv/weights" in f.tensors), None)
-    if painter is None and looker is None:
+    if transformer is None and looker is None:
         return None
-    if painter is None or looker is None:
+    if transformer is None or looker is None:
         missing = "style net (saved_model_style_js)" if looker is None else (
             "transformer (saved_model_transformer_js)"
         )  # fmt: skip
@@ -45,8 +47,8 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
             f"Magenta's model is two nets: name the model.json of the {missing} too. The style net "
             "must be the MobileNet one."
         )
-    _require_no_dilation(painter)
-    theirs = painter.tensors
+    _require_no_dilation(transformer)
+    theirs = transformer.tensors
     first, deep = theirs["transformer/contract/conv1/weights"], "transformer/contract/conv3/weights"
     separable = "transformer/expand/conv1/dilate_conv/depthwise_weights" in theirs
     net = Magenta(
@@ -58,7 +60,7 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
         mobile=_mobile_widths(looker.tensors),
     )  # fmt: skip
     weights = _painter_weights(net, theirs) | _looker_weights(net, looker.tensors)
-    load_weights(net, weights, of=f"{painter.path} and {looker.path}")
+    load_weights(net, weights, of=f"{transformer.path} and {looker.path}")
     return Imported(net, "magenta", "magenta/arbitrary_image_stylization")
 
 
@@ -232,10 +234,10 @@ def _styled(theirs: Tensors, scope: str, conv: str, ours: str) -> Tensors:
     for place in places:
         weights |= _kernel(theirs, place, f"{ours}.conv")
     for name, part in (("Conv", "shift"), ("Conv_1", "scale")):
-        told = f"style_params/transformer/{scope}/{conv}/StyleNorm/{name}"
-        if f"{told}/weights" in theirs:
-            weights[f"{ours}.{part}.weight"] = theirs[f"{told}/weights"][0, 0].T
-            weights[f"{ours}.{part}.bias"] = theirs[f"{told}/biases"]
+        prefix = f"style_params/transformer/{scope}/{conv}/StyleNorm/{name}"
+        if f"{prefix}/weights" in theirs:
+            weights[f"{ours}.{part}.weight"] = theirs[f"{prefix}/weights"][0, 0].T
+            weights[f"{ours}.{part}.bias"] = theirs[f"{prefix}/biases"]
     return weights
 
 

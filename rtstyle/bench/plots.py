@@ -14,8 +14,7 @@ from importlib import import_module
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rtstyle.bench.bottleneck import PARTS
-from rtstyle.bench.result import Measured
+from rtstyle.bench.result import PARTS, Measured
 from rtstyle.errors import RtstyleError
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
 def _svg(figure: Figure, title: str) -> str:
     """The figure as an SVG element, with text as text and without what only a file needs."""
     out = StringIO()
-    told = {"Date": None, "Creator": None, "Title": title}
-    figure.savefig(out, format="svg", transparent=True, metadata=told)
+    metadata = {"Date": None, "Creator": None, "Title": title}
+    figure.savefig(out, format="svg", transparent=True, metadata=metadata)
     element = re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)
     return element.replace(_INK, "currentColor").replace("<svg ", '<svg role="img" ', 1)

@@ -7,7 +7,7 @@ from rtstyle.bench.document import Document
 from rtstyle.bench.machine import Machine
 from rtstyle.bench.result import Measured, Missing, histogram, quantiles
 
-MACHINE = Machine("Test <CPU>", 4, 16.0, "Linux 6", "3.11", untold={"gpu": "there is no card"})
+MACHINE = Machine("Test <CPU>", 4, 16.0, "Linux 6", "3.11", reasons={"gpu": "there is no card"})
 
 
 def case(level: str = "memory", **more: object) -> Case:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import rigged
-from rtstyle.bench.bottleneck import find_bottleneck
+from rtstyle.bench.result import find_bottleneck
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.style import styles_of
 

@@ -190,7 +190,7 @@ def test_an_output_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match="No space left"):
             write_text(tmp_path / "x.json", "new", overwrite=True)
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x.json", "old")]
@@ -202,7 +202,7 @@ def test_this_machine_is_told() -> None:
     assert machine.key == this_machine().key
     assert re.fullmatch(r"[a-z0-9-]+", machine.key)
     for fact in ("gpu", "vram_gb", "driver", "memory_gb"):
-        assert (getattr(machine, fact) is None) == (fact in machine.untold)
+        assert (getattr(machine, fact) is None) == (fact in machine.reasons)
     assert Document.of(machine, [measured(), Missing("a", "b")]).missing == (Missing("a", "b"),)
 
 

@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_the_history_as_it_was(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match="No space left"):
             history.append(document(measured()), tmp_path)
     assert [p.read_text() for p in tmp_path.iterdir()] == [before]

@@ -141,7 +141,7 @@ def rtx() -> Any:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_graph_builds_for_tensorrt(path: Path, tmp_path: Path) -> None:
     rtx()
-    build = importlib.import_module("rtstyle.engines.tensorrt_build")
+    build = importlib.import_module("rtstyle.engines.tensorrt_plan")
     half = tmp_path / "half.onnx"
     onnx.save_model(to_half(fold_casts(onnx.load_model(path))), half)
     spec = read_model(half)
@@ -150,11 +150,8 @@ def test_every_shipped_graph_builds_for_tensorrt(path: Path, tmp_path: Path) -> 
     convolutions = {kind for layer, kind in network if layer == "CONVOLUTION"}
     assert convolutions == {"HALF"}
     assert {kind for layer, kind in network if layer == "NORMALIZATION"} <= {"FLOAT"}
-    shapes = {"frame": (1, 64 // spec.stride * spec.stride, 96 // spec.stride * spec.stride, 3)}
-    if spec.style_size:
-        shapes["style"] = (1, spec.style_size)
-    if spec.takes_strength:
-        shapes["strength"] = (1,)
+    height, width = (side // spec.stride * spec.stride for side in (64, 96))
+    shapes = spec.input_shapes(1, height, width)
     assert len(build.build_plan(runtime, half, shapes)) > 10_000
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from rtstyle.bench.parity import require_parity
 from rtstyle.cli.main import app
 from rtstyle.engines import open_engine
 from rtstyle.errors import RtstyleError, UsageError
@@ -19,7 +20,7 @@ from rtstyle.model.spec import ModelSpec
 from rtstyle.nets import build_net
 from rtstyle.style.style import styles_of
 from rtstyle.train.regions import write_regions
-from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.to_onnx import ModelCard, write_model
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
@@ -32,8 +33,8 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
         for parameter in net.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     path = tmp_path_factory.mktemp("bank") / "bank.onnx"
-    card = Card(("a", "b"), licence="CC0-1.0")
-    return write_model(net, path, card, architecture="fast-stylebank")
+    card = ModelCard(("a", "b"), licence="CC0-1.0")
+    return write_model(net, path, card, architecture="fast-stylebank", check=require_parity)
 
 
 def _map(path: Path, right: int) -> Path:
@@ -71,7 +72,10 @@ def test_each_region_is_painted_in_its_style(bank: ModelSpec, tmp_path: Path) ->
         away, across = (np.abs(painted - whole)[half].mean() for whole in (own, other))
         assert away < 0.5 * across
 
-    for more, told in (([], "exists already"), (["-y", "--region", "#000000=udnie"], "told twice")):
+    for more, told in (
+        ([], "exists already"),
+        (["-y", "--region", "#000000=udnie"], "given twice"),
+    ):
         again = CliRunner().invoke(app, [*command, *more])
         assert isinstance(again.exception, UsageError)
         assert told in str(again.exception)
@@ -101,5 +105,5 @@ def test_a_region_that_the_map_lacks_is_told(bank: ModelSpec, tmp_path: Path) ->
     with pytest.raises(UsageError, match="no region of the colour #ff0000"):
         write_regions(
             _map(tmp_path / "map.png", right=32), {BLACK: a, WHITE: b, (255, 0, 0): b},
-            tmp_path / "mine.onnx",
+            tmp_path / "mine.onnx", check=require_parity,
         )  # fmt: skip
