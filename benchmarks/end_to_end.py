@@ -105,8 +105,10 @@ def peak_memory_mb(clip: Path, style: str, threads: int | None) -> float | None:
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", code, str(clip), f"{folder}/out.mp4", style, str(threads or 0)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     return round(int(done.stdout.split()[1]) * 1024 / 1e6, 1)  # "VmHWM:  12345 kB"
 
 

@@ -65,20 +65,23 @@ def measure(options: Options) -> Finding:
 
         def job(output: Path) -> RenderJob:
             return RenderJob(
-                source=source, output=output, style=options.style,
+                source=source,
+                output=output,
+                style=options.style,
                 engine=EngineOptions(name=options.engine, threads=1),
                 segments=Segments(seconds=options.segment),
-            )  # fmt: skip
+            )
 
         here, killed_one = folder / "here.mp4", folder / "killed.mp4"
         report = render_in_segments(job(here), style=style)
         with connected("auto", cpus=2, cards=()) as scratch:
 
             def seconds(
-                output: Path, workers: int,
+                output: Path,
+                workers: int,
                 on_frame: Callable[[Report, int | None], None] = lambda report, total: None,
                 on_worker: Callable[[Facts], None] = lambda facts: None,
-            ) -> float:  # fmt: skip
+            ) -> float:
                 output.unlink(missing_ok=True)
                 pinned: list[int] = []
 

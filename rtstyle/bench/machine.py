@@ -73,8 +73,10 @@ def _cpu() -> str:
     if sys.platform == "darwin":
         done = subprocess.run(
             ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if name := done.stdout.strip():
             return name
     return platform.processor() or platform.machine() or "unknown"

@@ -27,9 +27,11 @@ from rtstyle.errors import MediaError, OutputError, OutputExistsError, RtstyleEr
 from tests.bench.rows import MACHINE, case, document, measured
 
 DOCUMENT = document(
-    measured("engine", fps=50.0), measured("engine", fps=12.5, width=1280, height=720),
-    measured("file"), missing=(Missing("tensorrt", "there is no <card>"),),
-)  # fmt: skip
+    measured("engine", fps=50.0),
+    measured("engine", fps=12.5, width=1280, height=720),
+    measured("file"),
+    missing=(Missing("tensorrt", "there is no <card>"),),
+)
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
