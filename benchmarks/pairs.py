@@ -46,7 +46,7 @@ def interleave(
 
 
 def compare(times: list[tuple[float, float]]) -> Comparison:
-    """What pairs of seconds (A, B) tell: the median ratio, which a neighbour's bursts do not move,
+    """The median ratio of pairs of seconds (A, B), which short bursts of other load do not move,
     with a bootstrap interval. At least 2 pairs."""
     ratios = np.array([a / b for a, b in times])
     found = stats.bootstrap(

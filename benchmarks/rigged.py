@@ -151,7 +151,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Run every rig, print, keep, and tell by the exit status."""
+    """Run every rig, print, keep; exit status 1 for a wrong name."""
     options = parse(Options, argv, program="python -m benchmarks rigged", about=__doc__)
     if not 0 < options.seconds < 1e4:
         raise UsageError(f"A pipeline runs for more than 0 seconds, not {options.seconds}.")

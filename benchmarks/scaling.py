@@ -32,7 +32,7 @@ WAYS = {"pixels": "pixels", "batch": "pictures", "threads": "threads", "length":
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """y ~ x ** `exponent`, give or take `error`, which two points do not tell."""
+    """y ~ x ** `exponent`, with the standard error `error`, None from two points."""
 
     exponent: float
     error: float | None

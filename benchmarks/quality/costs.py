@@ -35,7 +35,7 @@ def count_parameters(model: ModelSpec) -> int:
 
 
 def count_gmac(model: ModelSpec) -> float | None:
-    """Billions of multiplications for a picture of 640×360; None when the graph does not tell.
+    """Billions of multiplications for a frame of 640×360; None when the graph leaves it open.
 
     A checkpoint is exported to know, as the export takes multiplications out.
     """

@@ -55,7 +55,7 @@ class LateRaisingEngine(FaultyEngine):
     def fault(self, frames: Batch) -> Any:
         class Raising:
             def result(self) -> Batch:
-                raise OSError(5, "the card fell off the bus")
+                raise OSError(5, "the GPU fell off the bus")
 
         return Raising()
 

@@ -169,7 +169,7 @@ def gpu_facts(device: int = 0) -> dict[str, Any] | str:
 
 @contextmanager
 def _nvml(device: int) -> Iterator[tuple[Any, Any]]:
-    """NVML and its handle of the card. Raises `NoCardError`."""
+    """NVML, NVIDIA's management library, and its handle of the GPU. Raises `NoGpuError`."""
     try:
         nvml: Any = import_module("pynvml")
     except ImportError:

@@ -174,7 +174,7 @@ def test_plans_from_the_command_line(
     assert main([*told, "96x64"]) == 1
 
 
-def test_programs_need_a_card(
+def test_programs_need_a_gpu(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "t.pt2"
