@@ -24,9 +24,10 @@ import typer
 
 from benchmarks.gpu.machine import machine_facts, peak_of
 from benchmarks.gpu.nets import NETS, QUICK_NETS, cost, make_models
-from benchmarks.gpu.rates import engine_rate, file_rate, idle_gap, pipeline_rate
+from benchmarks.gpu.rates import file_rate, idle_gap, pipeline_rate
 from benchmarks.gpu.rows import Report, Row, line, markdown
 from benchmarks.options import parse
+from rtstyle.bench.levels import frame_rate
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, RtstyleError, UsageError
 from rtstyle.model.spec import ModelSpec
@@ -141,7 +142,7 @@ def measure_one(
         rng = np.random.default_rng(0)
         frames = [rng.integers(0, 256, (1, height, width, 3), np.uint8) for _ in range(4)]
         engine.submit(frames[0], style).result()
-        fps = median(engine_rate(engine, frames, style, plan.seconds) for _ in range(3))
+        fps = median(frame_rate(engine, frames, style, seconds=plan.seconds) for _ in range(3))
         idle = idle_gap(engine, frames, style) if plan.device != "cpu" else None
         chosen = Style(name, engine.model, style)
         count = max(8, int(fps * plan.seconds))

@@ -15,8 +15,11 @@ from rtstyle.model.spec import ModelSpec
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "rtstyle.cli", "bench", *map(str, arguments)],
-        capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
 
 
 def test_all_reports_of_one_run(tmp_path: Path, tiny_model: ModelSpec) -> None:

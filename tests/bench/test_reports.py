@@ -27,9 +27,11 @@ from rtstyle.errors import MediaError, OutputError, OutputExistsError, RtstyleEr
 from tests.bench.rows import MACHINE, case, document, measured
 
 DOCUMENT = document(
-    measured("engine", fps=50.0), measured("engine", fps=12.5, width=1280, height=720),
-    measured("file"), missing=(Missing("tensorrt", "there is no <card>"),),
-)  # fmt: skip
+    measured("engine", fps=50.0),
+    measured("engine", fps=12.5, width=1280, height=720),
+    measured("file"),
+    missing=(Missing("tensorrt", "there is no <GPU>"),),
+)
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -46,7 +48,7 @@ def test_json_is_read_back(tmp_path: Path) -> None:
     assert message["schema"] == 1
     assert message["results"]["engine / waves / openvino"] == {"640x360": 50.0, "1280x720": 12.5}
     assert message["latencies_ms"]["file / waves / openvino"]["640x360"]["p95"] == 26.0
-    assert message["missing"] == [{"what": "tensorrt", "reason": "there is no <card>"}]
+    assert message["missing"] == [{"what": "tensorrt", "reason": "there is no <GPU>"}]
     assert {"cpu", "cores", "gpu", "vram_gb", "driver", "system", "key"} <= set(message["machine"])
     with pytest.raises(OutputExistsError):
         write_text(path, "", overwrite=False)
@@ -144,8 +146,8 @@ def test_a_missing_figure_is_no_zero() -> None:
     out = StringIO()
     print_table(DOCUMENT, Console(file=out, width=80))
     shown = out.getvalue()
-    assert "Not measured: tensorrt: there is no <card>" in shown
-    assert "No watts in 3 of 3 cases: there is no card." in shown.replace("\n", " ")
+    assert "Not measured: tensorrt: there is no <GPU>" in shown
+    assert "No watts in 3 of 3 cases: there is no GPU." in shown.replace("\n", " ")
     assert "watts" not in shown.splitlines()[0], "a column of nothing"
     row = next(line for line in markdown(DOCUMENT).splitlines() if "1280×720" in line)
     cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -162,7 +164,7 @@ def test_the_page_needs_nothing_else() -> None:
     for plot in drawn:
         ElementTree.fromstring(plot)
     assert "Test &lt;CPU&gt;" in html
-    assert "there is no &lt;card&gt;" in html
+    assert "there is no &lt;GPU&gt;" in html
     assert not re.search(r"<script|<link|src=|@import", html)
     assert len(html) < 1_000_000
     assert html == page.html_page(DOCUMENT), "the same results give the same page"

@@ -27,8 +27,11 @@ def test_peers_run_side_by_side(
     document = json.loads(out.read_text())
     rows = {row["name"]: row for row in document["figures"]["rows"]}
     assert list(rows) == [
-        "torch eager", "ONNX Runtime", "rtstyle, file to file", "FFmpeg decode → scale → encode",
-    ]  # fmt: skip
+        "torch eager",
+        "ONNX Runtime",
+        "rtstyle, file to file",
+        "FFmpeg decode → scale → encode",
+    ]
     assert all(row["fps"] > 0 for row in rows.values())
     assert rows["torch eager"]["ratio"] == 1
     assert rows["ONNX Runtime"]["off_by"] < 1, "the same net paints the same"

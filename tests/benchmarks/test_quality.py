@@ -136,9 +136,10 @@ def test_what_was_not_measured_says_so(arguments: list[str], tmp_path: Path) -> 
     assert not {"pareto_ratio", "fps", "warping_error_clips"} & set(first["figures"])
     assert "noise_gain" in first["figures"]
     row = next(
-        line for line in (tmp_path / "out" / "quality.md").read_text().splitlines()
+        line
+        for line in (tmp_path / "out" / "quality.md").read_text().splitlines()
         if line.startswith("| with ")
-    )  # fmt: skip
+    )
     assert row.split(" | ")[1:4] == ["not measured"] * 3
     assert " 0 |" not in row
 
@@ -215,9 +216,12 @@ def test_groups_of_an_earlier_report_are_taken_over(arguments: list[str], tmp_pa
 def test_tables_compare_what_belongs_together() -> None:
     def entry(label: str, group: str, against: str | None = None, **figures: float) -> Any:
         return {
-            "label": label, "group": group, "against": against, "model": "m.onnx",
+            "label": label,
+            "group": group,
+            "against": against,
+            "model": "m.onnx",
             "figures": figures,
-        }  # fmt: skip
+        }
 
     text = markdown(
         {

@@ -21,7 +21,7 @@ from rtstyle.model.zoo import at_precision, shipped_folder
 
 @pytest.fixture
 def trainings(tmp_path: Path, tiny_checkpoint: Path) -> Path:
-    """A folder as training leaves it: one style with a card, one without."""
+    """A folder as training leaves it: one style with a model card, one without."""
     for name in ("waves", "unfinished"):
         (tmp_path / "trainings" / name).mkdir(parents=True)
         shutil.copy(tiny_checkpoint, tmp_path / "trainings" / name / "checkpoint.safetensors")
@@ -46,7 +46,7 @@ def test_writes_one_and_compares_it(
     assert "onnxruntime: mean " in out
 
 
-def test_writes_all_that_have_a_card(
+def test_writes_all_that_have_a_model_card(
     tmp_path: Path, trainings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["all", str(trainings), "-o", str(tmp_path / "zoo")]) == 0

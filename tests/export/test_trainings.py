@@ -118,10 +118,12 @@ def material(tmp_path: Path) -> Material:
         paintings = ["nothing"]
         """)
     return Material(
-        content=make_photos(tmp_path / "photos"), paintings=tmp_path,
-        loss_nets=(make_loss_net(tmp_path / "net.safetensors"),), work=tmp_path / "work",
+        content=make_photos(tmp_path / "photos"),
+        paintings=tmp_path,
+        loss_nets=(make_loss_net(tmp_path / "net.safetensors"),),
+        work=tmp_path / "work",
         device="cpu",
-    )  # fmt: skip
+    )
 
 
 def test_trainings_stop_in_time_go_on_and_start_from_each_other(

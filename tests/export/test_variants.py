@@ -114,10 +114,13 @@ def test_values_that_are_no_numbers_are_found(tmp_path: Path) -> None:
               "low": np.float32(0), "high": np.float32(255)}  # fmt: skip
     frame = (TensorProto.UINT8, graphs.FREE)
     path = graphs.save(
-        tmp_path / "m.onnx", nodes, {"frame": frame}, {"stylized": frame},
+        tmp_path / "m.onnx",
+        nodes,
+        {"frame": frame},
+        {"stylized": frame},
         weights=[numpy_helper.from_array(np.asarray(v), n) for n, v in arrays.items()],
         metadata={"rtstyle": spec.metadata()},
-    )  # fmt: skip
+    )
     with pytest.raises(ModelError, match="no numbers"):
         write_variant(path, tmp_path / "v.onnx", "fp16")
     assert not (tmp_path / "v.onnx").exists()

@@ -23,16 +23,18 @@ from tests.graphs import dimming, tinting
 from tests.serve.dim import DIM
 
 FUZZ = settings(
-    max_examples=40 * int(os.environ.get("RTSTYLE_FUZZ", "1")), deadline=None,
+    max_examples=40 * int(os.environ.get("RTSTYLE_FUZZ", "1")),
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8),
-                           inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 def _varint(value: int) -> bytes:

@@ -182,8 +182,9 @@ def test_jcjohnson(padding: str, picture: Tensor, tmp_path: Path) -> None:
     inner = 0 if padding == "reflect-start" else 1
     pads = [mirror(1)] if padding == "reflect" else []
     zero = 1 if padding == "zero" else 0
-    branch = sequence(*pads, conv(8, 8, 3, pad=zero), norm(8), relu,
-                      *pads, conv(8, 8, 3, pad=zero), norm(8))  # fmt: skip
+    branch = sequence(
+        *pads, conv(8, 8, 3, pad=zero), norm(8), relu * pads, conv(8, 8, 3, pad=zero), norm(8)
+    )
     other = ("nn.Identity", {}) if inner else ("nn.ShaveImage", {"size": 2})
     table = ("nn.ConcatTable", {"modules": {1: branch, 2: other}})
     block = sequence(table, ("nn.CAddTable", {"inplace": False}))
