@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from export.importers.base import Imported, load_weights
 from export.importers.files import CheckpointFile
 from rtstyle.errors import ModelError
-from rtstyle.nets.statistics import adaptive_instance_norm, statistics
+from rtstyle.nets.adain import adaptive_instance_norm, statistics
 
 _MARKS = {
     "encoder": "enc1.0.conv_layer.weight",

@@ -15,8 +15,7 @@ from rtstyle.errors import UsageError
 from rtstyle.media.images import read_picture
 from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.onnx_weights import load_onnx_net
-from rtstyle.nets.regions import Regions
-from rtstyle.nets.stylebank import Banks
+from rtstyle.nets.stylebank import Banks, Regions
 from rtstyle.style.style import Style
 from rtstyle.train.to_onnx import Check, ModelCard, write_model
 

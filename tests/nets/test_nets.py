@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from rtstyle.errors import ModelError
 from rtstyle.nets import ARCHITECTURES, build_net, styles_option
+from rtstyle.nets.adain import adaptive_instance_norm, statistics
 from rtstyle.nets.layers import InstanceNorm, LayerNorm
-from rtstyle.nets.statistics import adaptive_instance_norm, statistics
 from rtstyle.nets.stylebank import Banks
 
 SMALL: dict[str, dict[str, Any]] = {

@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 
 from rtstyle.errors import UsageError
-from rtstyle.train.losses import content_loss, eased, tv_loss, where_loss
-from rtstyle.train.stability import Disturbance, random_disturbance, stability_loss
+from rtstyle.train.losses import (
+    Disturbance,
+    content_loss,
+    eased,
+    random_disturbance,
+    stability_loss,
+    tv_loss,
+    where_loss,
+)
 from rtstyle.train.style_losses import STYLE_LOSSES, describe, style_loss, total_distance
 from rtstyle.train.style_losses.gram import gram
 
