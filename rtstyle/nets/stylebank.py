@@ -1,5 +1,5 @@
-"""StyleBank (Chen et al., CVPR 2017): as the paper writes it, at a cost that a plain CPU runs in real
-time, and with a style for every region of the frame."""
+"""StyleBank (Chen et al., CVPR 2017): as the paper writes it, for a plain CPU in real time, and with a
+style for every region of the frame."""
 
 from __future__ import annotations
 

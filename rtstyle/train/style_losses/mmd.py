@@ -1,5 +1,7 @@
-"""Style as a distribution of activations (Li et al. 2017, "Demystifying Neural Style Transfer"): maximum
-mean discrepancy with three kernels, and the statistics of batch norm."""
+"""Style as a distribution of activations (Li et al. 2017, "Demystifying Neural Style Transfer").
+
+Maximum mean discrepancy with three kernels, and the statistics of batch norm.
+"""
 
 from __future__ import annotations
 
