@@ -1,5 +1,7 @@
-"""StyleBank (Chen et al., CVPR 2017): as the paper writes it, for a plain CPU in real time, and with a
-style for every region of the frame."""
+"""StyleBank (Chen et al., CVPR 2017).
+
+As the paper writes it, for a plain CPU in real time, and with a style for every region of the frame.
+"""
 
 from __future__ import annotations
 
