@@ -1,6 +1,6 @@
 """StyleBank (Chen et al., CVPR 2017).
 
-As the paper writes it, for a plain CPU in real time, and with a style for every region of the frame.
+As the paper writes it, for a plain CPU in real time, and with a style for each region of a frame.
 """
 
 from __future__ import annotations
