@@ -10,13 +10,16 @@ results give.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from benchmarks.markdown import line, plain
+from benchmarks.options import parse
 from benchmarks.readme_table import machine_in, with_table
 from benchmarks.studies import page as speed_page
 from benchmarks.studies import read_studies
@@ -53,12 +56,12 @@ def submit(path: Path, folder: Path) -> Path:
 def nameless(document: Document) -> Document:
     """The document without the folders that its reasons name: those may name their owner."""
 
-    def reasons(told: dict[str, str]) -> dict[str, str]:
-        return {figure: _PATH.sub(r"\1", reason) for figure, reason in told.items()}
+    def reasons(texts: dict[str, str]) -> dict[str, str]:
+        return {figure: _PATH.sub(r"\1", reason) for figure, reason in texts.items()}
 
     return replace(
         document,
-        machine=replace(document.machine, untold=reasons(document.machine.untold)),
+        machine=replace(document.machine, reasons=reasons(document.machine.reasons)),
         measured=tuple(replace(r, unmeasured=reasons(r.unmeasured)) for r in document.measured),
         missing=tuple(
             Missing(_PATH.sub(r"\1", m.what), _PATH.sub(r"\1", m.reason)) for m in document.missing
@@ -73,10 +76,13 @@ def page(documents: Sequence[Document]) -> str:
         "",
         "Frames a second. Written by `python -m benchmarks results`; do not edit it.",
     ]
-    levels = dict.fromkeys(row.case.level for told in documents for row in told.measured)
+    levels = dict.fromkeys(row.case.level for document in documents for row in document.measured)
     for level in levels:
         rows = [
-            (told, row) for told in documents for row in told.measured if row.case.level == level
+            (document, row)
+            for document in documents
+            for row in document.measured
+            if row.case.level == level
         ]
         sizes = sorted(
             {row.case.size for _, row in rows}, key=lambda size: [int(n) for n in size.split("x")]
@@ -84,9 +90,9 @@ def page(documents: Sequence[Document]) -> str:
         lines += ["", f"## {level}", "", line(["machine", "profile", *sizes, "off by"])]
         lines.append(line(["---", "---", *(["--:"] * (len(sizes) + 1))]))
         groups: dict[tuple[str, str], dict[str, Measured]] = {}
-        for told, row in rows:
+        for document, row in rows:
             name = row.profile.partition(" / ")[2]
-            groups.setdefault((str(told.machine), name), {})[row.case.size] = row
+            groups.setdefault((str(document.machine), name), {})[row.case.size] = row
         for (machine, profile), found in groups.items():
             off = [row.parity_mean for row in found.values() if row.parity_mean is not None]
             speeds = [number(found[size].fps if size in found else None) for size in sizes]
@@ -114,25 +120,30 @@ def pages(root: Path) -> dict[Path, str]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    files: Annotated[list[Path] | None, typer.Argument()] = None
+    readme: Annotated[bool, typer.Option("--readme", help="FILE's machine is the README's")] = False
+    check: Annotated[bool, typer.Option("--check")] = False
+    root: Annotated[Path, typer.Option(help="the tree with the pages")] = ROOT
+
+
 def main(argv: list[str]) -> int:
     """Take files in, write the pages."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks results", description=__doc__)
-    parser.add_argument("files", type=Path, nargs="*")
-    parser.add_argument("--readme", action="store_true", help="FILE's machine is the README's")
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the tree with the pages")
-    options = parser.parse_args(argv)
-    root: Path = options.root
-    if options.readme and len(options.files) != 1:
+    options = parse(Options, argv, program="python -m benchmarks results", about=__doc__)
+    root, files = options.root, options.files or []
+    if options.readme and len(files) != 1:
         raise UsageError("The README shows one machine: name one FILE with --readme.")
-    if options.check and options.files:
+    if options.check and files:
         raise UsageError("--check only looks; leave the files out.")
-    for file in options.files:
+    for file in files:
         place = submit(file, root / FOLDER)
         print(f"{file} is now {place}.")
         if options.readme:
-            told = (root / README).read_text(encoding="utf-8")
-            text = with_table(told, place.stem, read_document(place))
+            readme = (root / README).read_text(encoding="utf-8")
+            text = with_table(readme, place.stem, read_document(place))
             write_text(root / README, text, overwrite=True)
     stale = {
         path: text

@@ -10,7 +10,6 @@ which must; see `benchmarks/self_check.py`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -21,8 +20,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
+
+from benchmarks.options import parse
 from benchmarks.pairs import Comparison, compare, interleave
 from benchmarks.self_check import Tried, judge, try_all
 from benchmarks.studies import command_line, keep, show
@@ -102,8 +104,8 @@ def tree_of(text: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="rtstyle-compare-") as name:
         tree = Path(name)
-        told = ["git", "-C", str(ROOT), "archive", "--format=tar", f"{text}^{{commit}}"]
-        packed = subprocess.run(told, capture_output=True, check=False)
+        command = ["git", "-C", str(ROOT), "archive", "--format=tar", f"{text}^{{commit}}"]
+        packed = subprocess.run(command, capture_output=True, check=False)
         if packed.returncode:
             raise UsageError(
                 f"{text!r} is neither a folder with rtstyle in it nor a git ref here; see git log."
@@ -136,25 +138,34 @@ def self_check(
     return 130 if interrupted else 0 if study.passed else 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    a: Annotated[str | None, typer.Argument(help="git ref or folder")] = None
+    b: Annotated[str, typer.Argument(help="git ref or folder; here by default")] = "."
+    loss: Annotated[float, typer.Option(help="that is stated; 0.05 is 5%")] = 0.05
+    level: Literal["engine", "memory"] = "engine"
+    style: str = "starry_night"
+    engine: str = "auto"
+    size: str = "360p"
+    threads: int | None = None
+    pictures: Annotated[int, typer.Option(help="a round")] = 4
+    pairs: Annotated[int, typer.Option(help="of rounds, each launch")] = 12
+    launches: int = 3
+    self_check: Annotated[int | None, typer.Option(metavar="TIMES", help="10 take 7 minutes")] = (
+        None
+    )
+    no_quick: Annotated[
+        bool, typer.Option("--no-quick", help="self-check without bench --quick")
+    ] = False
+    minutes: Annotated[float, typer.Option(help="that a self-check may take")] = 9.5
+    out: Annotated[Path | None, typer.Option(help="where the study of a self-check goes")] = None
+
+
 def main(argv: list[str]) -> int:
-    """Compare, print, and tell by the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks compare", description=__doc__)
-    parser.add_argument("a", nargs="?", help="git ref or folder")
-    parser.add_argument("b", nargs="?", default=".", help="git ref or folder; here by default")
-    parser.add_argument("--loss", type=float, default=0.05, help="that is stated; 0.05 is 5%%")
-    parser.add_argument("--level", choices=["engine", "memory"], default="engine")
-    parser.add_argument("--style", default="starry_night")
-    parser.add_argument("--engine", default="auto")
-    parser.add_argument("--size", default="360p")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--pictures", type=int, default=4, help="a round")
-    parser.add_argument("--pairs", type=int, default=12, help="of rounds, each launch")
-    parser.add_argument("--launches", type=int, default=3)
-    parser.add_argument("--self-check", type=int, metavar="TIMES", help="10 take 7 minutes")
-    parser.add_argument("--no-quick", action="store_true", help="self-check without bench --quick")
-    parser.add_argument("--minutes", type=float, default=9.5, help="that a self-check may take")
-    parser.add_argument("--out", type=Path, help="where the study of a self-check goes")
-    options = parser.parse_args(argv)
+    """Compare and print; exit status 1 for a loss."""
+    options = parse(Options, argv, program="python -m benchmarks compare", about=__doc__)
     if not 0 < options.loss < 1 or options.pictures < 1 or options.pairs * options.launches < 2:
         raise UsageError("A loss lies between 0 and 1, and at least 2 pairs of 1 picture are due.")
     width, height = parse_size(options.size)

@@ -9,7 +9,6 @@ four times over.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import subprocess
@@ -18,8 +17,12 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from typing import Annotated
 
+import typer
+
+from benchmarks.options import parse
+from rtstyle.bench.levels import frame_rate
 from rtstyle.demo import make_clip
 from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.image import Look, prepare
@@ -56,17 +59,10 @@ def engine_alone(clip: Path, style: Style, engine: EngineOptions) -> float:
     pipeline has them."""
     with open_source(clip) as source:
         frames = [frame.image for frame in source.frames()]
-    with open_engine(engine, style.model) as painter:
-        batches = [prepare(image, model=painter.model, look=Look()) for image in frames]
-        painter.submit(batches[0], style.vector).result()  # compiles for this size
-        start = perf_counter()
-        pending = painter.submit(batches[0], style.vector)
-        for batch in batches[1:]:
-            following = painter.submit(batch, style.vector)
-            pending.result()
-            pending = following
-        pending.result()
-        return len(batches) / (perf_counter() - start)
+    with open_engine(engine, style.model) as loaded:
+        batches = [prepare(image, model=loaded.model, look=Look()) for image in frames]
+        loaded.submit(batches[0], style.vector).result()  # compiles for this size
+        return frame_rate(loaded, batches, style.vector, count=len(batches), in_flight=2)
 
 
 def end_to_end(clip: Path, folder: Path, style: Style, engine: EngineOptions) -> Report:
@@ -109,8 +105,10 @@ def peak_memory_mb(clip: Path, style: str, threads: int | None) -> float | None:
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", code, str(clip), f"{folder}/out.mp4", style, str(threads or 0)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     return round(int(done.stdout.split()[1]) * 1024 / 1e6, 1)  # "VmHWM:  12345 kB"
 
 
@@ -138,17 +136,22 @@ def repeated(clip: Path, folder: Path, times: int) -> Path:
     return path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    clip: Annotated[Path | None, typer.Option(help="a 640×360 clip; the demo's by default")] = None
+    style: str = "starry_night"
+    engine: str = "auto"
+    precision: Annotated[str, typer.Option(metavar="|".join(PRECISIONS))] = "auto"
+    threads: int | None = None
+    rounds: int = 5
+    out: Path = Path("benchmarks/out/end-to-end.json")
+
+
 def main(argv: list[str]) -> None:
     """Print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks end-to-end", description=__doc__)
-    parser.add_argument("--clip", type=Path, help="a 640×360 clip; the demo's by default")
-    parser.add_argument("--style", default="starry_night")
-    parser.add_argument("--engine", default="auto")
-    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/end-to-end.json"))
-    options = parser.parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks end-to-end", about=__doc__)
     style = find_style(options.style)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

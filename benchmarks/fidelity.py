@@ -1,8 +1,11 @@
-"""Whether an output kept all that painting should not touch: frames, times, sound and the rest."""
+"""Whether an output kept all that stylizing should not touch: frames, times, sound and the rest.
+
+Every video of DIR is rendered by the identity engine and compared with its output: every frame's
+time, and every packet of all other streams. Exits 1 if any differs.
+"""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -10,10 +13,13 @@ from hashlib import md5
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
+import typer
 from av.stream import Disposition, Stream
 
-from rtstyle.errors import RtstyleError
+from benchmarks.options import parse
+from rtstyle.errors import InputNotFoundError, RtstyleError
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.container import open_container
 from rtstyle.media.video.source import FileSource
@@ -106,20 +112,28 @@ def render_unpainted(original: Path, output: Path) -> list[str]:
     return notes
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """`fidelity [DIR [SUFFIX]]`: render every video of a folder, or clips made here, unpainted.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line."""
 
-    Returns 1 if any differs.
-    """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if len(arguments) > 2:
-        print("usage: fidelity [DIR [SUFFIX]]", file=sys.stderr)
-        return 2
-    suffix = arguments[1] if len(arguments) == 2 else None
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="DIR", help="folder of videos; clips made here by default"),
+    ] = None
+    suffix: Annotated[
+        str | None, typer.Argument(metavar="SUFFIX", help="of the outputs; the input's by default")
+    ] = None
+
+
+def main(argv: Sequence[str]) -> int:
+    """Render every video of a folder without stylizing it; 1 if any output differs."""
+    options = parse(Options, argv, program="python -m benchmarks fidelity", about=__doc__)
+    if options.folder is not None and not options.folder.is_dir():
+        raise InputNotFoundError(f"There is no folder {options.folder}; one of videos is expected.")
     failed = 0
     with TemporaryDirectory() as made:
-        folder = Path(arguments[0]) if arguments else make_clips(Path(made))
-        for original, result in _measure(folder, suffix):
+        folder = options.folder or make_clips(Path(made))
+        for original, result in _measure(folder, options.suffix):
             exact = isinstance(result, Fidelity) and result.is_exact
             failed += not exact
             print(f"{'exact  ' if exact else 'DIFFERS'} {original.name}: {result}", flush=True)
@@ -199,7 +213,3 @@ def _difference(before: _Packets, after: _Packets) -> str:
 def _same_time(before: Fraction, after: Fraction, tick: Fraction) -> bool:
     representable = (before / tick).denominator == 1
     return before == after if representable else 2 * abs(before - after) <= tick
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

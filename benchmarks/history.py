@@ -2,16 +2,17 @@
 
 Measures the cases of `benchmarks/tracked.json` and appends them to the history of this machine,
 `benchmarks/history/KEY.jsonl`, one run a line. Then prints every case beside the run before. Runs
-of different days differ by what else a machine did; whether a change costs speed, `compare` tells.
+of different days differ by what else a machine did; `compare` finds whether a change costs speed.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.options import parse
 from rtstyle.bench import Case, Document, Measured, Missing, run_cases
 from rtstyle.bench.document import parse_document, write_text
 from rtstyle.bench.machine import this_machine
@@ -26,8 +27,8 @@ FOLDER = HERE / "history"
 def tracked_cases(path: Path = TRACKED) -> list[Case]:
     """The cases that are measured again and again. Raises `MediaError`."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return [build(Case, one, f"case {number}") for number, one in enumerate(told, start=1)]
+        cases = json.loads(path.read_text(encoding="utf-8"))
+        return [build(Case, one, f"case {number}") for number, one in enumerate(cases, start=1)]
     except (OSError, ValueError, TypeError) as error:
         raise MediaError(f"{path} is no list of cases ({error}).") from error
 
@@ -66,13 +67,18 @@ def report(now: Document, before: Document | None) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    cases: Path = TRACKED
+    folder: Path = FOLDER
+
+
 def main(argv: list[str]) -> int:
     """Measure, append, print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks history", description=__doc__)
-    parser.add_argument("--cases", type=Path, default=TRACKED)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    options = parser.parse_args(argv)
-    run = run_cases(tracked_cases(options.cases), on_outcome=_tell)
+    options = parse(Options, argv, program="python -m benchmarks history", about=__doc__)
+    run = run_cases(tracked_cases(options.cases), on_outcome=_print)
     now = Document.of(this_machine(), run.outcomes)
     before = read_history(options.folder / f"{now.machine.key}.jsonl")
     if not now.measured:
@@ -83,14 +89,14 @@ def main(argv: list[str]) -> int:
     return 130 if run.interrupted else 0
 
 
-def _tell(outcome: Measured | Missing) -> None:
+def _print(outcome: Measured | Missing) -> None:
     print(outcome.case if isinstance(outcome, Measured) else outcome.what, flush=True)
 
 
 def _commit() -> str:
     """The commit measured, with + when the tree differs from it; empty outside of git."""
-    told = ["git", "-C", str(HERE), "describe", "--always", "--dirty=+", "--exclude=*"]
+    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
-        return subprocess.run(told, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

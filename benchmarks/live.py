@@ -9,7 +9,6 @@ a run with style switches, and one of the same length without, so that what a sw
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -17,7 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Annotated
 
+import typer
+
+from benchmarks.options import parse
+from rtstyle.bench.levels import latencies_ms
 from rtstyle.engines import EngineOptions
 from rtstyle.engines.base import Engine
 from rtstyle.frame import Frame
@@ -144,27 +148,30 @@ def net_alone_ms(style: Style, pool: EnginePool, *, count: int = 60) -> float:
     size = geometry(360, 640, model=style.model, look=Look()).padded
     engine = pool.lease(Canvas(style.model, size))
     batch = prepare(picture, model=engine.model, look=Look())
-    times = []
-    for _ in range(count):
-        start = perf_counter()
-        engine.submit(batch, style.vector).result()
-        times.append((perf_counter() - start) * 1e3)
+    times = latencies_ms(engine, [batch], style.vector, seconds=0.0, count=count)
     pool.release(engine)
     return median(times)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    style: str = "starry_night"
+    engine: str = "auto"
+    precision: Annotated[str, typer.Option(metavar="|".join(PRECISIONS), help="as live has it")] = (
+        "fastest"
+    )
+    threads: int | None = None
+    seconds: Annotated[float, typer.Option(help="of the steady run")] = 60.0
+    switches: int = 500
+    switch_seconds: float = 60.0
+    out: Path = Path("benchmarks/out/live.json")
+
+
 def main(argv: list[str]) -> None:
     """Print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks live", description=__doc__)
-    parser.add_argument("--style", default="starry_night")
-    parser.add_argument("--engine", default="auto")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fastest", help="as live has it")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of the steady run")
-    parser.add_argument("--switches", type=int, default=500)
-    parser.add_argument("--switch-seconds", type=float, default=60.0)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/live.json"))
-    options = parser.parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks live", about=__doc__)
     style = find_style(options.style)
     relatives = [other for other in find_styles() if can_mix(style, other)]
     gallery = relatives if len(relatives) > 1 else find_styles()

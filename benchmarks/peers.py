@@ -11,7 +11,6 @@ No round begins after `--minutes`; Ctrl-C keeps the rounds that are whole. It go
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,11 +21,13 @@ from importlib import import_module, metadata
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
+from benchmarks.options import parse
 from benchmarks.pairs import compare
 from benchmarks.studies import Study, Table, command_line, keep, show
 from rtstyle import __version__
@@ -41,7 +42,7 @@ from rtstyle.model.spec import ModelSpec
 from rtstyle.rendering.api import render
 from rtstyle.style.style import styles_of
 
-Painter = Callable[[Image], Image]
+Stylize = Callable[[Image], Image]
 _FEWEST = 2  # rounds that an interval is made of
 
 
@@ -69,35 +70,35 @@ class Row:
 
 
 @contextmanager
-def torch_eager(net: Net, threads: int | None) -> Iterator[Painter]:
+def torch_eager(net: Net, threads: int | None) -> Iterator[Stylize]:
     """torch as pytorch/examples runs it."""
-    yield _torch_painter(net.torch_net, threads)
+    yield _by_torch(net.torch_net, threads)
 
 
 @contextmanager
-def torch_compiled(net: Net, threads: int | None) -> Iterator[Painter]:
+def torch_compiled(net: Net, threads: int | None) -> Iterator[Stylize]:
     """`torch.compile` with its default settings."""
     import torch
 
-    yield _torch_painter(torch.compile(net.torch_net), threads)
+    yield _by_torch(torch.compile(net.torch_net), threads)
 
 
 @contextmanager
-def onnxruntime(net: Net, threads: int | None) -> Iterator[Painter]:
+def onnxruntime(net: Net, threads: int | None) -> Iterator[Stylize]:
     """ONNX Runtime, as rtstyle drives it."""
-    with _engine_painter("onnxruntime", net, threads) as paint:
+    with _by_engine("onnxruntime", net, threads) as paint:
         yield paint
 
 
 @contextmanager
-def openvino(net: Net, threads: int | None) -> Iterator[Painter]:
+def openvino(net: Net, threads: int | None) -> Iterator[Stylize]:
     """OpenVINO, as rtstyle drives it."""
-    with _engine_painter("openvino", net, threads) as paint:
+    with _by_engine("openvino", net, threads) as paint:
         yield paint
 
 
 @contextmanager
-def opencv_dnn(net: Net, threads: int | None) -> Iterator[Painter]:
+def opencv_dnn(net: Net, threads: int | None) -> Iterator[Stylize]:
     """OpenCV's own runtime on the bare net: it has no uint8 graphs."""
     import cv2
 
@@ -164,9 +165,10 @@ def measure_peers(
 
 
 def _one_round(
-    works: dict[str, Callable[[], float]], times: dict[str, list[float]],
+    works: dict[str, Callable[[], float]],
+    times: dict[str, list[float]],
     skip: Callable[[str], None],
-) -> None:  # fmt: skip
+) -> None:
     for name in list(works):
         try:
             times[name].append(works[name]())
@@ -223,10 +225,12 @@ def floor_seconds(clip: Path, folder: Path) -> float:
 def rtstyle_seconds(net: Net, clip: Path, folder: Path, threads: int | None) -> float:
     """Seconds a frame of the whole of rtstyle, opening and loading included."""
     report = render(
-        clip, folder / "painted.mp4", style=styles_of(net.spec)[0],
+        clip,
+        folder / "painted.mp4",
+        style=styles_of(net.spec)[0],
         engine=EngineOptions(threads=threads),
         writing=WriteOptions(overwrite=True),
-    )  # fmt: skip
+    )
     return 1 / report.fps
 
 
@@ -235,14 +239,15 @@ def make_net(folder: Path, width: int, height: int, *, channels: int = 32) -> Ne
     import onnx
     import torch
 
+    from rtstyle.bench.parity import require_parity
     from rtstyle.nets import build_net
-    from rtstyle.train.to_onnx import Card, write_model
+    from rtstyle.train.to_onnx import ModelCard, write_model
 
     torch.manual_seed(0)
     net = build_net("johnson", width=channels).eval()
-    card = Card(("Peer",), "Random weights, for speed.", "CC0-1.0", {})
+    card = ModelCard(("Peer",), "Random weights, for speed.", "CC0-1.0", {})
     path, bare = folder / "peer.onnx", folder / "bare.onnx"
-    write_model(net, path, card, architecture="johnson")
+    write_model(net, path, card, architecture="johnson", check=require_parity)
     example = torch.rand(1, 3, height, width)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own, about itself
@@ -253,12 +258,12 @@ def make_net(folder: Path, width: int, height: int, *, channels: int = 32) -> Ne
 
 
 @contextmanager
-def _engine_painter(name: str, net: Net, threads: int | None) -> Iterator[Painter]:
+def _by_engine(name: str, net: Net, threads: int | None) -> Iterator[Stylize]:
     with open_engine(EngineOptions(name=name, threads=threads), net.spec) as engine:
         yield lambda image: engine.submit(image[None]).result()[0]
 
 
-def _torch_painter(net: Any, threads: int | None) -> Painter:
+def _by_torch(net: Any, threads: int | None) -> Stylize:
     torch = import_module("torch")
     if threads:
         torch.set_num_threads(threads)
@@ -284,7 +289,7 @@ def _to_picture(x: Any) -> Image:
     return np.asarray((x[0].transpose(1, 2, 0) * 255).clip(0, 255).round(), np.uint8)
 
 
-def _seconds_each(paint: Painter, images: list[Image]) -> float:
+def _seconds_each(paint: Stylize, images: list[Image]) -> float:
     start = perf_counter()
     for image in images:
         paint(image)
@@ -306,19 +311,26 @@ def _sentence(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    size: str = "360p"
+    rounds: int = 10
+    minutes: Annotated[float, typer.Option(help="no round begins later")] = 8.0
+    pictures: Annotated[int, typer.Option(help="a round and runtime")] = 3
+    frames: Annotated[int, typer.Option(help="of the clip")] = 24
+    channels: Annotated[int, typer.Option(help="of the net's first layer")] = 32
+    peer: Annotated[list[str] | None, typer.Option(metavar="|".join(list(PEERS)))] = None
+    threads: int | None = None
+    out: Path | None = None
+
+
 def main(argv: list[str]) -> int:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks peers", description=__doc__)
-    parser.add_argument("--size", default="360p")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=8.0, help="no round begins later")
-    parser.add_argument("--pictures", type=int, default=3, help="a round and runtime")
-    parser.add_argument("--frames", type=int, default=24, help="of the clip")
-    parser.add_argument("--channels", type=int, default=32, help="of the net's first layer")
-    parser.add_argument("--peer", action="append", choices=list(PEERS))
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks peers", about=__doc__)
+    if unknown := set(options.peer or ()) - set(PEERS):
+        raise UsageError(f"There is no peer {min(unknown)!r}; use {', '.join(PEERS)}.")
     if min(options.rounds, options.pictures, options.frames, options.channels) < 1:
         raise UsageError("Rounds, pictures, frames and channels are at least 1.")
     began = perf_counter()
@@ -340,11 +352,13 @@ def main(argv: list[str]) -> int:
             threads=options.threads, skip=skipped.append, minutes=options.minutes,
         )  # fmt: skip
     study = Study(
-        name="peers", command=command_line("peers", argv),
-        tables=(_table(rows, f"{width}×{height}"),), missing=tuple(skipped),
+        name="peers",
+        command=command_line("peers", argv),
+        tables=(_table(rows, f"{width}×{height}"),),
+        missing=tuple(skipped),
         seconds=round(perf_counter() - began, 1),
         figures={"size": f"{width}x{height}", "rows": [asdict(row) for row in rows]},
-    )  # fmt: skip
+    )
     show(study)
     print(keep(study, options.out))
     return 130 if "what came after Ctrl-C" in skipped else 0
@@ -357,10 +371,13 @@ def _table(rows: list[Row], size: str) -> Table:
         columns=("peer", "version", "fps", "of the first", "interval", "off by"),
         rows=tuple(
             (
-                row.name, row.version or "–", f"{row.fps:.2f}", f"{row.ratio:.2f}",
+                row.name,
+                row.version or "–",
+                f"{row.fps:.2f}",
+                f"{row.ratio:.2f}",
                 f"{row.ratio_low:.2f} to {row.ratio_high:.2f}",
                 "–" if row.off_by is None else f"{row.off_by:.2f}",
             )
             for row in rows
         ),
-    )  # fmt: skip
+    )

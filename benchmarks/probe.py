@@ -1,4 +1,4 @@
-"""A process that paints when told to: one side of `python -m benchmarks compare`.
+"""A process that stylizes on request: one side of `python -m benchmarks compare`.
 
 It is run by its path, with the tree to be measured first on the import path, and uses nothing of
 rtstyle but what has been there from the beginning. For every line on its input it measures once and
@@ -13,18 +13,18 @@ from time import perf_counter
 from typing import Any
 
 
-def main(told: dict[str, Any]) -> None:
-    """Serve rounds until the input ends. `told` has style, engine, threads, width, height,
+def main(plan: dict[str, Any]) -> None:
+    """Serve rounds until the input ends. `plan` has style, engine, threads, width, height,
     level ("engine" or "memory"), pictures a round and `slower`, an artificial loss."""
     from rtstyle import engines
     from rtstyle.image import Look, prepare
     from rtstyle.media.synthetic import SyntheticSource
     from rtstyle.style.parse import find_style
 
-    style = find_style(told["style"])
-    source = SyntheticSource(told["width"], told["height"], n_frames=4)
+    style = find_style(plan["style"])
+    source = SyntheticSource(plan["width"], plan["height"], n_frames=4)
     pictures = [frame.image for frame in source.frames()]
-    name, threads = told["engine"], told["threads"]
+    name, threads = plan["engine"], plan["threads"]
     if hasattr(engines, "EngineOptions"):
         options = engines.EngineOptions(name=name, threads=threads)
         opened = engines.open_engine(options, style.model)
@@ -38,24 +38,24 @@ def main(told: dict[str, Any]) -> None:
             for number in range(count):
                 start = perf_counter()
                 engine.submit(batches[number % len(batches)], style.vector).result()
-                _lose(told["slower"], since=start)
+                _lose(plan["slower"], since=start)
 
         def paint_through(count: int) -> None:
             from rtstyle.media.synthetic import NullSink
             from rtstyle.pipeline import Pipeline
 
             start = perf_counter()
-            with SyntheticSource(told["width"], told["height"], n_frames=count) as frames:
+            with SyntheticSource(plan["width"], plan["height"], n_frames=count) as frames:
                 Pipeline(frames, engine, NullSink(), style=style).run()
-            _lose(told["slower"], since=start)
+            _lose(plan["slower"], since=start)
 
-        paint = paint_alone if told["level"] == "engine" else paint_through
-        paint(told["pictures"])
+        paint = paint_alone if plan["level"] == "engine" else paint_through
+        paint(plan["pictures"])
         print("ready", flush=True)
         for _ in sys.stdin:
             start = perf_counter()
-            paint(told["pictures"])
-            print((perf_counter() - start) / told["pictures"], flush=True)
+            paint(plan["pictures"])
+            print((perf_counter() - start) / plan["pictures"], flush=True)
 
 
 def _lose(share: float, *, since: float) -> None:

@@ -7,7 +7,6 @@ so that it is like what users have. Exits 1 when another part is named. It goes 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +14,15 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from benchmarks.options import parse
 from benchmarks.studies import Study, Table, command_line, keep, show
-from rtstyle.bench.bottleneck import find_bottleneck
 from rtstyle.bench.case import Case
 from rtstyle.bench.levels import run_pipeline
+from rtstyle.bench.result import find_bottleneck
 from rtstyle.bench.sources import EndlessClip, EndlessPictures, make_clip
 from rtstyle.engines import open_engine
 from rtstyle.engines.identity_engine import IdentityEngine
@@ -51,13 +53,16 @@ class SlowEngine(IdentityEngine):
         return super().submit(*arguments)
 
 
-class SlowCard(IdentityEngine):
-    """Slow where a card is: in `result`, in another thread."""
+class SlowGpu(IdentityEngine):
+    """Slow where a GPU is: in `result`, in another thread."""
 
     def submit(self, *arguments: Any) -> Any:
         done = super().submit(*arguments)
 
         class Later:
+            def wait(self, seconds: float) -> bool:
+                return True
+
             def result(self) -> Any:
                 time.sleep(SLOW_S)
                 return done.result()
@@ -85,9 +90,10 @@ class Rig:
 
 
 def _sleeping(
-    source: type[Any] = EndlessPictures, engine: type[Any] = IdentityEngine,
+    source: type[Any] = EndlessPictures,
+    engine: type[Any] = IdentityEngine,
     sink: type[Any] = NullSink,
-) -> Callable[[Rig, Style, Path], tuple[Any, Any, Any]]:  # fmt: skip
+) -> Callable[[Rig, Style, Path], tuple[Any, Any, Any]]:
     return lambda rig, style, _: (source(rig.width, rig.height), engine(style.model), sink())
 
 
@@ -110,7 +116,7 @@ def _encoding(rig: Rig, style: Style, folder: Path) -> tuple[Any, Any, Any]:
 SLEEPING = (
     Rig("source that sleeps", "source", 64, 48, _sleeping(source=SlowSource)),
     Rig("engine that sleeps, as a processor", "engine", 64, 48, _sleeping(engine=SlowEngine)),
-    Rig("engine that sleeps, as a card", "engine", 64, 48, _sleeping(engine=SlowCard)),
+    Rig("engine that sleeps, as a GPU", "engine", 64, 48, _sleeping(engine=SlowGpu)),
     Rig("sink that sleeps", "sink", 64, 48, _sleeping(sink=SlowSink)),
 )
 WORKING = (
@@ -133,40 +139,48 @@ def name_bottleneck(rig: Rig, style: Style, *, seconds: float) -> tuple[str, str
             stack.enter_context(part)
         timing = run_pipeline(case, source, engine, sink, style)
     found = find_bottleneck(timing.stages_ms, fps=timing.fps)
-    told = str(found)
-    return ("none" if told.startswith("none") else found.part), told, timing.fps
+    text = str(found)
+    return ("none" if text.startswith("none") else found.part), text, timing.fps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    style: Annotated[str, typer.Option(help="of the engine that paints")] = "starry_night"
+    seconds: Annotated[float, typer.Option(help="of each pipeline")] = 2.0
+    sleeping_only: Annotated[bool, typer.Option("--sleeping-only", help="no real work")] = False
+    out: Path | None = None
 
 
 def main(argv: list[str]) -> int:
-    """Run every rig, print, keep, and tell by the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks rigged", description=__doc__)
-    parser.add_argument("--style", default="starry_night", help="of the engine that paints")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each pipeline")
-    parser.add_argument("--sleeping-only", action="store_true", help="no real work")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args(argv)
+    """Run every rig, print, keep; exit status 1 for a wrong name."""
+    options = parse(Options, argv, program="python -m benchmarks rigged", about=__doc__)
     if not 0 < options.seconds < 1e4:
         raise UsageError(f"A pipeline runs for more than 0 seconds, not {options.seconds}.")
     style = find_style(options.style)
     began, rows, figures = perf_counter(), [], []
     for rig in SLEEPING + (() if options.sleeping_only else WORKING):
-        named, told, fps = name_bottleneck(rig, style, seconds=options.seconds)
-        rows.append((rig.name, rig.part, told, f"{fps:.1f}", "yes" if named == rig.part else "NO"))
+        named, text, fps = name_bottleneck(rig, style, seconds=options.seconds)
+        rows.append((rig.name, rig.part, text, f"{fps:.1f}", "yes" if named == rig.part else "NO"))
         figures.append({"rig": rig.name, "truth": rig.part, "named": named, "fps": round(fps, 3)})
         print(": ".join(rows[-1][:3]), flush=True)
     right = sum(row[-1] == "yes" for row in rows)
     study = Study(
-        name="rigged", command=command_line("rigged", argv),
+        name="rigged",
+        command=command_line("rigged", argv),
         tables=(
             Table(
                 title="The slow part and what the report names",
-                columns=("pipeline", "slow part", "named", "fps", "right"), rows=tuple(rows),
+                columns=("pipeline", "slow part", "named", "fps", "right"),
+                rows=tuple(rows),
             ),
         ),
         verdicts=(f"{right} of {len(rows)} bottlenecks were named rightly.",),
-        passed=right == len(rows), seconds=round(perf_counter() - began, 1),
+        passed=right == len(rows),
+        seconds=round(perf_counter() - began, 1),
         figures={"rigs": figures},
-    )  # fmt: skip
+    )
     show(study)
     print(keep(study, options.out))
     return 0 if study.passed else 1

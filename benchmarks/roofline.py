@@ -10,7 +10,6 @@ to `benchmarks/results/studies/roofline.json`; Ctrl-C keeps what was measured.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gmac import count_macs, products
+from benchmarks.options import parse
 from benchmarks.studies import Study, Table, command_line, keep, show
 from rtstyle.bench import Case, Measured, Missing, run_cases
 from rtstyle.bench.case import parse_size
@@ -134,16 +134,21 @@ class Row:
         return self.fps / self.roofline_fps
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    style: list[str] | None = None
+    engine: list[str] | None = None
+    size: list[str] | None = None
+    seconds: float = 5.0
+    threads: int | None = None
+    out: Path | None = None
+
+
 def main(argv: list[str]) -> int:
     """Measure peak and engines, print, keep."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks roofline", description=__doc__)
-    parser.add_argument("--style", action="append")
-    parser.add_argument("--engine", action="append")
-    parser.add_argument("--size", action="append")
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks roofline", about=__doc__)
     began = perf_counter()
     works: list[Work] = []
     cases: list[Case] = []

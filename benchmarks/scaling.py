@@ -7,17 +7,19 @@ power law, whose exponent is printed with its standard error: 1 is linear, 0 con
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Annotated
 
 import numpy as np
+import typer
 from scipy import stats
 
+from benchmarks.options import parse
 from benchmarks.studies import Study, Table, command_line, keep, show
 from rtstyle.bench import Case, Measured, run_cases
 from rtstyle.errors import RtstyleError, UsageError
@@ -30,7 +32,7 @@ WAYS = {"pixels": "pixels", "batch": "pictures", "threads": "threads", "length":
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """y ~ x ** `exponent`, give or take `error`, which two points do not tell."""
+    """y ~ x ** `exponent`, with the standard error `error`, None from two points."""
 
     exponent: float
     error: float | None
@@ -88,16 +90,21 @@ def laws(points: Sequence[Point]) -> dict[str, Law | None]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    over: Annotated[list[str] | None, typer.Argument(metavar="|".join(WAYS))] = None
+    style: str = "starry_night"
+    engine: str = "auto"
+    seconds: float = 5.0
+    out: Path | None = None
+
+
 def main(argv: list[str]) -> int:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks scaling", description=__doc__)
-    parser.add_argument("over", nargs="*", metavar="|".join(WAYS))
-    parser.add_argument("--style", default="starry_night")
-    parser.add_argument("--engine", default="auto")
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args(argv)
-    if wrong := set(options.over) - set(WAYS):
+    options = parse(Options, argv, program="python -m benchmarks scaling", about=__doc__)
+    if wrong := set(options.over or ()) - set(WAYS):
         raise UsageError(f"Speed is measured over {', '.join(WAYS)}, not over {min(wrong)}.")
     began, tables, verdicts, missing = perf_counter(), [], [], []
     figures: dict[str, object] = {}
@@ -140,12 +147,15 @@ def main(argv: list[str]) -> int:
 
 def _table(over: str, points: Sequence[Point]) -> Table:
     return Table(
-        title=f"Over {over}", columns=(WAYS[over], "fps", "ms a picture", "peak RSS MB"),
+        title=f"Over {over}",
+        columns=(WAYS[over], "fps", "ms a picture", "peak RSS MB"),
         rows=tuple(
             (
-                f"{p.x:,.0f}", f"{1e3 / p.picture_ms:.2f}", f"{p.picture_ms:.1f}",
+                f"{p.x:,.0f}",
+                f"{1e3 / p.picture_ms:.2f}",
+                f"{p.picture_ms:.1f}",
                 "–" if p.peak_rss_mb is None else f"{p.peak_rss_mb:.0f}",
             )
             for p in points
         ),
-    )  # fmt: skip
+    )

@@ -61,7 +61,7 @@ STUDIES = {
         "the cores; memory is a fixed part of the runtime plus activations that follow the pixels, "
         "and does not follow the length of a clip.",
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +106,12 @@ def keep(study: Study, out: Path | None = None) -> Path:
     path = out or FOLDER / f"{study.name}.json"
     machine = this_machine()
     document = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"), "version": __version__,
-        "machine": str(machine), "machine_key": machine.key, **asdict(study),
-    }  # fmt: skip
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "machine": str(machine),
+        "machine_key": machine.key,
+        **asdict(study),
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -124,13 +127,13 @@ def read_studies(folder: Path = FOLDER) -> dict[str, Kept]:
     for name in STUDIES:
         path = folder / f"{name}.json"
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            told.pop("machine_key")
-            figures = told.pop("figures")
-            about = {key: told.pop(key) for key in ("machine", "made", "version")}
-            told["tables"] = tuple(_table(table) for table in told["tables"])
-            tables = told.pop("tables")
-            bare = build(_Bare, told, name)
+            data = json.loads(path.read_text(encoding="utf-8"))
+            data.pop("machine_key")
+            figures = data.pop("figures")
+            about = {key: data.pop(key) for key in ("machine", "made", "version")}
+            data["tables"] = tuple(_table(table) for table in data["tables"])
+            tables = data.pop("tables")
+            bare = build(_Bare, data, name)
             found[name] = Kept(study=Study(tables=tables, figures=figures, **asdict(bare)), **about)
         except FileNotFoundError:
             continue
@@ -149,20 +152,21 @@ class _Bare:
     seconds: float
 
 
-def _table(told: dict[str, Any]) -> Table:
-    rows = tuple(tuple(map(str, row)) for row in told["rows"])
-    return Table(title=told["title"], columns=tuple(map(str, told["columns"])), rows=rows)
+def _table(data: dict[str, Any]) -> Table:
+    rows = tuple(tuple(map(str, row)) for row in data["rows"])
+    return Table(title=data["title"], columns=tuple(map(str, data["columns"])), rows=rows)
 
 
 def page(kept: dict[str, Kept]) -> str:
     """The page as Markdown."""
     lines = [
-        "# Speed", "",
+        "# Speed",
+        "",
         "What the benchmarks of this repository found, with what bounds each figure. Written by",
         "`python -m benchmarks results` from `benchmarks/results/studies/`; do not edit it.",
         "Frames a second of whole machines are in "
         "[benchmarks/results](../benchmarks/results/README.md).",
-    ]  # fmt: skip
+    ]
     for name, (heading, command, about) in STUDIES.items():
         lines += ["", f"## {heading}", "", about, ""]
         if name not in kept:
@@ -183,9 +187,9 @@ def _section(kept: Kept) -> list[str]:
     for table in study.tables:
         lines += ["", f"{plain(table.title)}:", "", *table_lines(table.columns, table.rows)]
     if study.verdicts:
-        lines += ["", *(f"- {plain(told)}" for told in study.verdicts)]
+        lines += ["", *(f"- {plain(sentence)}" for sentence in study.verdicts)]
     if study.missing:
-        lines += ["", "Not measured:", "", *(f"- {plain(told)}" for told in study.missing)]
+        lines += ["", "Not measured:", "", *(f"- {plain(sentence)}" for sentence in study.missing)]
     return lines
 
 
@@ -203,10 +207,10 @@ def show(study: Study) -> None:
     for table in study.tables:
         print(f"\n{table.title}:")
         print(aligned(table.columns, table.rows))
-    for told in study.verdicts:
-        print(told)
-    for told in study.missing:
-        print(f"not measured: {told}")
+    for sentence in study.verdicts:
+        print(sentence)
+    for sentence in study.missing:
+        print(f"not measured: {sentence}")
     if study.passed is not None:
         print("PASSED" if study.passed else "FAILED")
 

@@ -2,71 +2,126 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
+
+from rtstyle.bench.parity import measure_runtimes, require_limits, require_parity
 from rtstyle.errors import InputNotFoundError, ModelError, RtstyleError, UsageError
 from rtstyle.model.file import read_model
 from rtstyle.model.zoo import shipped_folder
 from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint
-from rtstyle.train.parity import measure_parity, require_parity
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.reference import reference_samples
+from rtstyle.train.to_onnx import ModelCard, write_model
 
 if TYPE_CHECKING:
-    from export.difference import Difference
+    from export.variant import Variant
 
-CHECKPOINT, CARD = "checkpoint.safetensors", "model.json"
+CHECKPOINT, MODEL_CARD = "checkpoint.safetensors", "model.json"
 FACES = Path(__file__).parent / "faces.csv"
+
+
+class Precision(StrEnum):
+    """Of a variant."""
+
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+app = typer.Typer(
+    name="python -m export",
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE")]
+OptionalOutput = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE")]
+VariantOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="PRECISION/MODEL beside MODEL by default, where --precision finds it",
+    ),
+]
+Name = Annotated[str, typer.Option(help="the name of the style")]
+Description = Annotated[str, typer.Option(help="one sentence on the style")]
+Licence = Annotated[str, typer.Option(help="under which terms the weights may be used")]
+Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL")]
+Size = Annotated[str, typer.Option(metavar="1280x720", help="or 2x1280x720 for two")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="a table of the book")]
+Work = Annotated[Path, typer.Option(help="folder that keeps the trainings")]
+Photos = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="photographs to calibrate and measure on; rtstyle has some"),
+]
+Reference = Annotated[
+    Path | None, typer.Option("--checkpoint", metavar="FILE", help="compare with this, not MODEL")
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for a failure, 2 for wrong arguments."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "-1..1" in given[1:]:  # argparse would take it for an option
-        place = given.index("-1..1")
-        given[place - 1 : place + 1] = [f"{given[place - 1]}=-1..1"]
-    options = _parser().parse_args(given)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options.run(options)
+        return app(args=given, prog_name="python -m export", standalone_mode=False) or 0
+    except KeyboardInterrupt:
+        print("export: Interrupted.", file=sys.stderr)
+        return 130
     except RtstyleError as error:
-        print(error, file=sys.stderr)
+        print(f"export: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    return 0
+    except Exception as error:
+        if not (show := getattr(error, "show", None)):
+            raise
+        show()  # typer's own error, with the usage
+        return getattr(error, "exit_code", 2)
 
 
-def export_checkpoint(checkpoint: Path, output: Path, card: Card) -> None:
+def export_checkpoint(checkpoint: Path, output: Path, card: ModelCard) -> None:
     """Write the averaged net of `checkpoint` as the model file `output`.
 
-    The recipe and the number of updates are added to the card's provenance.
+    The recipe and the number of updates are added to the model card's provenance.
     """
     net, settings = load_checkpoint_net(checkpoint)
     recipe = Recipe(**settings)
     meta, _ = read_checkpoint(checkpoint)
     training = {"recipe": asdict(recipe), "updates": meta["done"]}
     card = replace(card, provenance=training | card.provenance)
-    spec = write_model(net, output, card, architecture=recipe.architecture)
+    spec = write_model(net, output, card, architecture=recipe.architecture, check=require_parity)
     print(f"{output}: {', '.join(spec.styles)}, {output.stat().st_size / 1e6:.1f} MB")
 
 
-def read_card(path: Path) -> Card:
-    """The card in a training folder: JSON with description, licence, provenance and either a name
-    or "styles", which maps the name of each style to its sentence, in the order of the net's.
+def read_model_card(path: Path) -> ModelCard:
+    """The model card in a training folder: JSON with description, licence, provenance and either a
+    name or "styles", which maps each style's name to its sentence, in the net's order.
 
     Raises `ModelError` when something is missing.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        styles = dict(told["styles"]) if "styles" in told else {told["name"]: told["description"]}
-        return Card(
-            tuple(styles), told["description"], told["licence"],
-            dict(told["provenance"]), tuple(styles.values()),
-        )  # fmt: skip
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        description = fields["description"]
+        styles = dict(fields["styles"]) if "styles" in fields else {fields["name"]: description}
+        return ModelCard(
+            tuple(styles),
+            description,
+            fields["licence"],
+            dict(fields["provenance"]),
+            tuple(styles.values()),
+        )
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ModelError(
             f"{path} must be a JSON object with name or styles, description, licence and "
@@ -74,105 +129,233 @@ def read_card(path: Path) -> Card:
         ) from None
 
 
-def _onnx(options: argparse.Namespace) -> None:
-    if not options.checkpoint.is_file():
-        raise InputNotFoundError(f"There is no checkpoint {options.checkpoint}.")
-    card = Card((options.name,), options.description, options.licence)
-    export_checkpoint(options.checkpoint, options.output, card)
+@app.command("onnx")
+def onnx(
+    checkpoint: Checkpoint,
+    output: Output,
+    name: Name,
+    description: Description = "",
+    licence: Licence = "",
+) -> None:
+    """Write one checkpoint as a model file."""
+    if not checkpoint.is_file():
+        raise InputNotFoundError(f"There is no checkpoint {checkpoint}.")
+    export_checkpoint(checkpoint, output, ModelCard((name,), description, licence))
 
 
-def _all(options: argparse.Namespace) -> None:
-    folders = sorted(path.parent for path in options.folder.glob(f"*/{CHECKPOINT}"))
+@app.command("all", help=f"Write every DIR/*/{CHECKPOINT} that has a {MODEL_CARD}.")
+def export_all(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", show_default="the shipped models")
+    ] = shipped_folder(),  # noqa: B008
+) -> None:
+    folders = sorted(path.parent for path in folder.glob(f"*/{CHECKPOINT}"))
     if not folders:
-        raise InputNotFoundError(f"No folder in {options.folder} holds a {CHECKPOINT}.")
-    for folder in folders:
-        if not (folder / CARD).exists():
-            print(f"{folder}: left out, as it has no {CARD}.")
+        raise InputNotFoundError(f"No folder in {folder} holds a {CHECKPOINT}.")
+    for training in folders:
+        if not (training / MODEL_CARD).exists():
+            print(f"{training}: left out, as it has no {MODEL_CARD}.")
             continue
-        card = read_card(folder / CARD)
-        export_checkpoint(folder / CHECKPOINT, options.output / f"{folder.name}.onnx", card)
+        card = read_model_card(training / MODEL_CARD)
+        export_checkpoint(training / CHECKPOINT, output / f"{training.name}.onnx", card)
 
 
-def _parity(options: argparse.Namespace) -> None:
-    model = read_model(options.model)
-    checkpoint = options.checkpoint or options.model.with_suffix(".safetensors")
+@app.command()
+def parity(
+    model: Model,
+    checkpoint: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+) -> None:
+    """Compare a model file with its checkpoint."""
+    spec = read_model(model)
+    checkpoint = checkpoint or model.with_suffix(".safetensors")
     if not checkpoint.is_file():
         raise InputNotFoundError(
             f"There is no checkpoint {checkpoint} to compare with; name it with --checkpoint."
         )
     net, _ = load_checkpoint_net(checkpoint)
-    results = measure_parity(net, model)
-    for result in results:
-        print(f"{result.runtime}: mean {result.mean:.3f}, 99.9th percentile {result.p999:.1f}")
-    require_parity(results)
+    samples = reference_samples(net, spec)
+    results = measure_runtimes(spec, samples)
+    for name, found in results.items():
+        print(f"{name}: mean {found.mean:.3f}, 99.9th percentile {found.p999:.1f}")
+    require_limits(results)
 
 
-def _variant(options: argparse.Namespace) -> None:
+@app.command()
+def fp16(
+    model: Model, output: VariantOutput = None, photos: Photos = None, checkpoint: Reference = None
+) -> None:
+    """Write a model file's variant in half precision, for GPUs: convolutions in float16, norms in
+    float32."""
+    _write_one("fp16", model, output, photos, checkpoint)
+
+
+@app.command()
+def int8(
+    model: Model, output: VariantOutput = None, photos: Photos = None, checkpoint: Reference = None
+) -> None:
+    """Write a model file's variant in 8 bits, for CPUs: convolutions in INT8 as far as the limit on
+    the difference allows."""
+    _write_one("int8", model, output, photos, checkpoint)
+
+
+def _write_one(
+    precision: str, model: Path, output: Path | None, photos: Path | None, checkpoint: Path | None
+) -> None:
     from export.variant import write_variant
 
-    net = load_checkpoint_net(options.checkpoint)[0] if options.checkpoint else None
-    output = options.output or options.model.parent / options.precision / options.model.name
-    result = write_variant(options.model, output, options.precision, photos=options.photos, net=net)
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {_told(result)}")
+    net = load_checkpoint_net(checkpoint)[0] if checkpoint else None
+    output = output or model.parent / precision / model.name
+    result = write_variant(model, output, precision, photos=photos, net=net)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {_summary(result)}")
 
 
-def _variants(options: argparse.Namespace) -> None:
+@app.command()
+def variants(
+    zoo: Annotated[
+        Path, typer.Argument(metavar="DIR", show_default="the shipped models")
+    ] = shipped_folder(),  # noqa: B008
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="DIR/fp16 and DIR/int8 are written; the zoo itself by default",
+        ),
+    ] = None,
+    precision: list[Precision] | None = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="only this one, such as gallery; or several"),
+    ] = None,
+    photos: Photos = None,
+    checkpoints: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="DIR/MODEL/checkpoint.safetensors is compared with, where there is one",
+        ),
+    ] = Path("export/checkpoints"),
+) -> None:
+    """Write every variant of every model of a zoo."""
     from export.variants import write_variants, zoo_bytes
 
-    output = options.output or options.zoo
+    output = output or zoo
     failed = []
     for made in write_variants(
-        options.zoo, output, options.precision or ["fp16", "int8"], names=options.model or (),
-        photos=options.photos, checkpoints=options.checkpoints,
-    ):  # fmt: skip
-        if made.difference is None:
+        zoo,
+        output,
+        precision or list(Precision),
+        names=model or (),
+        photos=photos,
+        checkpoints=checkpoints,
+    ):
+        if made.variant is None:
             failed.append(made.path.parent.name + "/" + made.path.name)
             print(f"{made.path}: not written. {made.problem}", flush=True)
         else:
             size = made.path.stat().st_size / 1e6
-            print(f"{made.path}: {size:.2f} MB, {_told(made.difference)}", flush=True)
-    print(f"All models and variants: {zoo_bytes(options.zoo, output) / 1e6:.1f} MB")
+            print(f"{made.path}: {size:.2f} MB, {_summary(made.variant)}", flush=True)
+    print(f"All models and variants: {zoo_bytes(zoo, output) / 1e6:.1f} MB")
     if failed:
         raise ModelError(f"Outside the limits and not written: {', '.join(failed)}.")
 
 
-def _told(difference: Difference) -> str:
-    left = f", left in float: {', '.join(difference.left_float)}" if difference.left_float else ""
+def _summary(made: Variant) -> str:
+    found = made.difference
+    left = f", left in float: {', '.join(made.left_float)}" if made.left_float else ""
     return (
-        f"mean {difference.mean:.3f}, 99.9th percentile {difference.p999:.1f}, colour of flat "
-        f"pictures {difference.flat_color:.3f}{left}"
+        f"mean {found.mean:.3f}, 99.9th percentile {found.p999:.1f}, colour of flat "
+        f"pictures {found.flat_color:.3f}{left}"
     )
 
 
-def _import(options: argparse.Namespace) -> None:
+@app.command("import")
+def import_model(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE")],
+    output: Output,
+    name: Annotated[
+        str | None, typer.Option(help="the name of the style; that of the output by default")
+    ] = None,
+    description: Description = "",
+    licence: Licence = "",
+    values: Annotated[
+        Literal["0..1", "0..255", "-1..1", "imagenet"] | None,
+        typer.Option("--range", help="what an ONNX file's pixels run from and to"),
+    ] = None,
+) -> None:
+    """Write another project's checkpoint or ONNX file as a model file."""
     from export.importers.command import import_files
 
-    name = options.name or options.output.stem
-    card = Card((name,), options.description, options.licence)
-    spec = import_files(options.files, options.output, card, values=options.range)
-    print(f"{options.output}: {spec.architecture}, {options.output.stat().st_size / 1e6:.1f} MB")
+    card = ModelCard((name or output.stem,), description, licence)
+    spec = import_files(files, output, card, values=values)
+    print(f"{output}: {spec.architecture}, {output.stat().st_size / 1e6:.1f} MB")
 
 
-def _tensorrt(options: argparse.Namespace) -> None:
+@app.command()
+def tensorrt(
+    model: Model,
+    size: Size,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="the cache by default, where the engine finds it"
+        ),
+    ] = None,
+    runtime: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt",
+) -> None:
+    """Build a model file for one frame size."""
     from export.compiled import size_of, write_plan
 
-    layers = write_plan(
-        options.model, options.output, size_of(options.size), runtime=options.runtime
-    )
+    layers = write_plan(model, output, size_of(size), runtime=runtime)
     half, single = (layers.get(f"CONVOLUTION {kind}", 0) for kind in ("HALF", "FLOAT"))
-    place = options.output or "the cache"
-    print(f"{place}: {half} convolutions in float16, {single} in float32")
+    print(f"{output or 'the cache'}: {half} convolutions in float16, {single} in float32")
 
 
-def _torch_tensorrt(options: argparse.Namespace) -> None:
+@app.command()
+def torch_tensorrt(checkpoint: Checkpoint, size: Size, output: OptionalOutput = None) -> None:
+    """Compile a checkpoint for this machine's GPU."""
     from export.compiled import size_of, write_program
 
-    output = options.output or options.checkpoint.with_suffix(".trt.pt2")
-    write_program(options.checkpoint, output, size_of(options.size))
+    output = output or checkpoint.with_suffix(".trt.pt2")
+    write_program(checkpoint, output, size_of(size))
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
-def _train(options: argparse.Namespace) -> None:
+@app.command()
+def train(
+    names: Names,
+    content: Annotated[Path, typer.Option(help="folder of photographs")],
+    paintings: Annotated[Path, typer.Option(help="folder of paintings")],
+    loss_net: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE",
+            help="weights of VGG-16 or the compressed VGG-19; again for another, each training "
+            "takes its own",
+        ),
+    ],
+    work: Work,
+    faces: Annotated[Path, typer.Option(help="CSV list of the faces in the photographs")] = FACES,
+    minutes: Annotated[
+        float | None, typer.Option(help="stop each after so long, to go on later")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="how many at once")] = 1,
+    threads: Annotated[int, typer.Option(help="of the CPU, for each")] = 1,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="put the weights into export/checkpoints")
+    ] = False,
+    before: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="with --keep: average with the weights kept before, which get this share",
+        ),
+    ] = 0.0,
+) -> None:
+    """Train nets of export/trainings.toml, or go on."""
     from export.trainings import (
         CHECKPOINTS,
         Material,
@@ -183,159 +366,41 @@ def _train(options: argparse.Namespace) -> None:
     )
 
     material = Material(
-        content=options.content, paintings=options.paintings,
-        loss_nets=tuple(options.loss_net), faces=options.faces,
-        work=options.work, device=options.device, threads=options.threads, minutes=options.minutes,
-    )  # fmt: skip
-    if not 0 <= options.before < 1 or (options.before and not options.keep):
+        content=content,
+        paintings=paintings,
+        loss_nets=tuple(loss_net),
+        faces=faces,
+        work=work,
+        device=device,
+        threads=threads,
+        minutes=minutes,
+    )
+    if not 0 <= before < 1 or (before and not keep):
         raise UsageError(
-            f"--before goes with --keep and is a share from 0 to below 1, not {options.before:g}."
+            f"--before goes with --keep and is a share from 0 to below 1, not {before:g}."
         )
-    options.work.mkdir(parents=True, exist_ok=True)
+    work.mkdir(parents=True, exist_ok=True)
     book = read_book()
-    for name, done in run_trainings(options.names, material, jobs=options.jobs).items():
+    for name, done in run_trainings(names, material, jobs=jobs).items():
         print(f"{name}: {done} updates")
-        if options.keep:
+        if keep:
             folder = CHECKPOINTS / book[name].kept_as
-            keep_weights(options.work / name / CHECKPOINT, folder, before=options.before)
-    print(f"For the quality report: --entries {write_entries(options.names, options.work)}")
+            keep_weights(work / name / CHECKPOINT, folder, before=before)
+    print(f"For the quality report: --entries {write_entries(names, work)}")
 
 
-def _pause(options: argparse.Namespace) -> None:
+@app.command()
+def pause(names: Names, work: Work) -> None:
+    """Keep a training in export/checkpoints that another machine is to go on with."""
     from export.trainings import CHECKPOINTS, keep_unfinished
 
-    for name in options.names:
-        source = options.work / name / CHECKPOINT
+    for name in names:
+        source = work / name / CHECKPOINT
         if not source.exists():
             raise InputNotFoundError(f"There is no {source}; train {name} first.")
         path = keep_unfinished(source, CHECKPOINTS / name)
         done = read_checkpoint(path)[0]["done"]
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {done} updates")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m export", description=__doc__)
-    commands: Any = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    onnx = commands.add_parser("onnx", help="write one checkpoint as a model file")
-    onnx.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    onnx.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
-    onnx.add_argument("--name", required=True, help="the name of the style")
-    onnx.add_argument("--description", default="", help="one sentence on the style")
-    onnx.add_argument("--licence", default="", help="under which terms the weights may be used")
-    onnx.set_defaults(run=_onnx)
-
-    every = commands.add_parser("all", help=f"write every DIR/*/{CHECKPOINT} that has a {CARD}")
-    every.add_argument("folder", type=Path, metavar="DIR")
-    every.add_argument("-o", "--output", type=Path, default=shipped_folder(), metavar="DIR")
-    every.set_defaults(run=_all)
-
-    parity = commands.add_parser("parity", help="compare a model file with its checkpoint")
-    parity.add_argument("model", type=Path, metavar="MODEL")
-    parity.add_argument("--checkpoint", type=Path, metavar="FILE")
-    parity.set_defaults(run=_parity)
-
-    for precision, told in (
-        ("fp16", "half precision, for GPUs: convolutions in float16, norms in float32"),
-        ("int8", "8 bits, for CPUs: convolutions in INT8 as far as the pictures allow it"),
-    ):
-        variant = commands.add_parser(precision, help=f"write a model file's variant in {told}")
-        variant.add_argument("model", type=Path, metavar="MODEL")
-        variant.add_argument(
-            "-o", "--output", type=Path, metavar="FILE",
-            help=f"{precision}/MODEL beside MODEL by default, where --precision finds it",
-        )  # fmt: skip
-        variant.add_argument(
-            "--photos", type=Path, metavar="DIR", help="photographs to measure on; rtstyle has some"
-        )
-        variant.add_argument(
-            "--checkpoint", type=Path, metavar="FILE", help="compare with this, not with MODEL"
-        )
-        variant.set_defaults(run=_variant, precision=precision)
-
-    variants = commands.add_parser("variants", help="write every variant of every model of a zoo")
-    variants.add_argument("zoo", type=Path, nargs="?", default=shipped_folder(), metavar="DIR")
-    variants.add_argument(
-        "-o", "--output", type=Path, metavar="DIR",
-        help="DIR/fp16 and DIR/int8 are written; the zoo itself by default",
-    )  # fmt: skip
-    variants.add_argument("--precision", choices=("fp16", "int8"), action="append")
-    variants.add_argument(
-        "--model",
-        action="append",
-        metavar="NAME",
-        help="only this one, such as gallery; or several",
-    )
-    variants.add_argument("--photos", type=Path, metavar="DIR", help="to calibrate and measure on")
-    variants.add_argument(
-        "--checkpoints", type=Path, default=Path("export/checkpoints"), metavar="DIR",
-        help="DIR/MODEL/checkpoint.safetensors is compared with, where it is there",
-    )  # fmt: skip
-    variants.set_defaults(run=_variants)
-
-    plan = commands.add_parser("tensorrt", help="build a model file for one size of picture")
-    plan.add_argument("model", type=Path, metavar="MODEL")
-    plan.add_argument(
-        "-o", "--output", type=Path, metavar="FILE",
-        help="the cache by default, where the engine finds it",
-    )  # fmt: skip
-    plan.add_argument("--size", required=True, metavar="1280x720", help="or 2x1280x720 for two")
-    plan.add_argument("--runtime", choices=("tensorrt", "tensorrt-rtx"), default="tensorrt")
-    plan.set_defaults(run=_tensorrt)
-
-    program = commands.add_parser("torch-tensorrt", help="compile a checkpoint for this card")
-    program.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    program.add_argument("-o", "--output", type=Path, metavar="FILE")
-    program.add_argument("--size", required=True, metavar="1280x720", help="or 2x1280x720 for two")
-    program.set_defaults(run=_torch_tensorrt)
-
-    train = commands.add_parser("train", help="train nets of export/trainings.toml, or go on")
-    train.add_argument("names", nargs="+", metavar="NAME", help="a table of the book")
-    train.add_argument("--content", type=Path, required=True, help="folder of photographs")
-    train.add_argument("--paintings", type=Path, required=True, help="folder of paintings")
-    train.add_argument(
-        "--loss-net", type=Path, required=True, action="append", metavar="FILE",
-        help="weights of VGG-16 or the compressed VGG-19; again for another, each training takes "
-        "its own",
-    )  # fmt: skip
-    train.add_argument(
-        "--faces", type=Path, default=FACES, help="CSV list of the faces in the photographs"
-    )
-    train.add_argument("--work", type=Path, required=True, help="folder that keeps the trainings")
-    train.add_argument("--minutes", type=float, help="stop each after so long, to go on later")
-    train.add_argument("--jobs", type=int, default=1, help="how many at once")
-    train.add_argument("--threads", type=int, default=1, help="of the CPU, for each")
-    train.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
-    train.add_argument(
-        "--keep", action="store_true", help="put the weights into export/checkpoints"
-    )
-    train.add_argument(
-        "--before", type=float, default=0.0, metavar="SHARE",
-        help="with --keep: average with the weights kept before, which get this share",
-    )  # fmt: skip
-    train.set_defaults(run=_train)
-
-    pause = commands.add_parser(
-        "pause", help="keep a training in export/checkpoints that another machine is to go on with"
-    )
-    pause.add_argument("names", nargs="+", metavar="NAME", help="a table of the book")
-    pause.add_argument("--work", type=Path, required=True, help="folder that keeps the trainings")
-    pause.set_defaults(run=_pause)
-
-    bring = commands.add_parser(
-        "import", help="write another project's checkpoint or ONNX file as a model file"
-    )
-    bring.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    bring.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
-    bring.add_argument("--name", help="the name of the style; that of the output by default")
-    bring.add_argument("--description", default="", help="one sentence on the style")
-    bring.add_argument("--licence", default="", help="under which terms the weights may be used")
-    bring.add_argument(
-        "--range", choices=("0..1", "0..255", "-1..1", "imagenet"),
-        help="what an ONNX file's pixels run from and to",
-    )  # fmt: skip
-    bring.set_defaults(run=_import)
-    return parser
 
 
 if __name__ == "__main__":

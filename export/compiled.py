@@ -1,4 +1,4 @@
-"""Programs for one size of picture on one kind of card: TensorRT plans, torch-tensorrt programs."""
+"""Programs for one frame size on one kind of GPU: TensorRT plans, torch-tensorrt programs."""
 
 from __future__ import annotations
 
@@ -73,19 +73,14 @@ def shapes_of(spec: ModelSpec, size: Size) -> dict[str, tuple[int, ...]]:
     height, width = (-(-side // spec.stride) * spec.stride for side in (height, width))
     if spec.layout != "nhwc":
         raise UsageError(f"{spec.path.name} takes float pictures; import it first.")
-    shapes: dict[str, tuple[int, ...]] = {spec.frame_input: (n, height, width, 3)}
-    if spec.style_size:
-        shapes["style"] = (n, spec.style_size)
-    if spec.takes_strength:
-        shapes["strength"] = (n,)
-    return shapes
+    return spec.input_shapes(n, height, width)
 
 
 def write_program(checkpoint: Path, output: Path, size: Size) -> None:
-    """Compile a checkpoint by torch-tensorrt in half precision, for the card in this machine.
+    """Compile a checkpoint by torch-tensorrt in half precision, for the GPU of this machine.
 
-    Precision is in the net itself: newer versions drop a wish for it without a word. Raises
-    `EngineError` without torch-tensorrt or a card, or when it does not compile.
+    The precision is in the net itself: newer versions silently ignore an option for it. Raises
+    `EngineError` without torch-tensorrt or a GPU, or when it does not compile.
     """
     from rtstyle.engines.torch_modules import half_net
     from rtstyle.nets.checkpoint import load_checkpoint_net
@@ -100,19 +95,19 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     except (ImportError, OSError, RuntimeError) as error:
         raise EngineError(f"torch-tensorrt cannot be loaded ({error}).") from None
     if not torch.cuda.is_available():
-        raise EngineError("torch-tensorrt compiles for the card in the machine; there is none.")
+        raise EngineError("torch-tensorrt compiles for the GPU in the machine; there is none.")
     wrapped = Contract(half_net(net)).eval().cuda()
     inputs = [
         torch.zeros(shape, dtype=torch.uint8 if len(shape) == 4 else torch.float32, device="cuda")
         for shape in shapes.values()
     ]
-    told: dict[str, Any] = {"min_block_size": 1, "truncate_double": True}
+    settings: dict[str, Any] = {"min_block_size": 1, "truncate_double": True}
     if "use_explicit_typing" in inspect.signature(trt.dynamo.compile).parameters:
-        told["use_explicit_typing"] = True
+        settings["use_explicit_typing"] = True
     try:
         with atomic_write(output, parents=True) as part, torch.inference_mode():
             program = torch.export.export(wrapped, tuple(inputs), strict=False)
-            compiled = trt.dynamo.compile(program, arg_inputs=inputs, **told)
+            compiled = trt.dynamo.compile(program, arg_inputs=inputs, **settings)
             frames = json.dumps({"frames": [list(shapes[spec.frame_input][:3])]})
             trt.save(compiled, str(part), arg_inputs=inputs, extra_files={"rtstyle": frames})
     except OSError as error:

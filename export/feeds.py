@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rtstyle.engines.batch import to_inputs
 from rtstyle.errors import InputNotFoundError
 from rtstyle.frame import Image
 from rtstyle.media.images import read_picture
@@ -24,22 +25,15 @@ _MAX_PHOTOS = 24
 _PAINTINGS = 6  # that a model for any painting is tried with
 
 
-def _feed(spec: ModelSpec, picture: Image, style: NDArray[np.float32] | None) -> Feed:
-    feed: Feed = {"frame": picture[None]}
-    if style is not None:
-        feed["style"] = style
-    if spec.takes_strength:
-        feed["strength"] = np.ones(1, np.float32)
-    return feed
-
-
 def feeds_of(
     spec: ModelSpec, pictures: Sequence[Image], styles: Sequence[NDArray[np.float32]]
 ) -> list[Feed]:
     """Every picture and every style at least once, paired in turn."""
     pairs = range(max(len(pictures), len(styles)))
     return [
-        _feed(spec, pictures[i % len(pictures)], styles[i % len(styles)] if styles else None)
+        to_inputs(
+            spec, pictures[i % len(pictures)][None], styles[i % len(styles)] if styles else None
+        )
         for i in pairs
     ]
 

@@ -1,28 +1,34 @@
-"""The INT8 variant of a model file: convolutions in 8 bits where the painting allows it.
+"""The INT8 variant of a model file: convolutions in 8 bits as far as the parity limit allows.
 
-Post-training quantisation as QDQ nodes, which both OpenVINO and ONNX Runtime read: activations
-uint8 a tensor, ranges taken from photographs; weights int8 a channel. Norms and all else stay
-float. The convolutions that cost the picture most, usually the last ones, stay float until the
-pictures are as near as asked for.
+Post-training quantisation by ONNX Runtime as QDQ nodes, which OpenVINO reads too: activations uint8
+per tensor, with ranges from photographs; weights int8 per channel. Norms and everything else stay
+float. The convolutions that cost the most accuracy, usually the last ones, stay float until the
+stylized frames are as near as asked for.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 
 from export.feeds import Feed
-from export.half import fold_casts, replace_nodes
+from export.half import fold_casts
 from rtstyle.errors import ModelError
 
-Range = tuple[float, float]
-_FATAL = 4
+_FATAL = 4  # ONNX Runtime's log severity: only what is raised
+_PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}  # without it there is a warning
 
 
 def to_int8(
@@ -31,26 +37,24 @@ def to_int8(
     """A copy of `model` with its convolutions in 8 bits, and the names of those left float.
 
     `feeds` are what the ranges of activations and the cost of each convolution are measured on.
-    Convolutions are left float, the costliest first, until no painting differs by more than
+    Convolutions are left float, the costliest first, until no stylized frame differs by more than
     `max_mean` grey levels on average. Raises `ModelError` when there is nothing to quantise.
     """
     model = fold_casts(model)
-    convs = _convolutions(model.graph)
-    if not convs:
+    names = _convolutions(model.graph)
+    if not names:
         raise ModelError("No convolution of the model has constant weights to quantise.")
-    ranges = _ranges(model, convs, feeds)
-    expected = _paint(model, feeds)
+    expected = _stylize(model, feeds)
 
     def cost(chosen: set[str]) -> float:
-        painted = _paint(_quantise(model, ranges, chosen), feeds)
+        stylized = _stylize(_quantise(model, feeds, chosen), feeds)
         return max(
-            float(np.abs(p.astype(np.int16) - e).mean())
-            for p, e in zip(painted, expected, strict=True)
+            float(np.abs(s.astype(np.int16) - e).mean())
+            for s, e in zip(stylized, expected, strict=True)
         )
 
-    names = set(convs)
     chosen = _drop_costliest(names, cost, max_mean) if cost(names) > max_mean else names
-    return _quantise(model, ranges, chosen), sorted(names - chosen)
+    return _quantise(model, feeds, chosen), sorted(names - chosen)
 
 
 def _drop_costliest(
@@ -65,85 +69,56 @@ def _drop_costliest(
     return chosen
 
 
-def _convolutions(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """Convolutions with constant weights, by the name of their output."""
+def _convolutions(graph: onnx.GraphProto) -> set[str]:
+    """The output names of all convolutions with constant weights."""
     weights = {tensor.name for tensor in graph.initializer}
-    return {
-        node.output[0]: node
-        for node in graph.node
-        if node.op_type == "Conv" and node.input[1] in weights
-    }
+    return {n.output[0] for n in graph.node if n.op_type == "Conv" and n.input[1] in weights}
 
 
-def _ranges(
-    model: onnx.ModelProto, convs: dict[str, onnx.NodeProto], feeds: Sequence[Feed]
-) -> dict[str, Range]:
-    """Least and greatest value of every convolution's input over all feeds; 0 is within."""
-    watched = sorted({node.input[0] for node in convs.values()})
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    probe.graph.output.extend(
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in watched
-    )
-    session = _session(probe)
-    ranges = dict.fromkeys(watched, (0.0, 0.0))
-    for feed in feeds:
-        for name, value in zip(watched, session.run(watched, feed), strict=True):
-            low, high = ranges[name]
-            ranges[name] = (min(low, float(value.min())), max(high, float(value.max())))
-    return ranges
+class _Feeds(CalibrationDataReader):  # type: ignore[misc]
+    """Hands the feeds to ONNX Runtime one by one."""
+
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self._feeds = iter(feeds)
+
+    def get_next(self) -> Feed | None:
+        return next(self._feeds, None)
 
 
-def _quantise(
-    model: onnx.ModelProto, ranges: dict[str, Range], chosen: set[str]
-) -> onnx.ModelProto:
-    quantised = onnx.ModelProto()
-    quantised.CopyFrom(model)
-    graph = quantised.graph
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    nodes: list[onnx.NodeProto] = []
-    coded: set[str] = set()
-
-    def constant(name: str, value: NDArray[Any]) -> str:
-        graph.initializer.append(numpy_helper.from_array(value, name))
-        return name
-
-    for node in graph.node:
-        if node.output[0] in chosen:
-            source, weight = node.input[0], node.input[1]
-            if source not in coded:
-                coded.add(source)
-                low, high = ranges[source]
-                scale = max((high - low) / 255, 1e-12)
-                pair = [
-                    constant(f"{source}.scale", np.array(scale, np.float32)),
-                    constant(f"{source}.zero", np.array(round(-low / scale), np.uint8)),
-                ]
-                code, value = f"{source}.u8", f"{source}.coded"
-                nodes.append(helper.make_node("QuantizeLinear", [source, *pair], [code]))
-                nodes.append(helper.make_node("DequantizeLinear", [code, *pair], [value]))
-            if weight not in coded:
-                coded.add(weight)
-                kernel = weights[weight]
-                peaks = np.abs(kernel).max(axis=(1, 2, 3))
-                steps = np.maximum(peaks / 127, 1e-12).astype(np.float32)
-                codes = np.round(kernel / steps[:, None, None, None]).astype(np.int8)
-                names = [
-                    constant(f"{weight}.s8", codes),
-                    constant(f"{weight}.scale", steps),
-                    constant(f"{weight}.zero", np.zeros(len(steps), np.int8)),
-                ]
-                nodes.append(
-                    helper.make_node("DequantizeLinear", names, [f"{weight}.coded"], axis=0)
-                )
-            node.input[0], node.input[1] = f"{source}.coded", f"{weight}.coded"
-        nodes.append(node)
-    replace_nodes(graph, nodes)
+def _quantise(model: onnx.ModelProto, feeds: Sequence[Feed], chosen: set[str]) -> onnx.ModelProto:
+    """A copy of `model` with the chosen convolutions in 8 bits; their results stay float."""
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    if not chosen:
+        return named
+    onnx.helper.set_model_props(named, _PREPARED)
+    for node in named.graph.node:
+        node.name = node.output[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            named,
+            path,
+            _Feeds(feeds),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_quantize=sorted(chosen),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={
+                "QuantizeBias": False,
+                "OpTypesToExcludeOutputQuantization": ["Conv"],
+            },
+        )
+        quantised = onnx.load_model(path)
+    del quantised.graph.value_info[:], quantised.metadata_props[:]
+    quantised.metadata_props.extend(model.metadata_props)
     onnx.checker.check_model(quantised, full_check=True)
     return quantised
 
 
-def _paint(model: onnx.ModelProto, feeds: Sequence[Feed]) -> list[NDArray[np.uint8]]:
+def _stylize(model: onnx.ModelProto, feeds: Sequence[Feed]) -> list[NDArray[np.uint8]]:
     session = _session(model)
     return [np.asarray(session.run(None, feed)[0], np.uint8) for feed in feeds]
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.difference import Difference
-from export.variant import write_variant
+from export.variant import Variant, write_variant
 from rtstyle.errors import InputNotFoundError, ModelError
 from rtstyle.nets.checkpoint import load_checkpoint_net
 
@@ -20,7 +19,7 @@ class Made:
     """A variant that was written, or why it was not."""
 
     path: Path
-    difference: Difference | None
+    variant: Variant | None
     problem: str = ""
 
 
@@ -37,7 +36,7 @@ def write_variants(
     only for those called one of `names`, if there are any.
 
     Each is compared with the torch net in `checkpoints`/MODEL where there is one, else with the
-    model file, on `photos`; see `write_variant`. One that is outside the limits is told and not
+    model file, on `photos`; see `write_variant`. One that is outside the limits is reported and not
     written. Raises `InputNotFoundError` when there is no model.
     """
     models = [path for path in sorted(zoo.glob("*.onnx")) if not names or path.stem in names]

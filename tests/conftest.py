@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from rtstyle.bench.parity import require_parity
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
 from rtstyle.nets import build_net
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.to_onnx import ModelCard, write_model
 
 torch.set_num_threads(1)  # tiny nets gain nothing from more, and threads would fight
 
@@ -43,6 +44,6 @@ def tiny_checkpoint(tiny_net: nn.Module, tmp_path_factory: pytest.TempPathFactor
 def tiny_model(tiny_net: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     """`tiny_net` as a model file."""
     path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
-    card = Card(("Tiny Waves",), "A test.", "CC0-1.0", {"painting": "none"})
-    write_model(tiny_net, path, card, architecture="johnson")
+    card = ModelCard(("Tiny Waves",), "A test.", "CC0-1.0", {"painting": "none"})
+    write_model(tiny_net, path, card, architecture="johnson", check=require_parity)
     return read_model(path)

@@ -10,7 +10,6 @@ for one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,16 +17,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from benchmarks.gpu.machine import machine_facts, peak_of
 from benchmarks.gpu.nets import NETS, QUICK_NETS, cost, make_models
-from benchmarks.gpu.rates import engine_rate, file_rate, idle_gap, pipeline_rate
+from benchmarks.gpu.rates import file_rate, idle_gap, pipeline_rate
 from benchmarks.gpu.rows import Report, Row, line, markdown
+from benchmarks.options import parse
+from rtstyle.bench.levels import frame_rate
 from rtstyle.engines.base import Engine
-from rtstyle.errors import EngineError, RtstyleError
+from rtstyle.errors import EngineError, RtstyleError, UsageError
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.style import Style
 
@@ -45,16 +47,27 @@ class _Plan:
     deadline: float  # perf_counter() at which no new measurement begins
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    device: Annotated[str, typer.Option(help="the GPU's number, or cpu to try the code")] = "0"
+    quick: Annotated[bool, typer.Option("--quick", help="tiny nets and pictures, no figures")] = (
+        False
+    )
+    net: Annotated[list[str] | None, typer.Option(metavar="|".join(list(NETS)))] = None
+    engine: Annotated[
+        list[str] | None, typer.Option(help="torch-cuda and every other by default")
+    ] = None
+    minutes: Annotated[float, typer.Option(help="begin nothing after this long")] = 7.0
+    out: Path = Path("benchmarks/out")
+
+
 def main(argv: list[str]) -> int:
     """Measure, print the table, write gpu.json and gpu.md."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__)
-    parser.add_argument("--device", default="0", help="the GPU's number, or cpu to try the code")
-    parser.add_argument("--quick", action="store_true", help="tiny nets and pictures, no figures")
-    parser.add_argument("--net", choices=list(NETS), action="append")
-    parser.add_argument("--engine", action="append", help="torch-cuda and every other by default")
-    parser.add_argument("--minutes", type=float, default=7.0, help="begin nothing after this long")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out"))
-    options = parser.parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks gpu", about=__doc__)
+    if unknown := set(options.net or ()) - set(NETS):
+        raise UsageError(f"There is no net {min(unknown)!r}; use {', '.join(NETS)}.")
     start = perf_counter()
     nets = QUICK_NETS if options.quick else NETS
     plan = _Plan(
@@ -104,9 +117,15 @@ def measure(
 
 
 def measure_one(
-    plan: _Plan, name: str, models: dict[str, ModelSpec], label: str, size: str,
-    shape: tuple[int, int], folder: Path, skip: Callable[[str], None],
-) -> Row:  # fmt: skip
+    plan: _Plan,
+    name: str,
+    models: dict[str, ModelSpec],
+    label: str,
+    size: str,
+    shape: tuple[int, int],
+    folder: Path,
+    skip: Callable[[str], None],
+) -> Row:
     """One net at one size by one engine."""
     model = models.get(".safetensors" if label.startswith("torch") else ".onnx")
     if model is None:
@@ -123,7 +142,7 @@ def measure_one(
         rng = np.random.default_rng(0)
         frames = [rng.integers(0, 256, (1, height, width, 3), np.uint8) for _ in range(4)]
         engine.submit(frames[0], style).result()
-        fps = median(engine_rate(engine, frames, style, plan.seconds) for _ in range(3))
+        fps = median(frame_rate(engine, frames, style, seconds=plan.seconds) for _ in range(3))
         idle = idle_gap(engine, frames, style) if plan.device != "cpu" else None
         chosen = Style(name, engine.model, style)
         count = max(8, int(fps * plan.seconds))
@@ -135,13 +154,18 @@ def measure_one(
     peak = peak_of(plan.device)
     roofline = None if peak is None else 1 / max(gflop / peak[0] / 1e3, gbyte / peak[1] / 1e3)
     return Row(
-        net=name, size=size, engine=label, engine_fps=round(fps, 1),
-        pipeline_fps=_rounded(pipeline, 1), file_fps=_rounded(from_file, 1),
-        overlap=None if pipeline is None else round(pipeline / fps, 3), gflop=round(gflop, 2),
+        net=name,
+        size=size,
+        engine=label,
+        engine_fps=round(fps, 1),
+        pipeline_fps=_rounded(pipeline, 1),
+        file_fps=_rounded(from_file, 1),
+        overlap=None if pipeline is None else round(pipeline / fps, 3),
+        gflop=round(gflop, 2),
         roofline_fps=None if roofline is None else round(roofline, 1),
         roofline_share=None if roofline is None else round(fps / roofline, 3),
         idle_ms=None if idle is None else round(idle, 4),
-    )  # fmt: skip
+    )
 
 
 def _where_installed(call: Callable[[], float], skip: Callable[[str], None]) -> float | None:

@@ -3,12 +3,15 @@
 On held-out photographs at 256 pixels, in the feature space of the perceptual network: style and
 content loss; the Pareto ratio to Gatys et al. at 100 steps of L-BFGS; noise gain; the warping error
 on a flow that is known exactly and, with --clips, on real clips; parameters, GMAC and, with
---speed, frames a second; and what the training took. Writes quality.json, quality.md and one
-contact sheet a group. Whatever was measured is kept: an interrupted report goes on where it was.
+--speed, frames a second; and what the training took. With --vgg16 and --alexnet, style and content
+as two other networks see them; with --davis, motion by a public protocol. Writes quality.json,
+quality.md and one contact sheet a group. Whatever was measured is kept: an interrupted report goes
+on where it was.
 
 Measured are the shipped styles (group "shipped"), a shipped model for any painting on paintings it
 never saw (group "unseen"), and the nets of a TOML list:
 
+\b
   [[entry]]
   label = "starry night, no stability term"
   group = "stability"             # or single, losses, norms, widths, any name: a table each
@@ -22,14 +25,18 @@ never saw (group "unseen"), and the nets of a TOML list:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 
+from benchmarks.options import parse
+from benchmarks.quality.alexnet import AlexNet
 from benchmarks.quality.clips import Clip, read_clip
 from benchmarks.quality.entries import (
     UNSEEN,
@@ -40,6 +47,7 @@ from benchmarks.quality.entries import (
 )
 from benchmarks.quality.frontier import Frontiers, Wanted, make_frontiers
 from benchmarks.quality.judge import Judge
+from benchmarks.quality.look import Judges
 from benchmarks.quality.measure import Material, Picture, measure
 from benchmarks.quality.remembered import Remembered, file_key
 from benchmarks.quality.report import Report
@@ -57,9 +65,90 @@ FRONTIERS = Path(__file__).parent / "frontiers"
 UNSEEN_PAINTINGS = _LISTS / "unseen_paintings.txt"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    content: Annotated[Path, typer.Option(help="folder with the held-out photographs")]
+    paintings: Annotated[Path, typer.Option(help="folder with the paintings")]
+    loss_net: Annotated[Path, typer.Option(help="the compressed VGG-19")]
+    vgg16: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="torchvision's VGG-16, to judge by")
+    ] = None
+    alexnet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="AlexNet with the heads of LPIPS, likewise")
+    ] = None
+    davis: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder with the ten clips of DAVIS at 512²")
+    ] = None
+    photographs: Annotated[int, typer.Option(min=1, help="how many, spread over the list")] = 12
+    pareto_photographs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="how many of those, spread over them, have Pareto ratios (all by default): each "
+            "costs a minute per style image, once",
+        ),
+    ] = None
+    clips: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="folder with the clips of benchmarks/clips.txt"),
+    ] = None
+    clip_frames: Annotated[int, typer.Option(min=1, help="how many of each, from its start")] = 24
+    clip_size: Annotated[int, typer.Option(min=1, help="their shorter side in pixels")] = 256
+    entries: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="a list of more nets")
+    ] = None
+    group: Annotated[list[str] | None, typer.Option(help="only this group; may be repeated")] = None
+    style: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL", help="only this entry; may be repeated")
+    ] = None
+    earlier: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="the quality.json of an earlier report, whose groups that are not measured now "
+            "are taken over",
+        ),
+    ] = None
+    unseen_size: Annotated[
+        int,
+        typer.Option(
+            min=1, help="shorter side in pixels at which the paintings never seen are judged"
+        ),
+    ] = 448
+    speed: Annotated[
+        bool, typer.Option("--speed", help="measure frames a second too; on a quiet machine")
+    ] = False
+    frontiers_only: Annotated[
+        bool,
+        typer.Option(
+            "--frontiers-only",
+            help="make the frontiers that are missing and stop; with --group unseen those of the "
+            "paintings never seen, even if no model is there yet",
+        ),
+    ] = False
+    jobs: Annotated[
+        int, typer.Option(min=1, help="frontiers made at once, each by a process of one thread")
+    ] = 1
+    out: Annotated[Path, typer.Option(help="folder of the report")] = Path("benchmarks/out")
+    cache: Annotated[Path, typer.Option(help="folder that keeps the figures")] = Path(
+        "benchmarks/out/quality"
+    )
+    frontiers: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="folder that keeps the frontiers; those of the shipped styles are part of the "
+            "repository",
+        ),
+    ] = FRONTIERS
+
+
 def main(argv: list[str]) -> int:
     """Measure and write the report; 130 when interrupted."""
-    options = _parser().parse_args(argv)
+    options = parse(Options, argv, program="python -m benchmarks quality", about=__doc__)
     try:
         _run(options)
     except KeyboardInterrupt:
@@ -68,7 +157,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: Options) -> None:
     names = HELD_OUT.read_text().split()
     names = [names[i] for i in _spread(len(names), options.photographs)]
     compared = _spread(len(names), options.pareto_photographs or len(names))
@@ -83,16 +172,23 @@ def _run(options: argparse.Namespace) -> None:
     if not entries:
         raise UsageError("Nothing to measure: no entry is of that --group and --style.")
     clips = list(_clips(options))
+    independent = _independent(entries, options)
     material = Material(
-        photos, compared, clips, frontiers, Remembered(options.cache), file_key(options.loss_net)
-    )
+        photos, compared, clips, frontiers, Remembered(options.cache), file_key(options.loss_net),
+        judging_nets=tuple(file_key(path) for path in (options.vgg16, options.alexnet) if path),
+        davis=_davis(options.davis),
+    )  # fmt: skip
     report = Report(options.out, photographs=names, compared=len(compared), clips=clips)
     for group, members in groupby(entries, key=lambda entry: entry.group):
         rows = [("photographs", np.stack(photos))]
         for entry in members:
             print(f"{group}: {entry.label}", flush=True)
-            judge = judges.get((entry.painting, entry.style_size))
-            report.add(entry, measure(entry, judge, material, speed=options.speed))
+            painting = entry.painting, entry.style_size
+            figures = measure(
+                entry, judges.get(painting), material,
+                speed=options.speed, independent=independent.get(painting),
+            )  # fmt: skip
+            report.add(entry, figures)
             rows.append((entry.label, _painted(entry, photos)))
         name = "".join(letter if letter.isalnum() else "-" for letter in group)
         sheet = labelled_sheet(rows)
@@ -107,7 +203,7 @@ def _spread(total: int, count: int) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, total - 1, count).astype(int))]
 
 
-def _entries(options: argparse.Namespace) -> list[Entry]:
+def _entries(options: Options) -> list[Entry]:
     """All that were asked for, those of a group together."""
     entries = shipped_entries()
     entries += unseen_entries(_unseen(), options.paintings, options.unseen_size)
@@ -124,7 +220,7 @@ def _entries(options: argparse.Namespace) -> list[Entry]:
 
 
 def _judges(
-    entries: list[Entry], options: argparse.Namespace, loss_net: PerceptualNet
+    entries: list[Entry], options: Options, loss_net: PerceptualNet
 ) -> dict[tuple[str | None, int | None], Judge]:
     """A judge for every painting and size."""
     pairs = [(entry.painting, entry.style_size) for entry in entries]
@@ -137,11 +233,40 @@ def _judges(
     }
 
 
+def _independent(
+    entries: list[Entry], options: Options
+) -> dict[tuple[str | None, int | None], Judges]:
+    """The judges that no net was trained on, for every painting and size; none without both."""
+    if options.vgg16 is None or options.alexnet is None:
+        print(
+            "Not measured: how VGG-16 and AlexNet see the paintings. Pass --vgg16 with "
+            "torchvision's weights and --alexnet with those of LPIPS, as safetensors files.",
+            file=sys.stderr,
+        )
+        return {}
+    vgg, alexnet = load_perceptual_net(options.vgg16), AlexNet(options.alexnet)
+    pairs = dict.fromkeys((entry.painting, entry.style_size) for entry in entries)
+    return {
+        (painting, size): Judges(options.paintings / painting, size, vgg=vgg, alexnet=alexnet)
+        for painting, size in pairs
+        if painting is not None and size is not None
+    }
+
+
+def _davis(folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
+    clips = sorted(folder.glob("*.mp4"))
+    if not clips:
+        raise UsageError(f"There are no .mp4 clips in {folder}; the ten of DAVIS are expected.")
+    return clips
+
+
 def _fill_frontiers(
     frontiers: Frontiers,
     judges: list[tuple[tuple[str | None, int | None], Judge]],
     photos: list[Picture],
-    options: argparse.Namespace,
+    options: Options,
 ) -> None:
     wanted = [
         Wanted(options.paintings / painting, size, photo, options.loss_net, frontiers)
@@ -159,7 +284,7 @@ def _fill_frontiers(
     )
 
 
-def _clips(options: argparse.Namespace) -> Iterator[Clip]:
+def _clips(options: Options) -> Iterator[Clip]:
     if options.clips is None:
         return
     for name in CLIPS.read_text().split():
@@ -178,48 +303,3 @@ def _painted(entry: Entry, photos: list[Picture]) -> Picture:
         return np.concatenate(
             [engine.submit(photo[None], entry.style.vector).result() for photo in photos]
         )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks quality", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    add = parser.add_argument
-    add("--content", type=Path, required=True, help="folder with the held-out photographs")
-    add("--paintings", type=Path, required=True, help="folder with the paintings")
-    add("--loss-net", type=Path, required=True, help="the compressed VGG-19")
-    add("--photographs", type=_count, default=12, help="how many, spread over the list")
-    add("--pareto-photographs", type=_count, metavar="N",
-        help="how many of those, spread over them, have Pareto ratios (all by default): each costs "
-        "a minute a painting, once")  # fmt: skip
-    add("--clips", type=Path, metavar="DIR", help="folder with the clips of benchmarks/clips.txt")
-    add("--clip-frames", type=_count, default=24, help="how many of each, from its start")
-    add("--clip-size", type=_count, default=256, help="their shorter side in pixels")
-    add("--entries", type=Path, action="append", metavar="FILE", help="a list of more nets")
-    add("--group", action="append", help="only this group; may be repeated")
-    add("--style", action="append", metavar="LABEL", help="only this entry; may be repeated")
-    add("--earlier", type=Path, metavar="FILE",
-        help="the quality.json of an earlier report, whose groups that are not measured now are "
-        "taken over")  # fmt: skip
-    add("--unseen-size", type=_count, default=448,
-        help="shorter side in pixels at which the paintings never seen are judged")  # fmt: skip
-    add("--speed", action="store_true", help="measure frames a second too; on a quiet machine")
-    add("--frontiers-only", action="store_true",
-        help="make the frontiers that are missing and stop; with --group unseen those of the "
-        "paintings never seen, even if no model is there yet")  # fmt: skip
-    add("--jobs", type=_count, default=1,
-        help="frontiers made at once, each by a process of one thread")  # fmt: skip
-    add("--out", type=Path, default=Path("benchmarks/out"), help="folder of the report")
-    add("--cache", type=Path, default=Path("benchmarks/out/quality"),
-        help="folder that keeps the figures")  # fmt: skip
-    add("--frontiers", type=Path, default=FRONTIERS, metavar="DIR",
-        help="folder that keeps the frontiers; those of the shipped styles are part of the "
-        "repository")  # fmt: skip
-    return parser
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
-    return number

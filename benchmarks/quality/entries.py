@@ -74,12 +74,12 @@ def listed_entries(path: Path) -> list[Entry]:
     and whatever `read_model` raises for its files.
     """
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputNotFoundError(f"There is no list of entries {path}.") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is no TOML file that can be read: {error}.") from None
-    rows = told.get("entry")
+    rows = document.get("entry")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{path} must hold [[entry]] tables, each with label, group and file.")
     return list(_listed(rows, path))

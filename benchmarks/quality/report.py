@@ -67,7 +67,7 @@ class Report:
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise UsageError(f"{earlier} is no quality.json: {error}.") from None
         for key in ("schema", "photographs", "clips"):
-            one, other = (told.get(key) for told in (document, self.document))
+            one, other = (one_document.get(key) for one_document in (document, self.document))
             if key == "clips":  # their own error differs by the machine's rounding
                 one, other = ([*clips] for clips in (one or {}, other or {}))
             if one != other:

@@ -27,12 +27,12 @@ class Training:
 
 def training_of(model: ModelSpec) -> Training:
     """From a model file's provenance; from a checkpoint and the loss log beside it."""
-    told = model.provenance
+    provenance = model.provenance
     if model.path.suffix != ".safetensors":
-        seconds = told.get(SECONDS_KEY)
+        seconds = provenance.get(SECONDS_KEY)
         return Training(
-            dict(told.get("recipe", {})),
-            told.get("updates"),
+            dict(provenance.get("recipe", {})),
+            provenance.get("updates"),
             float(seconds) if isinstance(seconds, int | float) else None,
         )
     meta, _ = read_checkpoint(model.path)

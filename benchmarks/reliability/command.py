@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from itertools import takewhile
 from types import ModuleType
 
+from benchmarks.options import parse
 from benchmarks.reliability.finding import Finding
+from benchmarks.reliability.options import CheckOptions
 from benchmarks.reliability.report import PAGE, keep, read_findings
 
 CHECKS = {  # each a module here, with what it is about
@@ -19,6 +21,8 @@ CHECKS = {  # each a module here, with what it is about
     "faults": "Faults",
     "soak": "Long runs",
 }
+PROGRAM = "python -m benchmarks reliability"
+_ABOUT = f"Runs checks; without one, lists them: {', '.join(CHECKS)}. Options belong to one check."
 
 
 def main(argv: Sequence[str]) -> int:
@@ -28,40 +32,30 @@ def main(argv: Sequence[str]) -> int:
     its check is over; a check that is interrupted leaves the earlier finding as it was.
     """
     names = list(takewhile(CHECKS.__contains__, argv))
-    options = list(argv[len(names) :])
-    if not names or (len(names) > 1 and options):
-        _usage().parse_args(options)
+    rest = list(argv[len(names) :])
+    if not names or (len(names) > 1 and rest):
+        parse(_Nothing, rest, program=f"{PROGRAM} CHECK… | CHECK", about=_ABOUT)
         return _list()
-    arguments = [(name, _parser(name, check := _module(name)), check) for name in names]
-    parsed = [(check, parser.parse_args(options)) for _, parser, check in arguments]
+    parsed = [(check := _module(name), _options(name, check, rest)) for name in names]
     held = True
-    for check, told in parsed:
-        finding: Finding = check.measure(told)
+    for check, options in parsed:
+        finding: Finding = check.measure(options)
         _print(finding)
-        if not told.not_kept:
+        if not options.not_kept:
             keep(finding, CHECKS)
             print(f"kept in {PAGE}")
         held &= finding.passed
     return 0 if held else 1
 
 
-def _parser(name: str, check: ModuleType) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks reliability {name}", description=check.__doc__
-    )
-    parser.add_argument(
-        "--not-kept", action="store_true", help="print the finding, keep it nowhere"
-    )
-    check.add_options(parser)
-    return parser
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """No option: without a check the checks are listed."""
 
 
-def _usage() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog="python -m benchmarks reliability",
-        usage="%(prog)s CHECK… | CHECK [options of the check]",
-        epilog="Checks: " + ", ".join(CHECKS),
-    )
+def _options(name: str, check: ModuleType, argv: Sequence[str]) -> CheckOptions:
+    kind: type[CheckOptions] = check.Options
+    return parse(kind, argv, program=f"{PROGRAM} {name}", about=check.__doc__)
 
 
 def _list() -> int:

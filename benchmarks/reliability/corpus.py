@@ -1,4 +1,4 @@
-"""The damaged inputs: each is told by its kind and its seed, and made again the same from them."""
+"""The damaged inputs: each is identified by its kind and seed, and reproduced from them."""
 
 from __future__ import annotations
 

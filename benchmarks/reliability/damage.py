@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from benchmarks.reliability.corpus import KINDS, Case, Specimen, cases, files_of, make
 from benchmarks.reliability.finding import Finding
 from benchmarks.reliability.judging import FAULTS, Verdict, judge, looked
 from benchmarks.reliability.materials import make_materials
+from benchmarks.reliability.options import CheckOptions
 from benchmarks.reliability.sandbox import Limits, Ran, Sandbox
 from rtstyle.errors import UsageError
 
@@ -26,62 +29,77 @@ CLAIM = (
 )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of this check."""
-    parser.add_argument("--count", type=int, default=1200, help="inputs to try (1200)")
-    parser.add_argument("--only", action="append", metavar="KIND[:SEED]", help="only these inputs")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the inputs at fault here")
-    parser.add_argument("--seconds", type=float, default=30.0, help="limit of one input (30)")
-    parser.add_argument("--memory", type=int, default=4096, help="limit in MiB (4096)")
-    parser.add_argument("--fresh", action="store_true", help="a new interpreter for every input")
-    parser.add_argument("--verbose", action="store_true", help="print every input")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(CheckOptions):
+    """The command line."""
+
+    count: Annotated[int, typer.Option(help="inputs to try (1200)")] = 1200
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="KIND[:SEED]", help="only these inputs")
+    ] = None
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="keep the inputs at fault here")
+    ] = None
+    seconds: Annotated[float, typer.Option(help="limit of one input (30)")] = 30.0
+    memory: Annotated[int, typer.Option(help="limit in MiB (4096)")] = 4096
+    fresh: Annotated[bool, typer.Option("--fresh", help="a new interpreter for every input")] = (
+        False
+    )
+    verbose: Annotated[bool, typer.Option("--verbose", help="print every input")] = False
 
 
-def measure(arguments: argparse.Namespace) -> Finding:
+def measure(options: Options) -> Finding:
     """Run the inputs and count how they ended."""
     began = time.perf_counter()
-    chosen = select(arguments.count, arguments.only)
+    chosen = select(options.count, options.only)
     outcomes: Counter[str] = Counter()
     faults: Counter[str] = Counter()
     tried: Counter[str] = Counter()
     slowest, worst = 0.0, 0.0
 
-    def tell(case: Case, specimen: Specimen, ran: Ran, verdict: Verdict) -> None:
+    def report(case: Case, specimen: Specimen, ran: Ran, verdict: Verdict) -> None:
         nonlocal slowest, worst
         outcomes[verdict.outcome] += 1
         tried[case.kind] += 1
         slowest, worst = max(slowest, ran.seconds), max(worst, ran.peak_mb)
         faults.update({fault for fault, _ in verdict.faults})
-        if arguments.verbose:
+        if options.verbose:
             print(
                 f"{case}: {verdict.outcome} {' '.join(specimen.argv)!a} {ran.stderr!a}", flush=True
             )
         for fault, seen in verdict.faults:
             print(f"{case}: {fault}: {seen!a}", flush=True)
 
-    limits = Limits(seconds=arguments.seconds, memory=arguments.memory << 20)
-    run_cases(chosen, tell, limits=limits, fresh=arguments.fresh, keep=arguments.keep)
+    limits = Limits(seconds=options.seconds, memory=options.memory << 20)
+    run_cases(chosen, report, limits=limits, fresh=options.fresh, keep=options.keep)
     figures: dict[str, str | int | float] = {"inputs": sum(tried.values())}
     figures["kinds"] = ", ".join(f"{kind} {tried[kind]}" for kind in KINDS if tried[kind])
     for outcome, words in (
-        ("painted", "painted whole"), ("salvaged", "painted up to the damage, with a sentence"),
+        ("painted", "painted whole"),
+        ("salvaged", "painted up to the damage, with a sentence"),
         ("refused", "refused with a sentence"),
-    ):  # fmt: skip
+    ):
         figures[words] = outcomes[outcome]
     names = {
-        "hang": "hangs", "crash": "crashes", "traceback": "tracebacks",
+        "hang": "hangs",
+        "crash": "crashes",
+        "traceback": "tracebacks",
         "words": "other than one sentence",
-        "partial": "half files under the final name", "leftover": "files left behind",
+        "partial": "half files under the final name",
+        "leftover": "files left behind",
         "lost": "frames, times or sound packets lost",
-    }  # fmt: skip
+    }
     figures |= {names[fault]: faults[fault] for fault in FAULTS}
     figures["slowest, s"], figures["most memory, MB"] = slowest, worst
-    only = "".join(f" --only {text}" for text in arguments.only or ())
+    only = "".join(f" --only {text}" for text in options.only or ())
     return Finding(
-        check="damage", claim=CLAIM, figures=figures, passed=not faults,
-        command=f"python -m benchmarks reliability damage --count {arguments.count}{only}",
+        check="damage",
+        claim=CLAIM,
+        figures=figures,
+        passed=not faults,
+        command=f"python -m benchmarks reliability damage --count {options.count}{only}",
         seconds=time.perf_counter() - began,
-    )  # fmt: skip
+    )
 
 
 def select(count: int, only: Sequence[str] | None) -> list[Case]:
@@ -101,7 +119,7 @@ def select(count: int, only: Sequence[str] | None) -> list[Case]:
 
 def run_cases(
     chosen: Sequence[Case],
-    tell: Callable[[Case, Specimen, Ran, Verdict], None],
+    report: Callable[[Case, Specimen, Ran, Verdict], None],
     *,
     limits: Limits | None = None,
     fresh: bool = False,
@@ -136,7 +154,7 @@ def run_cases(
                 verdict = judge(specimen, ran, folder, before, look)
                 if kept is not None and not verdict.faults:
                     shutil.rmtree(kept)
-                tell(case, specimen, ran, verdict)
+                report(case, specimen, ran, verdict)
                 shutil.rmtree(folder)
 
 

@@ -7,7 +7,6 @@ final name either nothing or a file that plays to its end.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -21,11 +20,13 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import av
+import typer
 
 from benchmarks.reliability.finding import Finding
+from benchmarks.reliability.options import CheckOptions
 from rtstyle.errors import RtstyleError
 from rtstyle.media import open_source
 from tests.media.clips import Clip, make_clip
@@ -35,7 +36,7 @@ N_FRAMES, LIMIT_SECONDS = 100, 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One fault: what `faulty_run` is told, options of render, and what must come of it.
+    """One fault: the settings of `faulty_run`, options of render, and what must come of it.
 
     `signal` is sent `after` seconds. `where` is what the output folder is: "plain", or "tiny", a
     disk of 128 KiB, or a folder that takes nothing.
@@ -62,13 +63,15 @@ class Outcome:
     problem: str
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the check."""
-    parser.add_argument("--signals", type=int, default=20, help="how many SIGTERM, and SIGINT")
-    parser.add_argument("--seed", type=int, default=7, help="of the moments of signals")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(CheckOptions):
+    """The command line."""
+
+    signals: Annotated[int, typer.Option(help="how many SIGTERM, and SIGINT")] = 20
+    seed: Annotated[int, typer.Option(help="of the moments of signals")] = 7
 
 
-def measure(arguments: argparse.Namespace) -> Finding:
+def measure(options: Options) -> Finding:
     """Run all cases and print a table of them."""
     start = perf_counter()
     with TemporaryDirectory(prefix="rtstyle-faults-") as folder:
@@ -76,7 +79,7 @@ def measure(arguments: argparse.Namespace) -> Finding:
             Path(folder) / "clip.mp4", Clip(range(0, N_FRAMES * 512, 512), audio_seconds=4)
         )
         outcomes = []
-        for number, case in enumerate(cases(arguments.signals, arguments.seed)):
+        for number, case in enumerate(cases(options.signals, options.seed)):
             outcomes.append(outcome := run(case, clip, Path(folder) / str(number)))
             print(_row(outcome), flush=True)
     bad = [o for o in outcomes if o.problem]
@@ -90,11 +93,11 @@ def measure(arguments: argparse.Namespace) -> Finding:
             "as they must be": len(outcomes) - len(bad) - len(left_out),
             "not possible here": ", ".join(o.case.name for o in left_out) or "none",
             "otherwise": "; ".join(f"{o.case.name}: {o.problem}" for o in bad) or "none",
-            **{o.case.name: _told(o) for o in outcomes if o.case.signal is None},
+            **{o.case.name: _summary(o) for o in outcomes if o.case.signal is None},
         },
         passed=not bad,
-        command=f"python -m benchmarks reliability faults --signals {arguments.signals} "
-        f"--seed {arguments.seed}",
+        command=f"python -m benchmarks reliability faults --signals {options.signals} "
+        f"--seed {options.seed}",
         seconds=round(perf_counter() - start, 1),
     )
 
@@ -245,11 +248,11 @@ def _can_mount() -> bool:
         return False
 
 
-def _told(outcome: Outcome) -> str:
+def _summary(outcome: Outcome) -> str:
     ended = f"{outcome.frames} frames" if outcome.frames is not None else "no file"
     return f"exit {outcome.status}, {ended}: {outcome.sentence or 'fine'}"
 
 
 def _row(outcome: Outcome) -> str:
     verdict = outcome.problem and f"WRONG: {outcome.problem}"
-    return f"{outcome.case.name:32} {verdict or _told(outcome)}"
+    return f"{outcome.case.name:32} {verdict or _summary(outcome)}"

@@ -22,25 +22,25 @@ from rtstyle.cli import main as cli
 from rtstyle.engines.registry import ENGINES, EngineRow
 
 
-def main(told: dict[str, Any], argv: list[str]) -> None:
+def main(settings: dict[str, Any], argv: list[str]) -> None:
     """Arrange the fault, then be `rtstyle`."""
-    kind = told.get("engine", "FaultyEngine")
+    kind = settings.get("engine", "FaultyEngine")
     ENGINES["faulty"] = EngineRow(f"benchmarks.reliability.faulty_engines:{kind}")
-    if "patience" in told:
+    if "patience" in settings:
         defaults = pipeline.Pipeline.__init__.__kwdefaults__
         assert defaults is not None
-        defaults["patience"] = told["patience"]
-    if "closing" in told:
-        pipeline._CLOSING_SECONDS = told["closing"]
-    if "largest" in told:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (told["largest"], resource.RLIM_INFINITY))
-    if "memory" in told:
+        defaults["patience"] = settings["patience"]
+    if "closing" in settings:
+        pipeline._CLOSING_SECONDS = settings["closing"]
+    if "largest" in settings:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (settings["largest"], resource.RLIM_INFINITY))
+    if "memory" in settings:
         for library in ("av", "cv2", "onnxruntime"):  # which need some to be loaded
             import_module(library)
         import_module("openvino").Core().get_property("CPU", "FULL_DEVICE_NAME")
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + told["memory"], resource.RLIM_INFINITY))
-    if told.get("clock"):
+        resource.setrlimit(resource.RLIMIT_AS, (used + settings["memory"], resource.RLIM_INFINITY))
+    if settings.get("clock"):
         real, calls = time.time, count()
         time.time = lambda: real() + (-1) ** next(calls) * 1e7 * next(calls)
         time.time_ns = lambda: int(time.time() * 1e9)

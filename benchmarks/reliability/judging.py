@@ -1,4 +1,4 @@
-"""Whether a run on a damaged input ended as it should, told from what it printed and left."""
+"""Whether a run on a damaged input ended as it should, judged by what it printed and left."""
 
 from __future__ import annotations
 
@@ -105,23 +105,23 @@ def _compare(specimen: Specimen, notes: str, n: int | None, look: Look) -> list[
         or "times" not in (given := look(specimen.source, specimen))
     ):
         return []
-    told, times = _fractions(output["times"]), _fractions(given["times"])
+    got, times = _fractions(output["times"]), _fractions(given["times"])
     wanted = times if n is None else times[:n]
     faults = []
-    if len(told) != len(wanted) or (n is not None and len(told) != n):
-        faults.append(("lost", f"{len(told)} frames of {n or len(wanted)}"))
-    elif told != wanted and not re.search("frame times were rounded|has no times", notes):
-        at = next(i for i, (a, b) in enumerate(zip(told, wanted, strict=True)) if a != b)
-        faults.append(("lost", f"frame {at} is at {told[at]} instead of {wanted[at]}"))
+    if len(got) != len(wanted) or (n is not None and len(got) != n):
+        faults.append(("lost", f"{len(got)} frames of {n or len(wanted)}"))
+    elif got != wanted and not re.search("frame times were rounded|has no times", notes):
+        at = next(i for i, (a, b) in enumerate(zip(got, wanted, strict=True)) if a != b)
+        faults.append(("lost", f"frame {at} is at {got[at]} instead of {wanted[at]}"))
     if n is None and given["error"]:
         faults.append(("lost", f"painted without a word, but: {given['error']}"))
     if (
         n is None
         and not specimen.start
-        and len(told) < given["plain"]
+        and len(got) < given["plain"]
         and "gave no picture" not in notes
     ):
-        faults.append(("lost", f"{len(told)} frames of {given['plain']} that FFmpeg decodes"))
+        faults.append(("lost", f"{len(got)} frames of {given['plain']} that FFmpeg decodes"))
     if not specimen.start:
         faults += _compare_sounds(
             given["sounds"], output["sounds"], specimen, notes, whole=n is None
@@ -174,8 +174,8 @@ def _moved(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     moved = [
         t for t, _ in after["packets"] if t is not None and round(Fraction(t) / tick) not in near
     ]
-    untold = sum(t is None for t, _ in before["packets"])
-    return moved if len(moved) > untold else []
+    untimed = sum(t is None for t, _ in before["packets"])
+    return moved if len(moved) > untimed else []
 
 
 def _is_finer(before: dict[str, Any], tick: Fraction) -> bool:
@@ -192,6 +192,6 @@ def _fractions(texts: list[str]) -> list[Fraction]:
 def looked(ran: Ran) -> dict[str, Any]:
     """The answer of `look`, or how it ended instead."""
     if ran.status == 0 and not ran.timed_out:
-        told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-        return told
+        got: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+        return got
     return {"ended": "hangs" if ran.timed_out else f"ends with {ran.signal or ran.stderr[-200:]}"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import random
 import shutil
@@ -14,49 +13,54 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import av
+import typer
 
 from benchmarks.reliability.film import make_film
 from benchmarks.reliability.finding import Finding
+from benchmarks.reliability.options import CheckOptions
 from rtstyle.errors import UsageError
 
 _LIMIT_SECONDS = 600.0  # for one run
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this check."""
-    parser.add_argument("--count", type=int, default=50, help="SIGKILLs in all")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--engine", default="identity", help="what paints")
-    parser.add_argument("--segment", default="1", help="seconds of a segment")
-    parser.add_argument("--film-seconds", type=int, default=20, help="how long the film is")
-    parser.add_argument("--suffix", default=".mp4", help="the container of the output")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(CheckOptions):
+    """The command line."""
+
+    count: Annotated[int, typer.Option(help="SIGKILLs in all")] = 50
+    seed: Annotated[int, typer.Option(help="of the moments")] = 0
+    engine: Annotated[str, typer.Option(help="what paints")] = "identity"
+    segment: Annotated[str, typer.Option(help="seconds of a segment")] = "1"
+    film_seconds: Annotated[int, typer.Option(help="how long the film is")] = 20
+    suffix: Annotated[str, typer.Option(help="the container of the output")] = ".mp4"
 
 
-def measure(arguments: argparse.Namespace) -> Finding:
+def measure(options: Options) -> Finding:
     """Kill renders of one clip until `count` have been killed; compare every result.
 
     A moment is drawn from the time an uninterrupted run takes, start of Python included; a run that
     was killed is run again, and may be killed again.
     """
-    if arguments.count < 1:
+    if options.count < 1:
         raise UsageError("At least one kill is needed.")
     began = time.perf_counter()
-    draw = random.Random(arguments.seed)
+    draw = random.Random(options.seed)
     with TemporaryDirectory() as made:
         folder = Path(made)
-        source = make_film(folder / "film.mp4", arguments.film_seconds)
-        run = _Runs(source, arguments)
+        source = make_film(folder / "film.mp4", options.film_seconds)
+        run = _Runs(source, options)
         start = time.perf_counter()
-        whole = run.to_its_end(folder / f"whole{arguments.suffix}")
+        whole = run.to_its_end(folder / f"whole{options.suffix}")
         usual = time.perf_counter() - start
         kills = results = same = same_bytes = left = 0
         with_segments = 0
-        while kills < arguments.count:
-            output = folder / f"{results}" / f"out{arguments.suffix}"
+        while kills < options.count:
+            output = folder / f"{results}" / f"out{options.suffix}"
             output.parent.mkdir()
-            while kills < arguments.count and not _is_done(output):
+            while kills < options.count and not _is_done(output):
                 kills += run.killed(output, after=draw.uniform(0.05, usual))
                 with_segments += bool(list(output.parent.glob(".*/*.segment")))
             found = output if _is_done(output) else run.to_its_end(output)
@@ -78,9 +82,9 @@ def measure(arguments: argparse.Namespace) -> Finding:
             "seconds of an uninterrupted run": round(usual, 1),
         },
         passed=same == results and left == 0,
-        command=f"python -m benchmarks reliability kills --count {arguments.count} "
-        f"--seed {arguments.seed} --engine {arguments.engine} --segment {arguments.segment} "
-        f"--film-seconds {arguments.film_seconds} --suffix {arguments.suffix}",
+        command=f"python -m benchmarks reliability kills --count {options.count} "
+        f"--seed {options.seed} --engine {options.engine} --segment {options.segment} "
+        f"--film-seconds {options.film_seconds} --suffix {options.suffix}",
         seconds=time.perf_counter() - began,
     )
 
@@ -90,7 +94,7 @@ class _Runs:
     """The same command again and again."""
 
     source: Path
-    arguments: argparse.Namespace
+    options: Options
 
     def to_its_end(self, output: Path) -> Path:
         """Run until done; the output."""
@@ -114,11 +118,11 @@ class _Runs:
         return False
 
     def _start(self, output: Path) -> subprocess.Popen[str]:
-        told = self.arguments
+        options = self.options
         return subprocess.Popen(
             [
                 sys.executable, "-m", "rtstyle.cli", "render", str(self.source), str(output),
-                "--engine", told.engine, "--segment", told.segment, "--quiet",
+                "--engine", options.engine, "--segment", options.segment, "--quiet",
             ],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

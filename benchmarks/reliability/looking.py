@@ -1,4 +1,4 @@
-"""What is in a file, told as JSON: run in the sandbox, for damage may fell whoever looks at it."""
+"""What is in a file, as JSON: run in the sandbox, as a damaged file may crash its reader."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rtstyle.media.video.source import FileSource
 def main() -> None:
     """`look FILE START DURATION`: print what is there; "-" for no cut."""
     _, path, start, duration = sys.argv
-    told = (
+    found = (
         _picture(Path(path))
         if is_picture(Path(path))
         else _video(Path(path), *(None if t == "-" else Fraction(t) for t in (start, duration)))
     )
-    print(json.dumps(told))
+    print(json.dumps(found))
 
 
 def is_picture(path: Path) -> bool:
@@ -86,8 +86,8 @@ def _sounds(path: Path, offset: Fraction) -> list[dict[str, Any]]:
                 if packet.size:
                     tick = packet.time_base or Fraction(1)
                     # Sound has one time; where a file tells two, it is damaged.
-                    is_told = packet.pts is not None and packet.dts in (None, packet.pts)
-                    time = str((packet.pts or 0) * tick - offset) if is_told else None
+                    has_times = packet.pts is not None and packet.dts in (None, packet.pts)
+                    time = str((packet.pts or 0) * tick - offset) if has_times else None
                     packets = found[packet.stream.index]["packets"]
                     packets.append((time, _bare(bytes(packet))))
         for stream in streams:

@@ -26,7 +26,7 @@ N_FRAMES = 12
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a clip is made: container suffix, codecs, and what its encoder and muxer are told."""
+    """How a clip is made: container suffix, codecs, and the options of its encoder and muxer."""
 
     suffix: str
     codec: str

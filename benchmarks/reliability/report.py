@@ -43,12 +43,12 @@ def read_findings(path: Path = FINDINGS) -> dict[str, Kept]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return {
-            told["check"]: Kept(
-                Finding(**{k: v for k, v in told.items() if k not in ("date", "machine")}),
-                told["date"],
-                told["machine"],
+            row["check"]: Kept(
+                Finding(**{k: v for k, v in row.items() if k not in ("date", "machine")}),
+                row["date"],
+                row["machine"],
             )
-            for told in document
+            for row in document
         }
     except FileNotFoundError:
         return {}
@@ -61,10 +61,10 @@ def keep(finding: Finding, checks: Mapping[str, str], *, folder: Path = DOCS) ->
     found = read_findings(folder / FINDINGS.name)
     found[finding.check] = Kept.now(finding)
     ordered = [found[check] for check in checks if check in found]
-    told = [asdict(k.finding) | {"date": k.date, "machine": k.machine} for k in ordered]
+    rows = [asdict(k.finding) | {"date": k.date, "machine": k.machine} for k in ordered]
     write_text(
         folder / FINDINGS.name,
-        json.dumps(told, ensure_ascii=False, indent=1) + "\n",
+        json.dumps(rows, ensure_ascii=False, indent=1) + "\n",
         overwrite=True,
     )
     write_text(folder / PAGE.name, page(found, checks), overwrite=True)

@@ -84,22 +84,24 @@ class Sandbox(Closing):
             "stdout": str(out), "stderr": str(err),
             "seconds": self._limits.seconds, "memory": self._limits.memory,
         }  # fmt: skip
-        told = _run_fresh(order) if self._fresh else self._ask(order)
-        return Ran(**told, stdout=_printed(out), stderr=_printed(err))
+        answer = _run_fresh(order) if self._fresh else self._ask(order)
+        return Ran(**answer, stdout=_printed(out), stderr=_printed(err))
 
     def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
         if self._nursery is None:
             self._nursery = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.reliability.sandbox"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
                 cwd=Path(__file__).parents[2],
-            )  # fmt: skip
+            )
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
         self._nursery.stdin.write(json.dumps(order) + "\n")
         self._nursery.stdin.flush()
-        told: dict[str, Any] = json.loads(self._nursery.stdout.readline())
-        return told
+        answer: dict[str, Any] = json.loads(self._nursery.stdout.readline())
+        return answer
 
 
 def _printed(path: Path) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
 
 from benchmarks.reliability.film import make_film
 from benchmarks.reliability.finding import Finding
 from benchmarks.reliability.kills import content
+from benchmarks.reliability.options import CheckOptions
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.media.video.source import FileSource
@@ -22,44 +26,54 @@ from rtstyle.style.parse import find_style
 _MOST_OVERHEAD = 0.03
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this check."""
-    parser.add_argument("--pairs", type=int, default=5, help="renders of either kind")
-    parser.add_argument("--film-seconds", type=int, default=40, help="how long the film is")
-    parser.add_argument("--segment", type=Fraction, default=Fraction(10), help="seconds of one")
-    parser.add_argument("--engine", default="auto", help="what paints")
-    parser.add_argument("--style", default="starry_night", help="what is painted")
-    parser.add_argument("--threads", type=int, default=None, help="of the engine")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(CheckOptions):
+    """The command line."""
+
+    pairs: Annotated[int, typer.Option(help="renders of either kind")] = 5
+    film_seconds: Annotated[int, typer.Option(help="how long the film is")] = 40
+    segment: Annotated[
+        Fraction, typer.Option(parser=Fraction, metavar="SECONDS", help="seconds of one")
+    ] = Fraction(10)
+    engine: Annotated[str, typer.Option(help="what paints")] = "auto"
+    style: Annotated[str, typer.Option(help="what is painted")] = "starry_night"
+    threads: Annotated[int | None, typer.Option(help="of the engine")] = None
 
 
-def measure(arguments: argparse.Namespace) -> Finding:
+def measure(options: Options) -> Finding:
     """Render in turn plainly and in segments; the ratio of each pair of times.
 
     The engine is loaded in every render, as it is for users. The first pair only warms up.
     """
-    if arguments.pairs < 2:
+    if options.pairs < 2:
         raise UsageError("At least two pairs are needed to tell a spread.")
     began = time.perf_counter()
-    style = find_style(arguments.style)
+    style = find_style(options.style)
     with TemporaryDirectory() as made:
         folder = Path(made)
-        source = make_film(folder / "film.mp4", arguments.film_seconds)
-        engine = EngineOptions(name=arguments.engine, threads=arguments.threads)
+        source = make_film(folder / "film.mp4", options.film_seconds)
+        engine = EngineOptions(name=options.engine, threads=options.threads)
         plain, cut = folder / "plain.mp4", folder / "cut.mp4"
 
-        def seconds(output: Path, resume: bool | Segments) -> float:
+        def seconds(output: Path) -> float:
             output.unlink(missing_ok=True)
             start = time.perf_counter()
-            render(source, output, style=style, engine=engine, resume=resume)
+            render(
+                source,
+                output,
+                style=style,
+                engine=engine,
+                resume=output == cut,
+                segments=Segments(seconds=options.segment),
+            )
             return time.perf_counter() - start
 
-        segments = Segments(seconds=arguments.segment)
         ratios, plain_times = [], []
-        for number in range(arguments.pairs + 1):
-            kinds: list[tuple[Path, bool | Segments]] = [(plain, False), (cut, segments)]
+        for number in range(options.pairs + 1):
+            outputs = [plain, cut]
             if number % 2:
-                kinds.reverse()  # what runs second may profit from, or suffer by, the first
-            times = {output: seconds(output, resume) for output, resume in kinds}
+                outputs.reverse()  # what runs second may profit from, or suffer by, the first
+            times = {output: seconds(output) for output in outputs}
             if number:
                 ratios.append(times[cut] / times[plain])
                 plain_times.append(times[plain])
@@ -72,9 +86,9 @@ def measure(arguments: argparse.Namespace) -> Finding:
         claim="Segments cost at most 3% of time against a plain render; every time and every "
         "packet of sound is the same",
         figures={
-            "pairs": arguments.pairs,
+            "pairs": options.pairs,
             "frames": frames,
-            "segment in seconds": float(arguments.segment),
+            "segment in seconds": float(options.segment),
             "time in segments / plain, median": round(ratio, 4),
             "lowest pair": round(min(ratios), 4),
             "highest pair": round(max(ratios), 4),
@@ -84,10 +98,10 @@ def measure(arguments: argparse.Namespace) -> Finding:
             "sound packets identical": "yes" if sound else "NO",
         },
         passed=ratio <= 1 + _MOST_OVERHEAD and same_times == frames and sound,
-        command=f"python -m benchmarks reliability segments --pairs {arguments.pairs} "
-        f"--film-seconds {arguments.film_seconds} --segment {arguments.segment} "
-        f"--engine {arguments.engine} --style {arguments.style}"
-        + (f" --threads {arguments.threads}" if arguments.threads else ""),
+        command=f"python -m benchmarks reliability segments --pairs {options.pairs} "
+        f"--film-seconds {options.film_seconds} --segment {options.segment} "
+        f"--engine {options.engine} --style {options.style}"
+        + (f" --threads {options.threads}" if options.threads else ""),
         seconds=time.perf_counter() - began,
     )
 

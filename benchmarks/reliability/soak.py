@@ -8,7 +8,6 @@ tenth.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -18,10 +17,13 @@ from pathlib import Path
 from statistics import median
 from threading import active_count
 from time import perf_counter, process_time
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from benchmarks.reliability.finding import Finding
+from benchmarks.reliability.options import CheckOptions
 from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame, Image
@@ -30,7 +32,7 @@ from rtstyle.pipeline import Pipeline
 from rtstyle.style.parse import find_style
 
 FRAMES, MOST_GROWTH = 10_000_000, 0.01
-_SAMPLES, _FEWEST, _TELL_SECONDS = 1000, 2000, 60.0
+_SAMPLES, _FEWEST, _REPORT_SECONDS = 1000, 2000, 60.0
 _RATE = Fraction(30_000, 1001)
 
 
@@ -45,32 +47,32 @@ class Sample:
     threads: int
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the check."""
-    parser.add_argument("--frames", type=int, default=FRAMES, help="how many frames to play")
-    parser.add_argument("--width", type=int, default=32, help="of the pictures, in pixels")
-    parser.add_argument("--height", type=int, default=32, help="of the pictures, in pixels")
-    parser.add_argument("--engine", default="identity", help="what paints")
-    parser.add_argument("--style", default="starry_night", help="the style that it paints")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(CheckOptions):
+    """The command line."""
+
+    frames: Annotated[int, typer.Option(help="how many frames to play")] = FRAMES
+    width: Annotated[int, typer.Option(help="of the pictures, in pixels")] = 32
+    height: Annotated[int, typer.Option(help="of the pictures, in pixels")] = 32
+    engine: Annotated[str, typer.Option(help="what paints")] = "identity"
+    style: Annotated[str, typer.Option(help="the style that it paints")] = "starry_night"
 
 
-def measure(arguments: argparse.Namespace) -> Finding:
+def measure(options: Options) -> Finding:
     """Play the frames. Interrupted, tell what was measured until then, and raise."""
-    if arguments.frames < _FEWEST:
-        raise UsageError(f"A soak is at least {_FEWEST} frames long, not {arguments.frames}.")
-    source = SyntheticSource(
-        arguments.width, arguments.height, n_frames=arguments.frames, rate=_RATE
-    )
-    style = find_style(arguments.style)
-    sink = CheckingSink(arguments.frames, period=arguments.width)
+    if options.frames < _FEWEST:
+        raise UsageError(f"A soak is at least {_FEWEST} frames long, not {options.frames}.")
+    source = SyntheticSource(options.width, options.height, n_frames=options.frames, rate=_RATE)
+    style = find_style(options.style)
+    sink = CheckingSink(options.frames, period=options.width)
     start, used = perf_counter(), process_time()
     threads_before = active_count()
-    with open_engine(EngineOptions(name=arguments.engine, threads=1), style.model) as engine:
+    with open_engine(EngineOptions(name=options.engine, threads=1), style.model) as engine:
         pipeline = Pipeline(source, engine, sink, style=style)
         try:
             report = pipeline.run()
         except KeyboardInterrupt:
-            _tell(f"interrupted: {figures_of(sink)}")
+            _report(f"interrupted: {figures_of(sink)}")
             raise
     seconds, used = perf_counter() - start, process_time() - used
     growth, steady = _growth(sink.samples), _steady(sink.samples)
@@ -81,22 +83,22 @@ def measure(arguments: argparse.Namespace) -> Finding:
         "threads left": left,
         "frames a second": round(report.fps),
         "CPU microseconds a frame": round(used / sink.n * 1e6, 1),
-        "engine": f"{engine.name}, {arguments.width}×{arguments.height}",
+        "engine": f"{engine.name}, {options.width}×{options.height}",
     }
     return Finding(
         check="soak",
-        claim=f"{arguments.frames:,} frames through the pipeline: RSS grows by less than "
+        claim=f"{options.frames:,} frames through the pipeline: RSS grows by less than "
         f"{MOST_GROWTH:.0%}, handles and threads stay constant, every number and time is exact.",
         figures=figures,
         passed=growth < MOST_GROWTH
         and steady
         and left == 0
         and whole
-        and sink.n == arguments.frames
+        and sink.n == options.frames
         and sink.wrong == 0,
         command="python -m benchmarks reliability soak "
-        f"--frames {arguments.frames} --width {arguments.width} --height {arguments.height} "
-        f"--engine {arguments.engine} --style {arguments.style}",
+        f"--frames {options.frames} --width {options.width} --height {options.height} "
+        f"--engine {options.engine} --style {options.style}",
         seconds=round(seconds, 1),
     )
 
@@ -117,7 +119,7 @@ class CheckingSink(NullSink):
         self._last_sample = n_expected - 20  # the other threads end before the last frames
         self._period = period
         self._pictures: dict[int, Image] = {}
-        self._start = self._told = perf_counter()
+        self._start = self._reported = perf_counter()
 
     def write(self, frame: Frame) -> None:
         """Check the frame."""
@@ -134,11 +136,11 @@ class CheckingSink(NullSink):
             self.wrong += not np.array_equal(frame.image, expected)
         if self.n % self._every == 0 and self.n < self._last_sample:
             self.samples.append(take_sample())
-            if perf_counter() - self._told > _TELL_SECONDS:
-                self._told = perf_counter()
-                fps = self.n / (self._told - self._start)
+            if perf_counter() - self._reported > _REPORT_SECONDS:
+                self._reported = perf_counter()
+                fps = self.n / (self._reported - self._start)
                 left = (self._n_expected - self.n) / fps / 60
-                _tell(f"{figures_of(self)}, {fps:.0f} fps, {left:.0f} minutes to go")
+                _report(f"{figures_of(self)}, {fps:.0f} fps, {left:.0f} minutes to go")
 
 
 def take_sample() -> Sample:
@@ -152,8 +154,10 @@ def take_sample() -> Sample:
 def figures_of(sink: CheckingSink) -> dict[str, str | int | float]:
     """What is known so far."""
     figures: dict[str, str | int | float] = {
-        "frames": sink.n, "wrong": sink.wrong, "pictures compared": sink.compared,
-    }  # fmt: skip
+        "frames": sink.n,
+        "wrong": sink.wrong,
+        "pictures compared": sink.compared,
+    }
     if len(sink.samples) < 20:
         return figures
     early, late = _windows(sink.samples)
@@ -187,5 +191,5 @@ def _range(values: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     print(f"soak: {line}", file=sys.stderr, flush=True)

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from export.importers import recognise
 from export.importers.plain_onnx import wrap
+from rtstyle.bench.parity import require_parity
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import atomic_write
 from rtstyle.model.file import UNKNOWN_STRIDE, read_model
 from rtstyle.model.spec import ModelSpec, parse_metadata
-from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.to_onnx import ModelCard, write_model
 
 
 def import_files(
-    files: Sequence[Path], output: Path, card: Card, *, values: str | None = None
+    files: Sequence[Path], output: Path, card: ModelCard, *, values: str | None = None
 ) -> ModelSpec:
     """Write the net in `files` to `output`, whole or not at all; returns what it says of itself.
 
@@ -38,12 +39,15 @@ def import_files(
     styles = () if hasattr(found.net, "encode") else card.styles
     provenance["origin"] = found.origin
     return write_model(
-        found.net, output, replace(card, styles=styles, provenance=provenance),
+        found.net,
+        output,
+        replace(card, styles=styles, provenance=provenance),
         architecture=found.architecture,
-    )  # fmt: skip
+        check=require_parity,
+    )
 
 
-def _import_onnx(file: Path, output: Path, card: Card, values: str | None) -> ModelSpec:
+def _import_onnx(file: Path, output: Path, card: ModelCard, values: str | None) -> ModelSpec:
     spec = ModelSpec(
         output, "imported", UNKNOWN_STRIDE, card.styles, description=card.description,
         licence=card.licence, provenance=card.provenance,

@@ -52,7 +52,7 @@ class CheckpointFile:
 
 
 def read_file(path: Path) -> CheckpointFile:
-    """Read a checkpoint of any known kind, told from its first and last bytes.
+    """Read a checkpoint of any known kind, recognised by its first and last bytes.
 
     Nothing in it is executed. Raises `InputNotFoundError` and `ModelError`.
     """

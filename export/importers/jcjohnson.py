@@ -38,8 +38,9 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
     if kind != "vgg":
         raise ModelError(f"{files[0].path.name} was trained with {kind!r} colours; only vgg is.")
     net = Torch7Net(_module(held))
-    return Imported(net.eval().requires_grad_(False), "fast-neural-style",
-                    "jcjohnson/fast-neural-style")  # fmt: skip
+    return Imported(
+        net.eval().requires_grad_(False), "fast-neural-style", "jcjohnson/fast-neural-style"
+    )
 
 
 class Torch7Net(nn.Module):
@@ -93,78 +94,78 @@ class _Scale(nn.Module):
         return x * self.factor
 
 
-def _module(told: Torch7Object) -> nn.Module:
-    kind = told.type_name.removeprefix("nn.").removeprefix("cudnn.")
+def _module(layer: Torch7Object) -> nn.Module:
+    kind = layer.type_name.removeprefix("nn.").removeprefix("cudnn.")
     if kind not in _KINDS:
-        raise ModelError(f"The Torch7 net has the module {told.type_name}, which is not known.")
+        raise ModelError(f"The Torch7 net has the module {layer.type_name}, which is not known.")
     try:
-        return _KINDS[kind](told)
+        return _KINDS[kind](layer)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ModelError(
-            f"The Torch7 module {told.type_name} does not hold what it should ({error})."
+            f"The Torch7 module {layer.type_name} does not hold what it should ({error})."
         ) from None
 
 
-def _children(told: Torch7Object) -> list[Torch7Object]:
-    held = told["modules"]
+def _children(layer: Torch7Object) -> list[Torch7Object]:
+    held = layer["modules"]
     return [held[i] for i in sorted(held)]
 
 
-def _sequential(told: Torch7Object) -> nn.Module:
-    return nn.Sequential(*(_module(m) for m in _children(told) if m.type_name != "nn.CAddTable"))
+def _sequential(layer: Torch7Object) -> nn.Module:
+    return nn.Sequential(*(_module(m) for m in _children(layer) if m.type_name != "nn.CAddTable"))
 
 
-def _sum(told: Torch7Object) -> nn.Module:
-    return _Sum([_module(m) for m in _children(told)])
+def _sum(layer: Torch7Object) -> nn.Module:
+    return _Sum([_module(m) for m in _children(layer)])
 
 
-def _convolution(told: Torch7Object) -> nn.Module:
-    size, stride, pad = _sizes(told)
-    c_in, c_out = int(told["nInputPlane"]), int(told["nOutputPlane"])
+def _convolution(layer: Torch7Object) -> nn.Module:
+    size, stride, pad = _sizes(layer)
+    c_in, c_out = int(layer["nInputPlane"]), int(layer["nOutputPlane"])
     conv = nn.Conv2d(c_in, c_out, size, stride, pad)  # type: ignore[arg-type]
-    return _with_weights(conv, told, (c_out, c_in, *size))
+    return _with_weights(conv, layer, (c_out, c_in, *size))
 
 
-def _full_convolution(told: Torch7Object) -> nn.Module:
-    size, stride, pad = _sizes(told)
-    c_in, c_out = int(told["nInputPlane"]), int(told["nOutputPlane"])
-    extra = (int(told.get("adjH", 0)), int(told.get("adjW", 0)))
+def _full_convolution(layer: Torch7Object) -> nn.Module:
+    size, stride, pad = _sizes(layer)
+    c_in, c_out = int(layer["nInputPlane"]), int(layer["nOutputPlane"])
+    extra = (int(layer.get("adjH", 0)), int(layer.get("adjW", 0)))
     conv = nn.ConvTranspose2d(c_in, c_out, size, stride, pad, extra)  # type: ignore[arg-type]
-    return _with_weights(conv, told, (c_in, c_out, *size))
+    return _with_weights(conv, layer, (c_in, c_out, *size))
 
 
-def _sizes(told: Torch7Object) -> tuple[tuple[int, ...], ...]:
+def _sizes(layer: Torch7Object) -> tuple[tuple[int, ...], ...]:
     pairs = (("kH", "kW"), ("dH", "dW"), ("padH", "padW"))
-    return tuple(tuple(int(told.get(name, 0)) for name in pair) for pair in pairs)
+    return tuple(tuple(int(layer.get(name, 0)) for name in pair) for pair in pairs)
 
 
-def _with_weights(module: nn.Module, told: Torch7Object, shape: Sequence[int]) -> nn.Module:
-    bias = told.get("bias")
-    module.weight = _parameter(told["weight"].reshape(shape))
+def _with_weights(module: nn.Module, layer: Torch7Object, shape: Sequence[int]) -> nn.Module:
+    bias = layer.get("bias")
+    module.weight = _parameter(layer["weight"].reshape(shape))
     module.bias = None if bias is None else _parameter(bias)  # type: ignore[assignment]
     return module
 
 
-def _instance_norm(told: Torch7Object) -> nn.Module:
-    weight = told["weight"]
-    norm = InstanceNorm(len(weight), eps=float(told.get("eps", 1e-5)))
-    norm.weight, norm.bias = _parameter(weight), _parameter(told["bias"])
+def _instance_norm(layer: Torch7Object) -> nn.Module:
+    weight = layer["weight"]
+    norm = InstanceNorm(len(weight), eps=float(layer.get("eps", 1e-5)))
+    norm.weight, norm.bias = _parameter(weight), _parameter(layer["bias"])
     return norm
 
 
-def _batch_norm(told: Torch7Object) -> nn.Module:
-    mean, variance = told["running_mean"], told.get("running_var")
+def _batch_norm(layer: Torch7Object) -> nn.Module:
+    mean, variance = layer["running_mean"], layer.get("running_var")
     if variance is None:  # what very old versions kept
-        variance = 1 / np.asarray(told["running_std"]) ** 2
-    norm = nn.BatchNorm2d(len(mean), eps=float(told.get("eps", 1e-5)))
+        variance = 1 / np.asarray(layer["running_std"]) ** 2
+    norm = nn.BatchNorm2d(len(mean), eps=float(layer.get("eps", 1e-5)))
     norm.running_mean, norm.running_var = _parameter(mean).data, _parameter(variance).data
-    if told.get("weight") is not None:
-        norm.weight, norm.bias = _parameter(told["weight"]), _parameter(told["bias"])
+    if layer.get("weight") is not None:
+        norm.weight, norm.bias = _parameter(layer["weight"]), _parameter(layer["bias"])
     return norm
 
 
-def _padding(told: Torch7Object) -> tuple[int, int, int, int]:
-    left, right, top, bottom = (int(told[f"pad_{side}"]) for side in "lrtb")
+def _padding(layer: Torch7Object) -> tuple[int, int, int, int]:
+    left, right, top, bottom = (int(layer[f"pad_{side}"]) for side in "lrtb")
     return left, right, top, bottom
 
 
@@ -178,20 +179,20 @@ def _parameter(value: NDArray[Any]) -> nn.Parameter:
 _KINDS: dict[str, Callable[[Torch7Object], nn.Module]] = {
     "Sequential": _sequential,
     "ConcatTable": _sum,
-    "Identity": lambda told: nn.Identity(),
-    "TotalVariation": lambda told: nn.Identity(),  # a loss, which only trains
+    "Identity": lambda layer: nn.Identity(),
+    "TotalVariation": lambda layer: nn.Identity(),  # a loss, which only trains
     "SpatialConvolution": _convolution,
     "SpatialConvolutionMM": _convolution,
     "SpatialFullConvolution": _full_convolution,
     "InstanceNormalization": _instance_norm,
     "SpatialBatchNormalization": _batch_norm,
-    "ReLU": lambda told: nn.ReLU(),
-    "Tanh": lambda told: nn.Tanh(),
-    "MulConstant": lambda told: _Scale(float(told["constant_scalar"])),
-    "ShaveImage": lambda told: _Shave(int(told["size"])),
-    "SpatialReflectionPadding": lambda told: nn.ReflectionPad2d(_padding(told)),
-    "SpatialReplicationPadding": lambda told: nn.ReplicationPad2d(_padding(told)),
-    "SpatialUpSamplingNearest": lambda told: nn.Upsample(
-        scale_factor=float(told["scale_factor"]), mode="nearest"
+    "ReLU": lambda layer: nn.ReLU(),
+    "Tanh": lambda layer: nn.Tanh(),
+    "MulConstant": lambda layer: _Scale(float(layer["constant_scalar"])),
+    "ShaveImage": lambda layer: _Shave(int(layer["size"])),
+    "SpatialReflectionPadding": lambda layer: nn.ReflectionPad2d(_padding(layer)),
+    "SpatialReplicationPadding": lambda layer: nn.ReplicationPad2d(_padding(layer)),
+    "SpatialUpSamplingNearest": lambda layer: nn.Upsample(
+        scale_factor=float(layer["scale_factor"]), mode="nearest"
     ),
 }

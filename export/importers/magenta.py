@@ -33,32 +33,39 @@ Tensors = dict[str, NDArray[Any]]
 def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
     """The net in the two manifests, in any order. Raises `ModelError` when one is missing."""
     files = [file for file in files if file.kind == "tensorflow.js"]
-    painter = next((f for f in files if "transformer/contract/conv1/weights" in f.tensors), None)
+    transformer = next(
+        (f for f in files if "transformer/contract/conv1/weights" in f.tensors), None
+    )
     looker = next((f for f in files if "mobilenet_conv/Conv/weights" in f.tensors), None)
-    if painter is None and looker is None:
+    if transformer is None and looker is None:
         return None
-    if painter is None or looker is None:
-        missing = "style net (saved_model_style_js)" if looker is None else (
-            "transformer (saved_model_transformer_js)"
-        )  # fmt: skip
+    if transformer is None or looker is None:
+        missing = (
+            "style net (saved_model_style_js)"
+            if looker is None
+            else ("transformer (saved_model_transformer_js)")
+        )
         raise ModelError(
             f"Magenta's model is two nets: name the model.json of the {missing} too. The style net "
             "must be the MobileNet one."
         )
-    _require_no_dilation(painter)
-    theirs = painter.tensors
+    _require_no_dilation(transformer)
+    theirs = transformer.tensors
     first, deep = theirs["transformer/contract/conv1/weights"], "transformer/contract/conv3/weights"
     separable = "transformer/expand/conv1/dilate_conv/depthwise_weights" in theirs
     net = Magenta(
-        widths=(first.shape[3], theirs["transformer/contract/conv2/weights"].shape[3],
-                theirs[deep].shape[3]),
+        widths=(
+            first.shape[3],
+            theirs["transformer/contract/conv2/weights"].shape[3],
+            theirs[deep].shape[3],
+        ),
         style_size=looker.tensors["mobilenet_conv/Conv/weights"].shape[3],
         separable=separable,
         mirrored=any("MirrorPad" in name for name in theirs),
         mobile=_mobile_widths(looker.tensors),
-    )  # fmt: skip
-    weights = _painter_weights(net, theirs) | _looker_weights(net, looker.tensors)
-    load_weights(net, weights, of=f"{painter.path} and {looker.path}")
+    )
+    weights = _transformer_weights(net, theirs) | _looker_weights(net, looker.tensors)
+    load_weights(net, weights, of=f"{transformer.path} and {looker.path}")
     return Imported(net, "magenta", "magenta/arbitrary_image_stylization")
 
 
@@ -87,18 +94,24 @@ class Magenta(nn.Module):
         w1, w2, w3 = widths
         common: dict[str, Any] = {"mirrored": mirrored}
         self.contract = nn.ModuleList(
-            (_Conv(3, w1, 9, **common), _Conv(w1, w2, stride=2, **common),
-             _Conv(w2, w3, stride=2, **common))
-        )  # fmt: skip
+            (
+                _Conv(3, w1, 9, **common),
+                _Conv(w1, w2, stride=2, **common),
+                _Conv(w2, w3, stride=2, **common),
+            )
+        )
         self.norms = nn.ModuleList(nn.BatchNorm2d(w, eps=_BATCH_EPS) for w in widths)
         common["separable"] = separable
         self.residual = nn.ModuleList(
             _StyledConv(w3, w3, style_size, **common) for _ in range(2 * _BLOCKS)
         )
         self.expand = nn.ModuleList(
-            (_StyledConv(w3, w2, style_size, **common), _StyledConv(w2, w1, style_size, **common),
-             _StyledConv(w1, 3, style_size, 9, **common))
-        )  # fmt: skip
+            (
+                _StyledConv(w3, w2, style_size, **common),
+                _StyledConv(w2, w1, style_size, **common),
+                _StyledConv(w1, 3, style_size, 9, **common),
+            )
+        )
         self.looker = _MobileNet(mobile, style_size)
 
     def encode(self, painting: Tensor) -> Tensor:
@@ -212,7 +225,7 @@ class _MobileConv(nn.Module):
         return F.relu6(x) if self.relu else x
 
 
-def _painter_weights(net: Magenta, theirs: Tensors) -> Tensors:
+def _transformer_weights(net: Magenta, theirs: Tensors) -> Tensors:
     weights: Tensors = {}
     for i in (1, 2, 3):
         scope = f"transformer/contract/conv{i}"
@@ -232,10 +245,10 @@ def _styled(theirs: Tensors, scope: str, conv: str, ours: str) -> Tensors:
     for place in places:
         weights |= _kernel(theirs, place, f"{ours}.conv")
     for name, part in (("Conv", "shift"), ("Conv_1", "scale")):
-        told = f"style_params/transformer/{scope}/{conv}/StyleNorm/{name}"
-        if f"{told}/weights" in theirs:
-            weights[f"{ours}.{part}.weight"] = theirs[f"{told}/weights"][0, 0].T
-            weights[f"{ours}.{part}.bias"] = theirs[f"{told}/biases"]
+        prefix = f"style_params/transformer/{scope}/{conv}/StyleNorm/{name}"
+        if f"{prefix}/weights" in theirs:
+            weights[f"{ours}.{part}.weight"] = theirs[f"{prefix}/weights"][0, 0].T
+            weights[f"{ours}.{part}.bias"] = theirs[f"{prefix}/biases"]
     return weights
 
 

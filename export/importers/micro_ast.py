@@ -43,9 +43,11 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
     net = MicroAst(width=width)
     weights: dict[str, NDArray[Any]] = {}
     for file, prefix in (
-        (content, "content_encoder."), (style, "style_encoder."),
-        (modulator, "modulator."), (decoder, "decoder."),
-    ):  # fmt: skip
+        (content, "content_encoder."),
+        (style, "style_encoder."),
+        (modulator, "modulator."),
+        (decoder, "decoder."),
+    ):
         weights |= {f"{prefix}{name}": value for name, value in file.tensors.items()}
     load_weights(net, weights, of="MicroAST")
     return Imported(net, "microast", "EndyWon/MicroAST")
@@ -83,8 +85,8 @@ class MicroAst(nn.Module):
     def forward(self, x: Tensor, style: Tensor, strength: Tensor | None = None) -> Tensor:
         shallow, deep = style.chunk(2, dim=1)
         x = self.content_encoder(x)[1]
-        for told, block in ((deep, self.decoder.dec1), (shallow, self.decoder.dec2)):
-            mean, deviation, weight, bias = told.chunk(4, dim=1)
+        for modulation, block in ((deep, self.decoder.dec1), (shallow, self.decoder.dec2)):
+            mean, deviation, weight, bias = modulation.chunk(4, dim=1)
             if strength is not None:
                 own = torch.stack(statistics(x), 0)
                 moved = own + (torch.stack((mean, deviation), 0) - own) * strength[:, None]
@@ -120,7 +122,7 @@ class _Residual(nn.Module):
         if weight is None or bias is None:
             out = x + self.conv2(F.relu(first))
             return out
-        weight, bias = (told[..., None, None].to(x.dtype) for told in (weight, bias))
+        weight, bias = (value[..., None, None].to(x.dtype) for value in (weight, bias))
         inner = F.relu(weight * first + bias * x)
         out = x + weight * self.conv2(inner) + bias * inner
         return out

@@ -41,8 +41,8 @@ def wrap(path: Path, values: str | None, spec: ModelSpec) -> onnx.ModelProto:
     Raises `ModelError` when the file maps no pictures to pictures, `UsageError` when `values` is
     needed.
     """
-    told = read_model(path)  # raises where input or output are no picture
-    if told.layout == "nhwc" or told.style_size or told.takes_strength:
+    given = read_model(path)  # raises where input or output are no picture
+    if given.layout == "nhwc" or given.style_size or given.takes_strength:
         raise UsageError(f"{path} keeps the contract already; use it as it is.")
     model = _modern(onnx.load_model(path))
     if values is None and _is_zoo(model):
@@ -51,10 +51,10 @@ def wrap(path: Path, values: str | None, spec: ModelSpec) -> onnx.ModelProto:
         raise UsageError(
             f"{path} takes float pictures; say of which range with --range {'|'.join(RANGES)}."
         )
-    opened = _open_sizes(model) if told.size else model
-    size = told.size if opened is model else None
+    opened = _open_sizes(model) if given.size else model
+    size = given.size if opened is model else None
     stride = UNKNOWN_STRIDE
-    fixed = (told.batch if size else None, *(size or (None, None)))
+    fixed = (given.batch if size else None, *(size or (None, None)))
     wrapped = _with_ends(opened, *RANGES[values], fixed)
     helper.set_model_props(
         wrapped,

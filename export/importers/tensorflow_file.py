@@ -86,9 +86,9 @@ def _read_slices(path: Path) -> dict[str, NDArray[Any]]:
     for key, value in _table(path.read_bytes()):
         for number, content in _fields(value):
             if not key and number == 1:  # what the tensors are, before they come
-                for field, told in _fields(content):
+                for field, value in _fields(content):
                     if field == 1:
-                        meta = dict(_fields(told))
+                        meta = dict(_fields(value))
                         shapes[meta[1].decode()] = _shape(meta.get(2, b""))
             elif number == 2:
                 saved = dict(_fields(content))

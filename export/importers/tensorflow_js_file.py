@@ -22,8 +22,8 @@ def read_tensorflow_js(path: Path) -> dict[str, NDArray[Any]]:
     not fit.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        manifest = told["weightsManifest"] if isinstance(told, dict) else told
+        document = json.loads(path.read_text(encoding="utf-8"))
+        manifest = document["weightsManifest"] if isinstance(document, dict) else document
         tensors = {}
         for group in manifest:
             data = b"".join(_shard(path, name) for name in group["paths"])
@@ -47,16 +47,16 @@ def _shard(manifest: Path, name: str) -> bytes:
     return manifest.with_name(name).read_bytes()
 
 
-def _weight(told: dict[str, Any], data: bytes, at: int) -> tuple[NDArray[Any], int]:
-    quantised = told.get("quantization")
-    stored = np.dtype(_ELEMENTS[quantised["dtype"] if quantised else told["dtype"]])
-    shape = tuple(int(n) for n in told["shape"])
+def _weight(entry: dict[str, Any], data: bytes, at: int) -> tuple[NDArray[Any], int]:
+    quantised = entry.get("quantization")
+    stored = np.dtype(_ELEMENTS[quantised["dtype"] if quantised else entry["dtype"]])
+    shape = tuple(int(n) for n in entry["shape"])
     end = at + int(np.prod(shape)) * stored.itemsize
     if end > len(data):
-        raise ValueError(f"its shards end within {told['name']}")
+        raise ValueError(f"its shards end within {entry['name']}")
     value: NDArray[Any] = np.frombuffer(data[at:end], stored).reshape(shape)
     if quantised and "scale" in quantised:
         value = value.astype(np.float32) * np.float32(quantised["scale"]) + quantised["min"]
-    if told["dtype"] == "float32":
+    if entry["dtype"] == "float32":
         value = value.astype(np.float32)
     return value, end

@@ -1,4 +1,4 @@
-"""How fast painting is here, told so that one can trust it: cases, measuring, reports."""
+"""How fast rtstyle is on this machine: cases, measurements, reports."""
 
 from rtstyle.bench.case import LEVELS, SIZES, Case, plan_cases
 from rtstyle.bench.document import Document, read_document

@@ -19,7 +19,7 @@ SIZES = {
     "2160p": (3840, 2160),
 }
 LEVELS = {
-    "engine": "the engine alone: on a card, batches that stay there",
+    "engine": "the engine alone: on a GPU, batches that stay there",
     "memory": "the whole pipeline, from pictures in memory to nowhere",
     "file": "decode, paint and encode, from an H.264 file to another",
     "live": "a camera of 30 pictures a second, the newest picture wins",
@@ -28,10 +28,11 @@ LEVELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is painted, with what, at which size in pixels and for how long.
+    """What is stylized, with what, at which size in pixels and for how long.
 
-    `seconds` are measured after `burn_in` seconds that are not. `frames` ends a case of the levels
-    "memory" and "file" after so many pictures instead. Raises `UsageError` for what cannot be.
+    It is measured for `seconds` after `burn_in` seconds that do not count. With `frames`, a case of
+    the levels "memory" and "file" ends after that many frames. Raises `UsageError` for what is
+    invalid.
     """
 
     level: str
@@ -87,9 +88,9 @@ def parse_size(text: str) -> tuple[int, int]:
     """ "720p" or "1280x720" as (width, height) in pixels. Raises `UsageError`."""
     if text in SIZES:
         return SIZES[text]
-    if not (told := re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)):
+    if not (match := re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)):
         raise UsageError(f"A size is {', '.join(SIZES)} or such as 1280x720, not {text!r}.")
-    return int(told[1]), int(told[2])
+    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ QUICK_S = 54.0  # that a quick run may take
 
 
 def plan_cases(wanted: Wanted) -> list[Case]:
-    """Every case that `wanted` tells, small sizes first, so that an early end leaves the most.
+    """Every case of `wanted`, small sizes first, so that a run that ends early has the most.
 
     Live painting is measured at the smallest size, batches by the engine alone.
     """

@@ -18,6 +18,8 @@ from rtstyle.errors import MediaError, RtstyleError
 from rtstyle.files import write_output
 
 SCHEMA = 1
+_KEYS = {"reasons": "untold"}  # of fields of `Machine`, as schema 1 calls them
+_FIELDS = {key: name for name, key in _KEYS.items()}
 _MOST_BYTES = 8_000_000  # a run of every engine at every size has some hundred thousand
 
 
@@ -49,23 +51,27 @@ class Document:
         return speeds
 
     def to_json(self) -> str:
-        """The document of schema version `SCHEMA`. `results` and `latencies` repeat the fewest
-        figures that a catalogue of machines needs; `cases` has them all."""
+        """The document of schema version `SCHEMA`. `results` and `latencies` repeat the
+        figures that a catalogue of machines needs; `cases` has all."""
         latencies: dict[str, dict[str, Any]] = {}
         for row in self.measured:
-            told = {"of": row.latency_of, **asdict(row.latency_ms)}
-            latencies.setdefault(row.profile, {})[row.case.size] = told
+            data = {"of": row.latency_of, **asdict(row.latency_ms)}
+            latencies.setdefault(row.profile, {})[row.case.size] = data
         document = {
             "schema": SCHEMA,
             "app": {"name": "rtstyle", "version": self.app_version},
             "made": self.made,
-            "machine": {"key": self.machine.key, **asdict(self.machine)},
+            "machine": {"key": self.machine.key, **_facts(self.machine)},
             "results": self.catalogue(),
             "latencies_ms": latencies,
             "cases": [asdict(row) for row in self.measured],
             "missing": [{"what": row.what, "reason": row.reason} for row in self.missing],
         }
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _facts(machine: Machine) -> dict[str, Any]:
+    return {_KEYS.get(name, name): fact for name, fact in asdict(machine).items()}
 
 
 def read_document(path: Path) -> Document:
@@ -83,30 +89,30 @@ def read_document(path: Path) -> Document:
 
 
 def parse_document(content: str, path: Path) -> Document:
-    """The document in `content`, which stands in `path`; whoever wrote it, all in it has the type
-    and the bounds that it should have. Raises `MediaError`."""
+    """The document in `content`, from the file `path`. Every value is checked for its type and
+    bounds, whoever wrote it. Raises `MediaError`."""
     try:
-        told = json.loads(content)
-        version = told["schema"]
+        data = json.loads(content)
+        version = data["schema"]
         if version != SCHEMA:
             raise MediaError(
                 f"{path} has results of schema {version!r:.20}; this rtstyle reads schema {SCHEMA}."
                 " Upgrade rtstyle, or measure again."
             )
-        machine = {name: fact for name, fact in told["machine"].items() if name != "key"}
-        made = text(told["made"], "made")
+        machine = {_FIELDS.get(k, k): fact for k, fact in data["machine"].items() if k != "key"}
+        made = text(data["made"], "made")
         datetime.fromisoformat(made)
         return Document(
             build(Machine, machine, "machine"),
             tuple(
                 build(Measured, row, f"cases[{place}]")
-                for place, row in enumerate(items(told["cases"], "cases"))
+                for place, row in enumerate(items(data["cases"], "cases"))
             ),
             tuple(
                 build(Missing, row, f"missing[{place}]")
-                for place, row in enumerate(items(told["missing"], "missing"))
+                for place, row in enumerate(items(data["missing"], "missing"))
             ),
-            text(told["app"]["version"], "app.version"),
+            text(data["app"]["version"], "app.version"),
             made,
         )
     except KeyError as error:

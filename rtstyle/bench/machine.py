@@ -1,4 +1,4 @@
-"""The facts of this machine that decide a speed, and a short key that tells machines apart."""
+"""The facts of this machine that decide a speed, a short key for it, and a meter of its GPU."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from threading import Event, Thread
+from typing import Any, Self
 
-from rtstyle.bench.card import card_facts
+from rtstyle.closing import Closing
+
+_EVERY_S = 0.1  # between two samples of the GPU
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What runs the benchmark. What cannot be told is None and has its reason in `untold`."""
+    """What runs the benchmark. A fact that is None has its reason in `reasons`."""
 
     cpu: str
     cores: int  # that this process may use
@@ -27,11 +34,11 @@ class Machine:
     gpu: str | None = None
     vram_gb: float | None = None
     driver: str | None = None
-    untold: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
-        """The same for every run on this kind of machine: processor, cores, card, system."""
+        """The same for every run on this kind of machine: processor, cores, GPU, system."""
         name = re.sub(r"[^a-z0-9]+", "-", f"{self.cpu} {self.cores} {self.gpu or ''}".lower())
         kind = self.system.split(" ")[0]
         digest = hashlib.sha256(f"{name} {kind} {self.memory_gb}".encode()).hexdigest()[:6]
@@ -45,29 +52,31 @@ class Machine:
 
 def this_machine() -> Machine:
     """The facts of the machine that this runs on."""
-    card = card_facts()
-    untold = {} if isinstance(card, dict) else dict.fromkeys(("gpu", "vram_gb", "driver"), card)
-    facts: dict[str, Any] = card if isinstance(card, dict) else {}
+    gpu = gpu_facts()
+    reasons = {} if isinstance(gpu, dict) else dict.fromkeys(("gpu", "vram_gb", "driver"), gpu)
+    facts: dict[str, Any] = gpu if isinstance(gpu, dict) else {}
     memory = _memory_gb()
     if memory is None:
-        untold["memory_gb"] = "the system does not tell it"
+        reasons["memory_gb"] = "the system does not report it"
     return Machine(
         cpu=_cpu(), cores=_cores(), memory_gb=memory,
         system=_system(), python=platform.python_version(),
-        untold=untold, **facts,
+        reasons=reasons, **facts,
     )  # fmt: skip
 
 
 def _cpu() -> str:
     if (cpuinfo := Path("/proc/cpuinfo")).exists():
-        told = re.search(r"^model name\s*: *(.+)$", cpuinfo.read_text(), re.MULTILINE)
-        if told:
-            return told[1].strip()
+        found = re.search(r"^model name\s*: *(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
     if sys.platform == "darwin":
         done = subprocess.run(
             ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if name := done.stdout.strip():
             return name
     return platform.processor() or platform.machine() or "unknown"
@@ -90,3 +99,97 @@ def _memory_gb() -> float | None:
         return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     except (AttributeError, ValueError, OSError):
         return None
+
+
+class NoGpuError(Exception):
+    """Why nothing is known of a GPU, in one phrase."""
+
+
+@dataclass
+class GpuMeter(Closing):
+    """Samples an NVIDIA GPU from a thread of its own while it is entered.
+
+    `memory_mb` is the peak of the memory in use above that before, whoever used it; `watts` the
+    mean power draw since `begin`. Either may be None, with its reason in `problems`.
+    """
+
+    device: int = 0
+    memory_mb: float | None = None
+    watts: float | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+    _end: Event = field(default_factory=Event)
+    _thread: Thread | None = None
+    _draws: list[float] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Start the measurement: power drawn while opening and warming up does not count."""
+        self._draws.clear()
+
+    def __enter__(self) -> Self:
+        self._thread = Thread(target=self._sample, name="rtstyle-gpu-meter", daemon=True)
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        self._end.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _sample(self) -> None:
+        try:
+            with _nvml(self.device) as (nvml, handle):
+                before = most = nvml.nvmlDeviceGetMemoryInfo(handle).used
+                while not self._end.wait(_EVERY_S):
+                    most = max(most, nvml.nvmlDeviceGetMemoryInfo(handle).used)
+                    try:
+                        self._draws.append(nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
+                    except nvml.NVMLError as error:
+                        self.problems["watts"] = f"NVML: {error}"
+                self.memory_mb = round((most - before) / 1e6, 1)
+                if self._draws:
+                    self.watts = round(fmean(self._draws), 1)
+                elif "watts" not in self.problems:
+                    self.problems["watts"] = "it was over before a first sample"
+        except NoGpuError as error:
+            self.problems |= {"gpu_memory_mb": str(error), "watts": str(error)}
+
+
+def gpu_facts(device: int = 0) -> dict[str, Any] | str:
+    """`gpu`, `vram_gb` and `driver` of the GPU, or the reason why there are none."""
+    try:
+        with _nvml(device) as (nvml, handle):
+            return {
+                "gpu": _text(nvml.nvmlDeviceGetName(handle)),
+                "vram_gb": round(nvml.nvmlDeviceGetMemoryInfo(handle).total / 1e9, 1),
+                "driver": _text(nvml.nvmlSystemGetDriverVersion()),
+            }
+    except NoGpuError as error:
+        return str(error)
+
+
+@contextmanager
+def _nvml(device: int) -> Iterator[tuple[Any, Any]]:
+    """NVML, NVIDIA's management library, and its handle of the GPU. Raises `NoGpuError`."""
+    try:
+        nvml: Any = import_module("pynvml")
+    except ImportError:
+        from rtstyle.engines import has_nvidia_driver
+
+        hint = "; pip install 'rtstyle[bench]'" if has_nvidia_driver() else ""
+        raise NoGpuError(
+            f"nvidia-ml-py is not installed{hint}" if hint else "there is no NVIDIA driver"
+        ) from None
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        raise NoGpuError(f"there is no NVIDIA GPU ({error})") from None
+    try:
+        yield nvml, nvml.nvmlDeviceGetHandleByIndex(device)
+    except nvml.NVMLError as error:
+        raise NoGpuError(f"NVML: {error}") from None
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -56,7 +56,7 @@ def html_page(document: Document) -> str:
         f"<h2>Not measured</h2>{_list(missing)}" if missing else "",
         f"<h2>What the figures mean</h2>{_list(_meanings(document))}" if rows else "",
         "</body></html>\n",
-    ]  # fmt: skip
+    ]
     return "\n".join(parts)
 
 
@@ -134,7 +134,7 @@ def _telling(rows: Sequence[Measured]) -> list[Measured]:
 
 
 def _table(rows: Sequence[Measured]) -> list[str]:
-    """Every figure; columns in which nothing is told, or the one style of all, are left out."""
+    """Every figure; empty columns, and the style where all rows share it, are left out."""
     texts = [cells(row) for row in rows]
     shown = [
         place
@@ -168,4 +168,4 @@ def _grid(plots: Iterable[str]) -> str:
 
 
 def _list(sentences: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(told)}</li>\n" for told in sentences) + "</ul>"
+    return "<ul>" + "".join(f"<li>{escape(sentence)}</li>\n" for sentence in sentences) + "</ul>"

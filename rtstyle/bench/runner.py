@@ -1,4 +1,4 @@
-"""Runs cases one after the other, each in a process of its own, and loses none of them."""
+"""Runs cases one after the other, each in a process of its own; none is lost to a crash."""
 
 from __future__ import annotations
 
@@ -77,18 +77,18 @@ def measure_in_process(case: Case, limit_s: float = LIMIT_S) -> Outcome:
         with TemporaryDirectory(prefix="rtstyle-bench-") as folder:
             result = Path(folder) / "result.json"
             ended = _run_worker(case, result, limit_s)
-            told = json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
+            data = json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
     except OSError as error:
         raise OutputError(
             f"A case cannot be measured: {error.strerror or error}; free some disk."
         ) from error
     except ValueError:  # a disk that filled up while the result was written
         return Missing(str(case), "its result could not be written whole; is the disk full?")
-    if told is None:
+    if data is None:
         return Missing(str(case), one_line(ended))
-    if "problem" in told:
-        return Missing(str(case), one_line(told["problem"]), opening=told.get("opening", False))
-    return build(Measured, told["measured"])
+    if "problem" in data:
+        return Missing(str(case), one_line(data["problem"]), opening=data.get("opening", False))
+    return build(Measured, data["measured"])
 
 
 def _run_worker(case: Case, result: Path, limit_s: float) -> str:

@@ -48,8 +48,8 @@ def notes(document: Document) -> list[str]:
     lines += [f"Style: {', '.join(sorted(styles))}."] if styles else []
     meanings = {row.case.level: row.latency_of for row in document.measured}
     if meanings:
-        told = "; ".join(f"{level}: {of}" for level, of in meanings.items())
-        lines.append(f"Latencies are, for {told}.")
+        meaning = "; ".join(f"{level}: {of}" for level, of in meanings.items())
+        lines.append(f"Latencies are, for {meaning}.")
     if references := {row.parity_reference for row in document.measured} - {None}:
         lines.append(f"Off by: mean grey levels from {', '.join(map(str, sorted(references)))}.")  # type: ignore[type-var]
     reasons: dict[tuple[str, str], int] = {}
@@ -67,7 +67,7 @@ def notes(document: Document) -> list[str]:
 def print_table(document: Document, console: Console) -> None:
     """Print the table, then the notes, then what was not measured."""
     rows = [cells(row) for row in document.measured]
-    # A terminal is narrow: no column where nothing is told, nor for the one style of all rows.
+    # A terminal is narrow: no empty column, and none for a style that all rows share.
     shown = [
         place
         for place, heading in enumerate(HEADINGS)
@@ -95,11 +95,14 @@ def print_table(document: Document, console: Console) -> None:
 def markdown(document: Document) -> str:
     """The same as Markdown."""
     lines = [
-        "# What this machine gives", "", _line(HEADINGS),
+        "# What this machine gives",
+        "",
+        _line(HEADINGS),
         _line("---" if heading in TEXTS else "--:" for heading in HEADINGS),
-        *(_line(cells(row)) for row in document.measured), "",
+        *(_line(cells(row)) for row in document.measured),
+        "",
         *(f"- {line}" for line in notes(document)),
-    ]  # fmt: skip
+    ]
     if document.missing:
         lines += ["", "Not measured:", ""]
         lines += [f"- {missing.what}: {missing.reason}" for missing in document.missing]

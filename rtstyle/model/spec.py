@@ -54,6 +54,18 @@ class ModelSpec:
     size: tuple[int, int] | None = None
     batch: int | None = None
 
+    def input_shapes(self, count: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
+        """The shape of every input of the graph by its name, in their order, for `count` frames of
+        `height` × `width` pixels. All inputs are float32 except a frame of layout "nhwc"."""
+        is_nhwc = self.layout == "nhwc"
+        frame = (count, height, width, 3) if is_nhwc else (count, 3, height, width)
+        shapes: dict[str, tuple[int, ...]] = {self.frame_input: frame}
+        if self.style_size:
+            shapes["style"] = (count, self.style_size)
+        if self.takes_strength:
+            shapes["strength"] = (count,)
+        return shapes
+
     def metadata(self) -> str:
         """The JSON document for the metadata key `rtstyle`, which `read_model` reads back."""
         document = {

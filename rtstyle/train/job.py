@@ -26,7 +26,7 @@ from rtstyle.train.loop import train
 from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.preview import preview_sheet
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.to_onnx import Check, ModelCard, write_model
 from rtstyle.train.trainer import Trainer, choose_device
 
 MIN_PAINTING = 64  # pixels; anything smaller has no strokes to learn
@@ -63,13 +63,15 @@ def run_job(
     job: Job,
     recipe: Recipe,
     *,
+    check: Check,
     restart: bool = False,
     on_start: Callable[[Trainer], None] = lambda trainer: None,
     on_step: Callable[[int, dict[str, float]], None] = lambda done, losses: None,
 ) -> ModelSpec:
     """Train, keeping a checkpoint and a preview in `job.folder`, and export the model file.
 
-    A checkpoint in the folder is taken up unless `restart`. `on_start` gets the trainer when all
+    A checkpoint in the folder is taken up unless `restart`. The model file is written if it passes
+    `check`, see `write_model`. `on_start` gets the trainer when all
     material is loaded, `on_step` the number of updates done and their losses.
 
     Raises `TrainingError`, `ModelError`, `MediaError`, `InputNotFoundError`, `UsageError` or
@@ -130,16 +132,20 @@ def run_job(
         provenance = earlier.provenance | {
             "added": [*earlier.provenance.get("added", []), provenance]
         }
-    card = Card(
+    card = ModelCard(
         styles=() if hasattr(trainer.ema, "encode") else names,
         description=job.description or (earlier.description if earlier else ""),
         licence=job.licence or (earlier.licence if earlier else ""),
         provenance=provenance,
     )
     return write_model(
-        trainer.ema, job.output, card,
-        architecture=recipe.architecture, earlier=job.add_to if earlier else None,
-    )  # fmt: skip
+        trainer.ema,
+        job.output,
+        card,
+        architecture=recipe.architecture,
+        check=check,
+        earlier=job.add_to if earlier else None,
+    )
 
 
 def find_paintings(folder: Path) -> list[Path]:

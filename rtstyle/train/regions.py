@@ -18,14 +18,16 @@ from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.nets.regions import Regions
 from rtstyle.nets.stylebank import Banks
 from rtstyle.style.style import Style
-from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.to_onnx import Check, ModelCard, write_model
 
 Colour = tuple[int, int, int]  # RGB
 
 _LONG_SIDE = 256  # pixels of the map that is kept: finer than any bank works
 
 
-def write_regions(picture: Path, regions: Mapping[Colour, Style], output: Path) -> ModelSpec:
+def write_regions(
+    picture: Path, regions: Mapping[Colour, Style], output: Path, *, check: Check
+) -> ModelSpec:
     """Write to `output` the StyleBank of `regions` with the map `picture` inside.
 
     Every place of the picture belongs to the region whose colour is nearest. The model has one
@@ -46,14 +48,14 @@ def write_regions(picture: Path, regions: Mapping[Colour, Style], output: Path) 
     divided = Regions(bank=spec.architecture, options=spec.options, height=height, width=width)
     divided.net.load_state_dict(net.state_dict())
     divided.maps.copy_(torch.from_numpy(maps))
-    told = {f"#{bytes(colour).hex()}": style.name for colour, style in regions.items()}
-    card = Card(
+    regions_of_map = {f"#{bytes(colour).hex()}": style.name for colour, style in regions.items()}
+    card = ModelCard(
         styles=(output.stem,),
-        description=f"By regions: {', '.join(told.values())}.",
+        description=f"By regions: {', '.join(regions_of_map.values())}.",
         licence=spec.licence,
-        provenance=spec.provenance | {"regions": told, "map": picture.name},
+        provenance=spec.provenance | {"regions": regions_of_map, "map": picture.name},
     )
-    return write_model(divided.eval(), output, card, architecture="regions")
+    return write_model(divided.eval(), output, card, architecture="regions", check=check)
 
 
 def _the_bank(styles: list[Style]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,21 +24,21 @@ from rtstyle.nets.fold_upsampling import fold_upsampling
 from rtstyle.nets.onnx_weights import half_weights, keep_folded
 from rtstyle.style.encoder import StyleEncoder as StyleEncoderFile
 from rtstyle.style.encoder import encoder_path
-from rtstyle.train.parity import (
-    measure_parity,
-    require_parity,
-    require_same_statistics,
-)
+from rtstyle.train.reference import Samples, reference_samples, require_same_statistics
 
 OPSET = 18  # the oldest with every operation needed, so that old runtimes read the file too
 
+# Raises `ModelError` when a model file does not stylize the samples as they are expected. Passed
+# in, as training knows no engine; `rtstyle.bench.parity.require_parity` is the one that is used.
+Check = Callable[[ModelSpec, Samples], None]
+
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """What people should know of a model: names of its styles, a sentence on it and, if there are
-    several, one on each, terms, origin.
+class ModelCard:
+    """What a model file says to people: the names of its styles, a sentence on the model and, if
+    there are several styles, one on each, the licence and the provenance.
 
-    `provenance` is written as JSON: painting, training settings, losses reached.
+    `provenance` is written as JSON: style images, training settings, losses reached.
     """
 
     styles: tuple[str, ...]
@@ -49,15 +49,21 @@ class Card:
 
 
 def write_model(
-    net: nn.Module, path: Path, card: Card, *, architecture: str, earlier: Path | None = None
+    net: nn.Module,
+    path: Path,
+    card: ModelCard,
+    *,
+    architecture: str,
+    check: Check,
+    earlier: Path | None = None,
 ) -> ModelSpec:
-    """Export `net` to `path`, whole or not at all, if every runtime paints as torch does.
+    """Export `net` to `path`, whole or not at all, if it passes `check`.
 
     Weights are stored in half precision where that holds, which halves the file; the arithmetic
-    stays float32. A net for any painting gets its style encoder written beside. A net that is that
-    of the model file `earlier` with one style more keeps every other number of it. Returns what the
-    file says of itself. Raises `ModelError` when it does not paint as torch does or the card cannot
-    be right, `OutputError` when it cannot be written.
+    stays float32. A net for any style image gets its style encoder written beside. A net that
+    extends the model file `earlier` by one style keeps every other number of that file. Returns the
+    spec of the file. Raises `ModelError` when `check` does or the model card is invalid,
+    `OutputError` when the file cannot be written.
     """
     spec = ModelSpec(
         path=path,
@@ -73,14 +79,14 @@ def write_model(
     if spec.style_input == "statistics":
         _write_style_encoder(net, spec)
     model = to_onnx(net, spec)
+    samples = reference_samples(net, spec)
     if earlier is not None:
         keep_folded(model, earlier)
     with _part_of(path) as part:
         for stored, last in ((half_weights(model), False), (model, True)):
             part.write_bytes(stored.SerializeToString())
             try:
-                results = measure_parity(net, read_model(part))
-                require_parity(results)
+                check(read_model(part), samples)
                 break
             except ModelError:
                 if last:
@@ -94,9 +100,11 @@ def _write_style_encoder(net: nn.Module, spec: ModelSpec) -> None:
         path, spec.stride, int(net.image_size), spec.style_size  # type: ignore[arg-type]
     )  # fmt: skip
     model = _export(
-        StyleEncoder(net.cpu()).eval(), {"painting": _example(spec)}, output="style",
+        StyleEncoder(net.cpu()).eval(),
+        {"painting": _examples(spec)[spec.frame_input]},
+        output="style",
         metadata=encoder.metadata(),
-    )  # fmt: skip
+    )
     with _part_of(path) as part:
         part.write_bytes(half_weights(model).SerializeToString())
         require_same_statistics(net, replace(encoder, path=part))
@@ -104,19 +112,17 @@ def _write_style_encoder(net: nn.Module, spec: ModelSpec) -> None:
 
 def to_onnx(net: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
     """The ONNX model of `net` with N, H and W left open and the metadata of `spec` inside."""
-    inputs = {"frame": _example(spec)}
-    if spec.style_size:
-        inputs["style"] = torch.full((2, spec.style_size), 1 / spec.style_size)
-    if spec.takes_strength:
-        inputs["strength"] = torch.ones(2)
     return _export(
-        Contract(net.cpu()).eval(), inputs, output="stylized", metadata=spec.metadata()
-    )  # fmt: skip
+        Contract(net.cpu()).eval(), _examples(spec), output="stylized", metadata=spec.metadata()
+    )
 
 
-def _example(spec: ModelSpec) -> torch.Tensor:
+def _examples(spec: ModelSpec) -> dict[str, torch.Tensor]:
     side = 8 * spec.stride  # any size does, as long as it differs from the batch
-    return torch.zeros(2, side, 2 * side, 3, dtype=torch.uint8)
+    frame, *others = spec.input_shapes(2, side, 2 * side).items()
+    return {frame[0]: torch.zeros(frame[1], dtype=torch.uint8)} | {
+        name: torch.full(shape, 1 / shape[-1]) for name, shape in others
+    }
 
 
 def _export(

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.quality import command, entries
 from benchmarks.quality.entries import Entry, listed_entries
 from benchmarks.quality.frontier import Frontiers
+from benchmarks.quality.look import Look
 from benchmarks.quality.measure import Figure
 from benchmarks.quality.noise import noise_gain, tremble
 from benchmarks.quality.sheets import labelled_sheet
@@ -23,7 +24,13 @@ from rtstyle.media.images import read_picture
 from rtstyle.model.spec import ModelSpec
 from tests import graphs
 from tests.media.clips import make_clip
-from tests.train.materials import make_loss_net, make_painting, make_photos
+from tests.train.materials import (
+    make_alexnet,
+    make_loss_net,
+    make_painting,
+    make_photos,
+    make_vgg16,
+)
 
 
 @pytest.fixture
@@ -99,6 +106,28 @@ def test_a_report_has_every_figure_table_and_sheet(
     assert (tmp_path / "out" / "sheet-stability.png").exists()
 
 
+def test_networks_that_no_net_was_trained_on_have_a_table_of_their_own(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [
+        "--vgg16", str(make_vgg16(tmp_path / "vgg16.safetensors")),
+        "--alexnet", str(make_alexnet(tmp_path / "alexnet.safetensors")),
+        "--davis", str(tmp_path),
+    ]  # fmt: skip
+    assert command.main([*arguments, *given]) == 0
+    assert "Not measured" not in capsys.readouterr().err
+    model, _ = report(tmp_path)["entries"]
+    for name in Look._fields:
+        assert len(model["figures"][name]["each"]) == 2
+        assert value(model, name) is not None
+    assert list(model["figures"]["davis_warp"]["each"]) == ["clip"]
+    table = (tmp_path / "out" / "quality.md").read_text()
+    assert "| net | model | loss network | VGG-16 style |" in table
+    with pytest.raises(UsageError, match=r"no \.mp4 clips"):
+        command.main([*arguments, "--davis", str(tmp_path / "photos")])
+    assert "Pass --vgg16 with torchvision" in capsys.readouterr().err
+
+
 def test_what_was_not_measured_says_so(arguments: list[str], tmp_path: Path) -> None:
     listing = tmp_path / "list.toml"
     listing.write_text(listing.read_text().replace("style_size = 64", ""))
@@ -107,9 +136,10 @@ def test_what_was_not_measured_says_so(arguments: list[str], tmp_path: Path) -> 
     assert not {"pareto_ratio", "fps", "warping_error_clips"} & set(first["figures"])
     assert "noise_gain" in first["figures"]
     row = next(
-        line for line in (tmp_path / "out" / "quality.md").read_text().splitlines()
+        line
+        for line in (tmp_path / "out" / "quality.md").read_text().splitlines()
         if line.startswith("| with ")
-    )  # fmt: skip
+    )
     assert row.split(" | ")[1:4] == ["not measured"] * 3
     assert " 0 |" not in row
 
@@ -172,11 +202,11 @@ def test_groups_of_an_earlier_report_are_taken_over(arguments: list[str], tmp_pa
     assert "Pareto ratios are those of 1 of the photographs." in of_nets
     assert "Pareto ratios are those" not in of_all
 
-    for told, says in (
+    for message, says in (
         (earlier.read_text().replace("photo1", "photo2"), "has other photographs"),
         ("[]", "is no quality.json"),
     ):
-        earlier.write_text(told)
+        earlier.write_text(message)
         with pytest.raises(UsageError, match=says):
             command.main([*again, "--earlier", str(earlier)])
     with pytest.raises(InputNotFoundError, match="There is no report"):
@@ -186,9 +216,12 @@ def test_groups_of_an_earlier_report_are_taken_over(arguments: list[str], tmp_pa
 def test_tables_compare_what_belongs_together() -> None:
     def entry(label: str, group: str, against: str | None = None, **figures: float) -> Any:
         return {
-            "label": label, "group": group, "against": against, "model": "m.onnx",
+            "label": label,
+            "group": group,
+            "against": against,
+            "model": "m.onnx",
             "figures": figures,
-        }  # fmt: skip
+        }
 
     text = markdown(
         {
@@ -275,7 +308,7 @@ def test_seconds_are_read_from_the_log(tmp_path: Path) -> None:
     log.write_text("update,style,seconds\n1,0.5,2.0\n")
     assert seconds_per_1000(log) is None
     paused = [(n, 0.3 * n + (1000 if n > 100 else 0)) for n in range(1, 401)]
-    log.write_text("update,seconds\n" + "".join(f"{n},{told:.1f}\n" for n, told in paused))
+    log.write_text("update,seconds\n" + "".join(f"{n},{message:.1f}\n" for n, message in paused))
     assert seconds_per_1000(log) == pytest.approx(300)
 
 

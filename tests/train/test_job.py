@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from rtstyle.bench.parity import require_parity
 from rtstyle.engines import open_engine
 from rtstyle.errors import InputNotFoundError, MediaError, ModelError, TrainingError, UsageError
 from rtstyle.media.images import read_picture
@@ -22,9 +24,12 @@ from rtstyle.nets import per_style
 from rtstyle.nets.checkpoint import load_checkpoint_net
 from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.style.encoder import encode, read_style_encoder
-from rtstyle.train.job import Job, find_paintings, run_job
+from rtstyle.train import job as training
+from rtstyle.train.job import Job, find_paintings
 from rtstyle.train.recipe import Recipe
 from tests.train.materials import TINY, make_loss_net, make_painting, make_photos, make_vgg16
+
+run_job = partial(training.run_job, check=require_parity)
 
 
 def _job(folder: Path) -> Job:
@@ -168,7 +173,7 @@ def test_what_cannot_learn_one_more_style_says_so(tmp_path: Path) -> None:
         run_job(replace(job, init=tmp_path / "no.safetensors"), TINY)
 
 
-def test_material_that_is_missing_or_broken_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_material_that_is_missing_or_broken_is_reported_in_a_sentence(tmp_path: Path) -> None:
     job = _job(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.jpg").write_text("no picture")

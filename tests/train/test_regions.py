@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from rtstyle.bench.parity import require_parity
 from rtstyle.cli.main import app
 from rtstyle.engines import open_engine
 from rtstyle.errors import RtstyleError, UsageError
@@ -19,7 +20,7 @@ from rtstyle.model.spec import ModelSpec
 from rtstyle.nets import build_net
 from rtstyle.style.style import styles_of
 from rtstyle.train.regions import write_regions
-from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.to_onnx import ModelCard, write_model
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
@@ -32,8 +33,8 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
         for parameter in net.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     path = tmp_path_factory.mktemp("bank") / "bank.onnx"
-    card = Card(("a", "b"), licence="CC0-1.0")
-    return write_model(net, path, card, architecture="fast-stylebank")
+    card = ModelCard(("a", "b"), licence="CC0-1.0")
+    return write_model(net, path, card, architecture="fast-stylebank", check=require_parity)
 
 
 def _map(path: Path, right: int) -> Path:
@@ -71,14 +72,17 @@ def test_each_region_is_painted_in_its_style(bank: ModelSpec, tmp_path: Path) ->
         away, across = (np.abs(painted - whole)[half].mean() for whole in (own, other))
         assert away < 0.5 * across
 
-    for more, told in (([], "exists already"), (["-y", "--region", "#000000=udnie"], "told twice")):
+    for more, message in (
+        ([], "exists already"),
+        (["-y", "--region", "#000000=udnie"], "given twice"),
+    ):
         again = CliRunner().invoke(app, [*command, *more])
         assert isinstance(again.exception, UsageError)
-        assert told in str(again.exception)
+        assert message in str(again.exception)
 
 
 @pytest.mark.parametrize(
-    ("region", "told"),
+    ("region", "message"),
     [
         ("dark=starry_night", "black, white, red"),
         ("white", "does not fit"),
@@ -87,19 +91,19 @@ def test_each_region_is_painted_in_its_style(bank: ModelSpec, tmp_path: Path) ->
         ("white=shipwreck_johnson32:shipwreck", "must be of one StyleBank"),
     ],
 )
-def test_a_wrong_region_is_told(region: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_region_is_reported(region: str, message: str, tmp_path: Path) -> None:
     map_ = _map(tmp_path / "map.png", right=20)
     output = tmp_path / "mine.onnx"
     ran = CliRunner().invoke(app, ["regions", str(map_), "-o", str(output), "--region", region])
     assert isinstance(ran.exception, RtstyleError)
-    assert told in str(ran.exception)
+    assert message in str(ran.exception)
     assert not output.exists()
 
 
-def test_a_region_that_the_map_lacks_is_told(bank: ModelSpec, tmp_path: Path) -> None:
+def test_a_region_that_the_map_lacks_is_reported(bank: ModelSpec, tmp_path: Path) -> None:
     a, b = styles_of(bank)
     with pytest.raises(UsageError, match="no region of the colour #ff0000"):
         write_regions(
             _map(tmp_path / "map.png", right=32), {BLACK: a, WHITE: b, (255, 0, 0): b},
-            tmp_path / "mine.onnx",
+            tmp_path / "mine.onnx", check=require_parity,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rtstyle.bench import parity
+from rtstyle.bench.parity import (
+    ENGINE_LIMITS,
+    Difference,
+    Limits,
+    measure_difference,
+    measure_runtimes,
+    require_parity,
+)
 from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError, OutputError
 from rtstyle.model.spec import ModelSpec
@@ -17,10 +27,12 @@ from rtstyle.nets import build_net
 from rtstyle.nets.contract import Grain
 from rtstyle.style.style import styles_of
 from rtstyle.train import to_onnx as onnx_export
-from rtstyle.train.parity import Parity, measure_parity, require_parity
-from rtstyle.train.to_onnx import Card, write_model
+from rtstyle.train.reference import reference_samples
+from rtstyle.train.to_onnx import ModelCard
 
-CARD = Card(("test",), "A test.", "CC0-1.0")
+write_model = partial(onnx_export.write_model, check=require_parity)
+
+CARD = ModelCard(("test",), "A test.", "CC0-1.0")
 
 
 class Tinted(nn.Module):
@@ -65,14 +77,18 @@ def test_every_runtime_paints_as_torch(
     )
     spec = write_model(net, tmp_path / "new" / "m.onnx", CARD, architecture=architecture)
     assert (spec.architecture, spec.stride) == (architecture, net.stride)
-    for result in measure_parity(net, spec):
-        assert result.mean <= 1
-        assert result.p999 <= 1
+    found = measure_runtimes(spec, reference_samples(net, spec))
+    assert list(found) == ["openvino", "onnxruntime"]
+    for difference in found.values():
+        assert difference.mean <= 1
+        assert difference.p999 <= 1
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["m.onnx"]
 
 
 def test_a_net_may_take_a_style(tmp_path: Path) -> None:
-    card = Card(("red", "blue"), "Two colours.", "CC0-1.0", style_descriptions=("Warm.", "Cold."))
+    card = ModelCard(
+        ("red", "blue"), "Two colours.", "CC0-1.0", style_descriptions=("Warm.", "Cold.")
+    )
     spec = write_model(Tinted(), tmp_path / "m.onnx", card, architecture="tinted")
     assert (spec.styles, spec.style_size) == (("red", "blue"), 2)
     assert [style.description for style in styles_of(spec)] == ["Warm.", "Cold."]
@@ -88,9 +104,8 @@ def test_leaves_no_file_behind_when_the_painting_differs(
 ) -> None:
     path = tmp_path / "m.onnx"
     path.write_text("the previous one")
-    monkeypatch.setattr(
-        onnx_export, "measure_parity", lambda net, model: [Parity("openvino", 0.2, 4.0, 0)]
-    )
+    off = {"openvino": Difference(0.2, 4.0, 0.0, worst=4)}
+    monkeypatch.setattr(parity, "measure_runtimes", lambda model, samples: off)
     with pytest.raises(ModelError, match="openvino does not paint as torch does"):
         write_model(tiny_net, path, CARD, architecture="johnson")
     assert path.read_text() == "the previous one"
@@ -99,8 +114,9 @@ def test_leaves_no_file_behind_when_the_painting_differs(
 
 def test_notices_another_net(tiny_model: ModelSpec) -> None:
     torch.manual_seed(9)
+    samples = reference_samples(build_net("johnson", width=4, blocks=1), tiny_model)
     with pytest.raises(ModelError, match="grey levels on average"):
-        require_parity(measure_parity(build_net("johnson", width=4, blocks=1), tiny_model))
+        require_parity(tiny_model, samples)
 
 
 @pytest.mark.parametrize(
@@ -114,12 +130,22 @@ def test_notices_another_net(tiny_model: ModelSpec) -> None:
     ],
 )
 def test_holds_the_limits(found: tuple[float, float, float], fits: bool) -> None:
-    results = [Parity("onnxruntime", 0, 0, 0), Parity("openvino", *found)]
+    difference = Difference(*found, worst=9)
     if fits:
-        require_parity(results)
+        ENGINE_LIMITS.require(difference, "It")
     else:
         with pytest.raises(ModelError):
-            require_parity(results)
+            ENGINE_LIMITS.require(difference, "It")
+
+
+def test_flat_frames_count_by_their_colour_alone() -> None:
+    textured = np.arange(192, dtype=np.uint8).reshape(1, 8, 8, 3)
+    flat = np.full((1, 8, 8, 3), 90, np.uint8)
+    noisy = flat + np.tile(np.array([0, 4], np.uint8), 96).reshape(flat.shape)
+    found = measure_difference([(textured, textured + 1, textured), (flat, noisy, flat)])
+    assert found == Difference(mean=1.0, p999=1.0, flat_color=2.0, worst=1)
+    with pytest.raises(ModelError, match="at most 9 and 9 are allowed"):
+        Limits(9, None, 9).require(measure_difference([(flat, flat, flat)]), "Without texture")
 
 
 def test_cannot_write_where_a_file_is_in_the_way(tmp_path: Path, tiny_net: nn.Module) -> None:
@@ -135,5 +161,5 @@ def test_refuses_names_that_cannot_be(
     styles: tuple[str, ...], tmp_path: Path, tiny_net: nn.Module
 ) -> None:
     with pytest.raises(ModelError):
-        write_model(tiny_net, tmp_path / "m.onnx", Card(styles), architecture="johnson")
+        write_model(tiny_net, tmp_path / "m.onnx", ModelCard(styles), architecture="johnson")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Figures of a card, with a management library that is made up."""
+"""Figures of a GPU, with a fake management library."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from rtstyle.bench.card import CardMeter, card_facts
+from rtstyle.bench.machine import GpuMeter, gpu_facts
 
 
 class NVMLError(Exception):
     pass
 
 
-def library(monkeypatch: pytest.MonkeyPatch, *, watts: bool = True, card: bool = True) -> None:
-    """A card of 8 GB that uses 100 MB more each time it is asked, and 50 watts."""
+def library(monkeypatch: pytest.MonkeyPatch, *, watts: bool = True, gpu: bool = True) -> None:
+    """A GPU of 8 GB that uses 100 MB more each time it is asked, and 50 watts."""
     used = iter(range(1_000_000_000, 10**12, 100_000_000))
 
     def handle(index: int) -> str:
-        if not card:
+        if not gpu:
             raise NVMLError("Invalid Argument")
-        return "card"
+        return "handle"
 
     def power(handle: str) -> int:
         if not watts:
@@ -37,16 +37,16 @@ def library(monkeypatch: pytest.MonkeyPatch, *, watts: bool = True, card: bool =
         nvmlDeviceGetHandleByIndex=handle,
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=next(used), total=8 * 10**9),
         nvmlDeviceGetPowerUsage=power,
-        nvmlDeviceGetName=lambda handle: b"Test Card",
+        nvmlDeviceGetName=lambda handle: b"Test GPU",
         nvmlSystemGetDriverVersion=lambda: "600.1",
     )
     monkeypatch.setitem(sys.modules, "pynvml", module)
 
 
-def test_a_card_is_told_and_metered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_described_and_metered(monkeypatch: pytest.MonkeyPatch) -> None:
     library(monkeypatch)
-    assert card_facts() == {"gpu": "Test Card", "vram_gb": 8.0, "driver": "600.1"}
-    with CardMeter() as meter:
+    assert gpu_facts() == {"gpu": "Test GPU", "vram_gb": 8.0, "driver": "600.1"}
+    with GpuMeter() as meter:
         time.sleep(0.35)
     assert meter.watts == 50.0
     assert meter.memory_mb is not None
@@ -54,19 +54,19 @@ def test_a_card_is_told_and_metered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert meter.problems == {}
 
 
-def test_a_card_without_a_wattmeter_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_without_a_wattmeter_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     library(monkeypatch, watts=False)
-    with CardMeter() as meter:
+    with GpuMeter() as meter:
         time.sleep(0.25)
     assert meter.watts is None
     assert meter.memory_mb is not None
     assert meter.problems == {"watts": "NVML: Not Supported"}
 
 
-def test_no_card_is_a_reason_for_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    library(monkeypatch, card=False)
-    assert card_facts() == "NVML: Invalid Argument"
-    with CardMeter() as meter:
+def test_no_gpu_is_a_reason_for_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    library(monkeypatch, gpu=False)
+    assert gpu_facts() == "NVML: Invalid Argument"
+    with GpuMeter() as meter:
         pass
     assert (meter.watts, meter.memory_mb) == (None, None)
     assert meter.problems == dict.fromkeys(("watts", "gpu_memory_mb"), "NVML: Invalid Argument")
