@@ -1,4 +1,4 @@
-"""Decoding and encoding on a card: the choice, and the way back where there is none."""
+"""Decoding and encoding on a GPU: the choice, and the way back where there is none."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_cuda_by_name_works_or_says_why(clip: Path) -> None:
     if has_gpu():
         assert len(pictures(clip, "cuda")) == 5
     else:
-        with pytest.raises(MediaError, match=r"cannot be decoded on a card .*--hwaccel auto"):
+        with pytest.raises(MediaError, match=r"cannot be decoded on a GPU .*--hwaccel auto"):
             pictures(clip, "cuda")
 
 
