@@ -43,9 +43,11 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
     net = MicroAst(width=width)
     weights: dict[str, NDArray[Any]] = {}
     for file, prefix in (
-        (content, "content_encoder."), (style, "style_encoder."),
-        (modulator, "modulator."), (decoder, "decoder."),
-    ):  # fmt: skip
+        (content, "content_encoder."),
+        (style, "style_encoder."),
+        (modulator, "modulator."),
+        (decoder, "decoder."),
+    ):
         weights |= {f"{prefix}{name}": value for name, value in file.tensors.items()}
     load_weights(net, weights, of="MicroAST")
     return Imported(net, "microast", "EndyWon/MicroAST")

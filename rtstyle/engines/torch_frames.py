@@ -66,9 +66,13 @@ def rgb_to_nv12(rgb: Tensor) -> Tensor:
 
 
 def submit(
-    engine: SlotEngine, gpu: int | str, pools: PoolCache[FrameSlot], image: DeviceImage,
-    style: StyleVector | None, strength: float,
-) -> PendingImage:  # fmt: skip
+    engine: SlotEngine,
+    gpu: int | str,
+    pools: PoolCache[FrameSlot],
+    image: DeviceImage,
+    style: StyleVector | None,
+    strength: float,
+) -> PendingImage:
     """Start stylizing a frame by the runner of `engine`, in a slot out of `pools`.
 
     Raises `EngineError`.
@@ -165,6 +169,11 @@ class FrameSlot(TorchSlot):
             return np.ascontiguousarray(rgb[0].round().byte().permute(1, 2, 0).cpu().numpy())
 
         return DeviceImage(
-            luma, chroma, self._size, BT709, full_range=False, device=self._gpu,
+            luma,
+            chroma,
+            self._size,
+            BT709,
+            full_range=False,
+            device=self._gpu,
             download=download,
-        )  # fmt: skip
+        )
