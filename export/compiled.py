@@ -13,8 +13,8 @@ import onnx
 import torch
 
 from export.half import HALF, element_types
-from rtstyle.engines.cuda import Cuda
-from rtstyle.engines.tensorrt_build import (
+from rtstyle.engines.cuda.device import Cuda
+from rtstyle.engines.tensorrt_plan import (
     build_plan,
     describe_network,
     keep_plan,
@@ -82,7 +82,7 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     The precision is in the net itself: newer versions silently ignore an option for it. Raises
     `EngineError` without torch-tensorrt or a GPU, or when it does not compile.
     """
-    from rtstyle.engines.torch_half_net import half_net
+    from rtstyle.engines.torch_modules import half_net
     from rtstyle.nets.checkpoint import load_checkpoint_net
     from rtstyle.nets.contract import Contract
 

@@ -6,6 +6,8 @@ message alone; `UsageError` ends with exit status 2, every other one with 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -54,21 +56,26 @@ class TrainingError(RtstyleError, RuntimeError):
     """Training that cannot start or go on."""
 
 
-# Libraries of the extra `live`, imported when asked for.
-
-
 class MissingExtraError(RtstyleError, ImportError):
     """A library that only some commands need is not installed."""
 
 
-def optional(module: str, what: str) -> Any:
-    """The module, or `MissingExtraError` that says what it is for and how to install it."""
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Within it, an import that fails raises `MissingExtraError`: what needs which library, and how
+    to install it."""
     try:
-        return import_module(module)
+        yield
     except ImportError as error:
-        library = (error.name or module).partition(".")[0]
+        library = (error.name or "a library").partition(".")[0]
         missing = isinstance(error, ModuleNotFoundError)
         why = "is not installed" if missing else f"cannot be loaded ({error})"
         raise MissingExtraError(
-            f"{what} needs {library}, which {why}: pip install 'rtstyle[live]'."
+            f"{what} needs {library}, which {why}: pip install 'rtstyle[{extra}]'."
         ) from error
+
+
+def optional(module: str, what: str) -> Any:
+    """The module, which needs the extra `live`. Raises `MissingExtraError`."""
+    with needs_extra("live", what):
+        return import_module(module)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # (H, W, 3) RGB, full range, upright, C-contiguous
 
-# Of what is painted. More would need tens of gigabytes of activations in a full-resolution net.
+# Of a picture as it is stylized: more would need tens of gigabytes of activations.
 MAX_PIXELS = 36_000_000
 
 
@@ -45,14 +45,12 @@ class StreamInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class CardImage:
-    """A picture in a card's memory, as the card's decoder gives and its encoder takes it: NV12.
+class DeviceImage:
+    """A picture in a GPU's memory, in the format of its decoder and encoder: NV12.
 
-    It stands in a `Frame` in an `Image`'s place between a source and a pipeline, and between a
-    pipeline and a sink that `takes_card_images`; nothing else sees one. `luma` (H, W) and `chroma`
-    (H/2, W/2, 2) are uint8 and offer `__dlpack__`; the work that makes them is done, or is on the
-    default stream. `weights` are those of red and blue in luma. `download` gives the same picture
-    as an `Image`, in the thread that reads the source.
+    `luma` (H, W) and `chroma` (H/2, W/2, 2) are uint8 and offer `__dlpack__`; the work that makes
+    them is done, or is on the default stream. `weights` are those of red and blue in luma.
+    `download` gives the same picture as an `Image`, in the thread that reads the source.
     """
 
     luma: Any
@@ -60,7 +58,7 @@ class CardImage:
     size: tuple[int, int]  # (H, W), both even
     weights: tuple[float, float]
     full_range: bool
-    card: int
+    device: int  # number of the GPU
     download: Callable[[], Image]
 
     @property
@@ -68,6 +66,17 @@ class CardImage:
         """(H, W, 3), as of an `Image`."""
         return (*self.size, 3)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.uint8)
+
+@dataclass(frozen=True, slots=True)
+class DeviceFrame:
+    """As `Frame`, with its picture in a GPU's memory. Only a source that decodes there delivers it,
+    and only a sink that encodes there takes it; see `rtstyle.media.base`."""
+
+    image: DeviceImage
+    time: Fraction
+    index: int
+    duration: Fraction | None = None
+
+    def download(self) -> Frame:
+        """The frame in this computer's memory; see `DeviceImage.download`."""
+        return Frame(self.image.download(), self.time, self.index, self.duration)

@@ -1,4 +1,4 @@
-"""From a picture to what a net paints and back: scale, pad, crop, strength, colour preservation.
+"""From a picture to the input of a net and back: scale, pad, crop, strength, colour preservation.
 
 Pure functions; arrays are copied only where something changes, and never written into.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import MAX_PIXELS as MAX_PIXELS
-from rtstyle.frame import CardImage, Image
+from rtstyle.frame import Image
 from rtstyle.model.spec import ModelSpec
 
 Batch = NDArray[np.uint8]  # (1, H, W, 3) RGB
@@ -25,7 +25,7 @@ MIN_SIDE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How the painting is made and laid over the picture.
+    """How a picture is stylized and blended with the original.
 
     `strength` 0 is the picture, 1 the painting; a model that takes a strength blends inside the
     net, of every other one the finished picture is blended. `preserve_color` keeps the picture's
@@ -34,7 +34,7 @@ class Look:
     or at `scale` times the picture's size, which decides how large the strokes are; the result has
     the picture's size all the same.
 
-    Raises `UsageError` for values that cannot be right.
+    Raises `UsageError` for values out of range.
     """
 
     strength: float = 1.0
@@ -60,15 +60,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Sizes (height, width) in pixels: of the picture, as painted, and as painted with padding."""
+    """Sizes (height, width) in pixels: of the picture, scaled for the net, and with padding."""
 
     picture: tuple[int, int]
-    painted: tuple[int, int]
+    scaled: tuple[int, int]
     padded: tuple[int, int]
 
 
 def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geometry:
-    """At which size a picture of `height` × `width` is painted by `model`.
+    """The sizes at which `model` stylizes a picture of `height` × `width`.
 
     Raises `MediaError` when that is more than `MAX_PIXELS`.
     """
@@ -80,17 +80,17 @@ def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geomet
         )
         return Geometry((height, width), (fitted[0], fitted[1]), model.size)
     factor = look.scale or (look.height / height if look.height else 1.0)
-    painted = (_scaled(height, factor), _scaled(width, factor))
-    if painted[0] * painted[1] > MAX_PIXELS:
-        most = max(1, int(painted[0] * math.sqrt(MAX_PIXELS / (painted[0] * painted[1]))))
+    scaled = (_scaled(height, factor), _scaled(width, factor))
+    if scaled[0] * scaled[1] > MAX_PIXELS:
+        most = max(1, int(scaled[0] * math.sqrt(MAX_PIXELS / (scaled[0] * scaled[1]))))
         raise MediaError(
-            f"The picture would be painted at {painted[1]}×{painted[0]}, more than the "
+            f"The picture would be painted at {scaled[1]}×{scaled[0]}, more than the "
             f"{MAX_PIXELS // 1_000_000} megapixels that are allowed; paint it at "
             f"--height {most} or less."
         )
     least = max(MIN_SIDE, 2 * model.stride)
-    padded = tuple(math.ceil(max(side, least) / model.stride) * model.stride for side in painted)
-    return Geometry((height, width), painted, (padded[0], padded[1]))
+    padded = tuple(math.ceil(max(side, least) / model.stride) * model.stride for side in scaled)
+    return Geometry((height, width), scaled, (padded[0], padded[1]))
 
 
 def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
@@ -99,12 +99,10 @@ def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
     The result shares memory with `image` when neither is needed. Raises `MediaError` when the
     picture is too large.
     """
-    if isinstance(image, CardImage):  # its engine does all this where the picture lies
-        return image
     sizes = geometry(*_size(image), model=model, look=look)
-    scaled = _resize(image, sizes.painted)
-    bottom = sizes.padded[0] - sizes.painted[0]
-    right = sizes.padded[1] - sizes.painted[1]
+    scaled = _resize(image, sizes.scaled)
+    bottom = sizes.padded[0] - sizes.scaled[0]
+    right = sizes.padded[1] - sizes.scaled[1]
     if bottom or right:
         # Repeats the reflection where the picture is smaller than the padding.
         border = cv2.copyMakeBorder(scaled, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
@@ -112,20 +110,18 @@ def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
     return np.ascontiguousarray(scaled)[None]
 
 
-def finish(painted: Batch, original: Image, *, model: ModelSpec, look: Look) -> Image:
-    """The finished picture: (1, H', W', 3) as painted and the (H, W, 3) prepared → (H, W, 3).
+def finish(stylized: Batch, original: Image, *, model: ModelSpec, look: Look) -> Image:
+    """The finished picture: (1, H', W', 3) from the net and the (H, W, 3) original → (H, W, 3).
 
     Undoes `prepare`, then preserves colours and mixes by strength as `look` says. What a model with
-    `takes_strength` painted is mixed already; only strength 0, the picture itself, is left to do.
+    `takes_strength` returned is mixed already; only strength 0, the picture itself, is left to do.
     The result may share memory with either argument.
     """
-    if isinstance(painted, CardImage):
-        return painted
     if look.strength == 0:
         return original
     sizes = geometry(*_size(original), model=model, look=look)
-    height, width = sizes.painted
-    result = _resize(np.ascontiguousarray(painted[0, :height, :width]), sizes.picture)
+    height, width = sizes.scaled
+    result = _resize(np.ascontiguousarray(stylized[0, :height, :width]), sizes.picture)
     if look.preserve_color:
         result = _with_colors_of(original, result)
     if look.strength < 1 and not model.takes_strength:
@@ -134,10 +130,10 @@ def finish(painted: Batch, original: Image, *, model: ModelSpec, look: Look) -> 
     return result
 
 
-def _with_colors_of(image: Image, painted: Image) -> Image:
-    """The luma of `painted` with the chroma of `image` (BT.601)."""
+def _with_colors_of(image: Image, stylized: Image) -> Image:
+    """The luma of `stylized` with the chroma of `image` (BT.601)."""
     mixed = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
-    luma = cv2.cvtColor(painted, cv2.COLOR_RGB2GRAY)
+    luma = cv2.cvtColor(stylized, cv2.COLOR_RGB2GRAY)
     mixed[..., 0] = luma
     return np.asarray(cv2.cvtColor(mixed, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
 

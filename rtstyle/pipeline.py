@@ -15,22 +15,22 @@ from threading import Event, Semaphore, Thread
 from time import perf_counter
 
 from rtstyle.channel import Channel
-from rtstyle.engines.base import Engine
-from rtstyle.engines.watchdog import EngineWatch, Painting
-from rtstyle.frame import CardImage, Frame, Image
+from rtstyle.engines.base import Batch, Engine
+from rtstyle.engines.watchdog import Submitted, Watchdog
+from rtstyle.frame import DeviceFrame, DeviceImage, Frame, Image
 from rtstyle.image import Look, finish, prepare
-from rtstyle.media.base import Sink, Source
+from rtstyle.media.base import DeviceSink, DeviceSource, Sink, Source
 from rtstyle.metrics import Report
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.style import Style
 
-_KEEPS_UP = 0.9  # share of a frame's time within which an engine must paint to make up for a delay
-_CLOSING_SECONDS = 10.0  # that threads have to end once nothing is wanted of them any more
+_KEEPS_UP = 0.9  # of a frame's interval: an engine that needs less can catch up after a delay
+_CLOSING_SECONDS = 10.0  # that threads get to end once the run is over
 _log = logging.getLogger("rtstyle")
 
 
 @dataclass(frozen=True, slots=True)
-class _Brush:
+class _Active:
     """A style with the engine that has its model loaded: assigned together, never torn."""
 
     engine: Engine
@@ -39,26 +39,28 @@ class _Brush:
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    frame: Frame
+    """A frame that the engine has, with the model and look that it was prepared by."""
+
+    frame: Frame | DeviceFrame
     model: ModelSpec
     look: Look
-    painting: Painting
+    batch: Submitted
     submit_ms: float
 
 
 class Pipeline:
     """Paints everything that `source` delivers into `sink`. Runs once.
 
-    Frames keep their order and their exact times. Files want every frame: bounded channels with
-    back-pressure. Live wants the newest one: with `newest_wins` a frame that waits is replaced by a
+    Frames keep their order and their exact times. Files need every frame: bounded channels with
+    back-pressure. Live needs the newest one: with `newest_wins` a waiting frame is replaced by a
     newer one and counted as dropped; one that the engine has begun is always delivered, and the
-    next is chosen only when that one is painted, so that none grows old in the engine.
+    next is chosen only when that one is done, so that none ages in the engine.
 
     `style` and `look` may be assigned from any thread while it runs, and the next frame sees them;
     the style must be one of the engine's model, else use `switch`.
 
-    Three more attributes serve live runs. `compose(painted, original)` makes what is shown of both
-    pictures, in the caller's thread. `clock()` tells the time now in seconds on the clock of the
+    Three more attributes serve live runs. `compose(painted, original)` makes the picture to show
+    from both, in the caller's thread. `clock()` is the time now, in seconds on the clock of the
     frames' times; with it the report has latencies. A frame that would be shown more than
     `max_latency_ms` after its time is dropped instead of painted, unless painting alone takes that.
 
@@ -66,7 +68,7 @@ class Pipeline:
     that a source delivered before its own error are painted first, so a damaged file yields all
     that was good in it. Opening and closing source, engine and sink is the caller's.
 
-    An engine that hangs, as `EngineWatch` tells by `patience`, ends the run with `EngineError`. A
+    An engine that hangs, as `Watchdog` decides by `patience`, ends the run with `EngineError`. A
     thread that does not end then, or after Ctrl-C, within ten seconds is left behind.
     """
 
@@ -87,16 +89,16 @@ class Pipeline:
         self.clock: Callable[[], float] | None = None
         self.max_latency_ms: float | None = None
         self.report = Report()
-        self._brush = _Brush(engine, style)
+        self._active = _Active(engine, style)
         self._source, self._sink = source, sink
-        if hasattr(source, "keeps_on_card") and getattr(sink, "takes_card_images", False):
-            source.keeps_on_card = self._stays_on_card
+        self._device_source = source if isinstance(source, DeviceSource) else None
+        self._device_sink = sink if isinstance(sink, DeviceSink) else None
         self._newest_wins = newest_wins
         waiting = capacity + 1 if newest_wins else capacity
-        self._read: Channel[Frame] = Channel(waiting, newest_wins=newest_wins)
-        self._painted: Channel[_InFlight] = Channel(capacity)
+        self._read: Channel[Frame | DeviceFrame] = Channel(waiting, newest_wins=newest_wins)
+        self._in_flight: Channel[_InFlight] = Channel(capacity)
         self._skipped = 0
-        self._watch = EngineWatch(patience)
+        self._watchdog = Watchdog(patience)
         self._interval_ms = 1e3 / float(source.info.rate)
         self._usual_paint_ms = 0.0  # of the last ten frames or so
         self._engine_free = Semaphore(1)  # live: one frame at a time is in the engine
@@ -104,12 +106,12 @@ class Pipeline:
 
     @property
     def style(self) -> Style:
-        """What is painted now."""
-        return self._brush.style
+        """The style of the next frame."""
+        return self._active.style
 
     @style.setter
     def style(self, style: Style) -> None:
-        self._brush = _Brush(self._brush.engine, style)
+        self._active = _Active(self._active.engine, style)
 
     def switch(self, engine: Engine, style: Style) -> None:
         """From the next frame on, paint `style` with `engine`, which has its model loaded.
@@ -117,7 +119,7 @@ class Pipeline:
         The engine before it may still be painting; close it once the run is over, or several
         frames later. Safe from any thread.
         """
-        self._brush = _Brush(engine, style)
+        self._active = _Active(engine, style)
 
     def stop(self) -> None:
         """End cleanly after the frames already read. Safe from any thread or signal handler."""
@@ -128,36 +130,30 @@ class Pipeline:
         start = perf_counter()
         threads = [
             Thread(target=self._reader, name="rtstyle-reader", daemon=True),
-            Thread(target=self._painter, name="rtstyle-engine", daemon=True),
+            Thread(target=self._submitter, name="rtstyle-engine", daemon=True),
         ]
         report = self.report
         try:
             for thread in threads:
                 thread.start()
-            for item in self._painted.items(self._watch.tick, after=EngineWatch.SECONDS):
+            for item in self._in_flight.items(self._watchdog.tick, after=Watchdog.SECONDS):
                 waited = perf_counter()
-                painted = item.painting.result()
+                stylized = item.batch.result()
                 self._engine_free.release()
                 paint_ms = item.submit_ms + (perf_counter() - waited) * 1e3
                 report.stages["paint"].record(paint_ms)
                 self._usual_paint_ms += 0.1 * (paint_ms - self._usual_paint_ms)
-                with report.stages["finish"].measure():
-                    image = finish(painted, item.frame.image, model=item.model, look=item.look)
-                    if self.compose is not None:
-                        image = self.compose(image, item.frame.image)
-                frame = Frame(image, item.frame.time, item.frame.index, item.frame.duration)
-                with report.stages["encode"].measure():
-                    self._sink.write(frame)
+                self._deliver(item, stylized)
                 if self.clock is not None:
-                    report.latency.record((self.clock() - float(frame.time)) * 1e3)
+                    report.latency.record((self.clock() - float(item.frame.time)) * 1e3)
                 report.frames_out += 1
                 report.dropped = self._n_dropped()
                 report.seconds = perf_counter() - start
                 on_frame(report)
         finally:
-            self._painted.cancel()
+            self._in_flight.cancel()
             self._read.cancel()
-            self._engine_free.release()  # the engine's thread may wait for what we shall not take
+            self._engine_free.release()  # the engine's thread may be waiting for this
             _join(threads)
             report.dropped = self._n_dropped()
             report.seconds = perf_counter() - start
@@ -165,7 +161,7 @@ class Pipeline:
 
     def _reader(self) -> None:
         try:
-            frames = iter(self._source.frames())
+            frames = self._frames()
             while not self._stop.is_set():
                 start = perf_counter()
                 frame = next(frames, None)
@@ -180,35 +176,64 @@ class Pipeline:
         else:
             self._read.close()
 
-    def _stays_on_card(self, image: CardImage) -> bool:
-        """Whether source, engine and sink can leave the picture where a card has decoded it."""
-        takes = getattr(self._brush.engine, "takes_card_image", None)
-        plain = self.look.is_plain and self.compose is None
-        return plain and takes is not None and bool(takes(image))
+    def _frames(self) -> Iterator[Frame | DeviceFrame]:
+        """The source's frames; those that a GPU decoded stay there where engine and sink agree."""
+        if self._device_source is None or self._device_sink is None:
+            yield from self._source.frames()
+            return
+        for frame in self._device_source.device_frames():
+            stays = isinstance(frame, DeviceFrame) and self._takes(frame.image)
+            yield frame if stays or isinstance(frame, Frame) else frame.download()
 
-    def _painter(self) -> None:
+    def _takes(self, image: DeviceImage) -> bool:
+        plain = self.look.is_plain and self.compose is None
+        return plain and self._active.engine.takes_device_image(image)
+
+    def _deliver(self, item: _InFlight, stylized: Batch | DeviceImage) -> None:
+        """Finish what the engine gave and write it."""
+        frame = item.frame
+        if isinstance(stylized, DeviceImage):
+            assert self._device_sink is not None
+            with self.report.stages["encode"].measure():
+                self._device_sink.write(
+                    DeviceFrame(stylized, frame.time, frame.index, frame.duration)
+                )
+            return
+        assert isinstance(frame, Frame)
+        with self.report.stages["finish"].measure():
+            image = finish(stylized, frame.image, model=item.model, look=item.look)
+            if self.compose is not None:
+                image = self.compose(image, frame.image)
+        with self.report.stages["encode"].measure():
+            self._sink.write(Frame(image, frame.time, frame.index, frame.duration))
+
+    def _submitter(self) -> None:
         try:
             for frame in self._wanted():
-                brush, look = self._brush, self.look
-                model = brush.engine.model
-                with self.report.stages["prepare"].measure():
-                    batch = prepare(frame.image, model=model, look=look)
+                active, look = self._active, self.look
+                model = active.engine.model
+                picture: Batch | DeviceImage
+                if isinstance(frame, DeviceFrame):  # the engine pads it on the GPU
+                    picture = frame.image
+                else:
+                    with self.report.stages["prepare"].measure():
+                        picture = prepare(frame.image, model=model, look=look)
                 start = perf_counter()
-                painting = self._watch.submit(
-                    brush.engine, batch, brush.style.vector, look.strength
+                batch = self._watchdog.submit(
+                    active.engine, picture, active.style.vector, look.strength
                 )
                 submit_ms = (perf_counter() - start) * 1e3
-                if not self._painted.put(_InFlight(frame, model, look, painting, submit_ms)):
+                if not self._in_flight.put(_InFlight(frame, model, look, batch, submit_ms)):
                     break
         except BaseException as error:
             # The caller's thread drains what was painted before it meets the error.
-            self._painted.close(error)
+            self._in_flight.close(error)
         else:
-            self._painted.close()
+            self._in_flight.close()
         finally:
             self._read.cancel()
 
-    def _wanted(self) -> Iterator[Frame]:
+    def _wanted(self) -> Iterator[Frame | DeviceFrame]:
         """The frames to paint. Live, each is taken only when the engine is free, so that it is the
         newest when its turn comes."""
         if not self._newest_wins:
@@ -225,7 +250,7 @@ class Pipeline:
     def _catches_up(self) -> bool:
         return self._usual_paint_ms < _KEEPS_UP * self._interval_ms
 
-    def _is_too_late(self, frame: Frame) -> bool:
+    def _is_too_late(self, frame: Frame | DeviceFrame) -> bool:
         if self.clock is None or self.max_latency_ms is None:
             return False
         paint_ms = self.report.stages["paint"].quantile_ms(0.5)
@@ -237,7 +262,7 @@ class Pipeline:
 
 
 def _join(threads: list[Thread]) -> None:
-    """Wait for threads that have been told to end; one that hangs must not make us hang."""
+    """Wait for threads that are to end; one that hangs must not make us hang."""
     for thread in threads:
         if thread.is_alive():
             thread.join(_CLOSING_SECONDS)

@@ -21,7 +21,7 @@ from benchmarks.reliability import faults, soak
 from benchmarks.reliability import faulty_engines as faulty
 from rtstyle.channel import Channel
 from rtstyle.engines import EngineOptions, open_engine
-from rtstyle.engines.watchdog import EngineWatch
+from rtstyle.engines.watchdog import Watchdog
 from rtstyle.errors import EngineError
 from rtstyle.frame import Frame
 from rtstyle.media.synthetic import NullSink, SyntheticSource
@@ -37,7 +37,7 @@ from tests.media.clips import Clip, make_clip
 def _quick_and_clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Hanging threads are waited for only briefly, are let go after the test, and then end."""
     monkeypatch.setattr(rtstyle.pipeline, "_CLOSING_SECONDS", 0.2)
-    monkeypatch.setattr(EngineWatch, "SECONDS", 0.05)
+    monkeypatch.setattr(Watchdog, "SECONDS", 0.05)
     faulty.HangingEngine.release.clear()
     yield
     faulty.HangingEngine.release.set()
@@ -58,7 +58,7 @@ def _pipeline(engine: faulty.FaultyEngine, patience: float = 60) -> Pipeline:
     ("kind", "says"),
     [
         (faulty.RaisingEngine, r"faulty cannot paint 36×32: the driver went away"),
-        (faulty.LateRaisingEngine, r"faulty cannot paint 36×32: .*the card fell off the bus"),
+        (faulty.LateRaisingEngine, r"faulty cannot paint 36×32: .*the GPU fell off the bus"),
         (faulty.WrongShapeEngine, r"gave uint8 \(1, 28, 36, 3\), where uint8 \(1, 32, 36, 3\)"),
         (faulty.WrongTypeEngine, r"gave float32 \(1, 32, 36, 3\), where uint8"),
         (faulty.NothingEngine, r"gave None"),
@@ -83,6 +83,45 @@ def test_an_engine_that_hangs_is_given_up(
         pipeline.run()
     assert pipeline.report.frames_out == faulty.FAULTY_BATCH
     assert [r.message for r in caplog.records] == ["rtstyle-engine did not end and is left behind."]
+
+
+def test_an_engine_that_does_not_finish_a_batch_is_given_up(
+    tiny_model: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It hangs in the wait for the result: the engine's own thread is free and ends."""
+    pipeline = _pipeline(faulty.HangingLateEngine(tiny_model), patience=0.3)
+    with pytest.raises(EngineError, match=r"engine faulty hangs: .* try another --engine"):
+        pipeline.run()
+    assert pipeline.report.frames_out == faulty.FAULTY_BATCH
+    assert caplog.records == []
+
+
+def test_building_in_flight_is_no_hang(tiny_model: ModelSpec) -> None:
+    """The first batch of a size may take long in the result too, where the engine says so."""
+
+    class Building(faulty.FaultyEngine):
+        builds_in_flight = True
+
+        def submit(self, frames, style=None, strength=1.0):  # type: ignore[no-untyped-def]
+            done = super().submit(frames, style, strength).result()
+            return _Later(done, 0.5 if self.n == 1 else 0.0)
+
+    class _Later:
+        def __init__(self, done: np.ndarray, seconds: float) -> None:
+            self._done, self._left = done, seconds
+
+        def wait(self, seconds: float) -> bool:
+            time.sleep(min(seconds, self._left))
+            self._left -= min(seconds, self._left)
+            return self._left <= 0
+
+        def result(self) -> np.ndarray:
+            return self._done
+
+    assert _pipeline(Building(tiny_model), patience=0.2).run().frames_out == 30
+    Building.builds_in_flight = False
+    with pytest.raises(EngineError, match="engine faulty hangs"):
+        _pipeline(Building(tiny_model), patience=0.2).run()
 
 
 def test_building_for_a_new_size_is_no_hang(tiny_model: ModelSpec) -> None:
@@ -125,7 +164,9 @@ def test_a_slow_source_is_not_the_engines_fault(tiny_model: ModelSpec) -> None:
     assert pipeline.run().frames_out == 6
 
 
-@pytest.mark.parametrize("kind", [faulty.HangingEngine, faulty.HangingAtOnceEngine])
+@pytest.mark.parametrize(
+    "kind", [faulty.HangingEngine, faulty.HangingLateEngine, faulty.HangingAtOnceEngine]
+)
 def test_ctrl_c_gets_through_while_an_engine_hangs(
     kind: type[faulty.FaultyEngine], tiny_model: ModelSpec
 ) -> None:
@@ -209,7 +250,7 @@ def test_the_wall_clock_is_not_asked_how_long_something_took() -> None:
     assert found == []
 
 
-def test_silence_is_told_again_and_again_and_what_it_raises_ends_the_waiting() -> None:
+def test_silence_is_reported_again_and_again_and_what_it_raises_ends_the_waiting() -> None:
     channel: Channel[int] = Channel(2)
     calls = []
 

@@ -63,7 +63,7 @@ def test_fits_a_fixed_size(height: int, width: int, fixed_h: int, fixed_w: int) 
     assert batch.shape == (1, fixed_h, fixed_w, 3)
     assert finish(batch, image, model=model, look=Look()).shape == image.shape
     sizes = geometry(height, width, model=model, look=Look())
-    assert sizes.painted[0] == fixed_h or sizes.painted[1] == fixed_w
+    assert sizes.scaled[0] == fixed_h or sizes.scaled[1] == fixed_w
 
 
 def test_copies_nothing_when_nothing_is_to_be_done() -> None:
@@ -85,7 +85,7 @@ def test_never_writes_into_the_picture() -> None:
 
 def test_height_and_scale_decide_the_painted_size() -> None:
     def painted(**options: Any) -> tuple[int, int]:
-        return geometry(1080, 1920, model=MODEL, look=Look(**options)).painted
+        return geometry(1080, 1920, model=MODEL, look=Look(**options)).scaled
 
     assert painted() == (1080, 1920)
     assert painted(height=720) == (720, 1280)
@@ -163,7 +163,7 @@ def test_refuses_a_painting_too_large_and_says_what_fits() -> None:
         prepare(image, model=MODEL, look=Look())
     assert "10000×20000" in str(caught.value)
     height = int(str(caught.value).split("--height ")[1].split()[0])
-    painted = geometry(20_000, 10_000, model=MODEL, look=Look(height=height)).painted
+    painted = geometry(20_000, 10_000, model=MODEL, look=Look(height=height)).scaled
     assert MAX_PIXELS * 0.99 < painted[0] * painted[1] <= MAX_PIXELS
     with pytest.raises(MediaError, match="--height"):
         geometry(100, 100, model=MODEL, look=Look(scale=1000))

@@ -1,10 +1,10 @@
-"""What an NVIDIA card reaches: `python -m benchmarks gpu`.
+"""What an NVIDIA GPU reaches: `python -m benchmarks gpu`.
 
 For each net and size: frames a second of the engine alone, of the pipeline in memory (a pattern in,
 nothing out) and from file to file; the share of the roofline that the engine reaches; the overlap,
-which is pipeline over engine; and how long the card stands idle between two launches. Works offline
+which is pipeline over engine; and how long the GPU is idle between two launches. Works offline
 with what is installed and skips the rest with the reason. Writes JSON and Markdown with the
-machine's facts. `--device cpu --quick` tries the same code without a card; its figures mean nothing
+machine's facts. `--device cpu --quick` tries the same code without a GPU; its figures mean nothing
 for one.
 """
 
@@ -51,7 +51,7 @@ class _Plan:
 class Options:
     """The command line."""
 
-    device: Annotated[str, typer.Option(help="the card's number, or cpu to try the code")] = "0"
+    device: Annotated[str, typer.Option(help="the GPU's number, or cpu to try the code")] = "0"
     quick: Annotated[bool, typer.Option("--quick", help="tiny nets and pictures, no figures")] = (
         False
     )
@@ -177,7 +177,7 @@ def _open(label: str, model: ModelSpec, device: str) -> Engine:
         options = EngineOptions(name=label, precision="fp32", devices=(int(device),))
         return open_engine(options, model)
     if label != "torch-cuda":
-        raise EngineError("it needs a card")
-    from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
+        raise EngineError("it needs a GPU")
+    from rtstyle.engines.torch_engine import TorchCudaEngine
 
-    return TorchCudaEngine(model, device="cpu")
+    return TorchCudaEngine(model, gpu="cpu")

@@ -1,4 +1,4 @@
-"""The card and the machine around it: facts, and what the maker says of its peaks."""
+"""The GPU and the machine around it: facts, and what the maker says of its peaks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import metadata
 
 from rtstyle.errors import EngineError
 
-# Dense half-precision TFLOP/s and memory TB/s as the maker states them; a card that is not here
+# Dense half-precision TFLOP/s and memory TB/s as the maker states them; a GPU that is not here
 # gets no share of the roofline.
 PEAKS = {
     "H200": (989.0, 4.8), "H100": (989.0, 3.35), "A100": (312.0, 2.0), "L40S": (362.0, 0.864),
@@ -17,7 +17,7 @@ PEAKS = {
 
 
 def machine_facts(device: str) -> dict[str, str]:
-    """Card, driver, processor and versions, as far as they can be told."""
+    """GPU, driver, processor and versions, as far as they are known."""
     facts = {
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -40,10 +40,10 @@ def machine_facts(device: str) -> dict[str, str]:
         import torch
 
         if not torch.cuda.is_available():
-            raise EngineError("torch sees no CUDA card; --device cpu --quick tries the code.")
-        told = torch.cuda.get_device_properties(int(device))
-        facts["card"] = (
-            f"{told.name}, {told.total_memory / 2**30:.0f} GiB, sm {told.major}{told.minor}"
+            raise EngineError("torch sees no CUDA GPU; --device cpu --quick tries the code.")
+        found = torch.cuda.get_device_properties(int(device))
+        facts["gpu"] = (
+            f"{found.name}, {found.total_memory / 2**30:.0f} GiB, sm {found.major}{found.minor}"
         )
         facts["cuda of torch"] = str(torch.version.cuda)
         facts["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
@@ -51,7 +51,7 @@ def machine_facts(device: str) -> dict[str, str]:
 
 
 def peak_of(device: str) -> tuple[float, float] | None:
-    """TFLOP/s and TB/s of the card, None where they are not known."""
+    """TFLOP/s and TB/s of the GPU, None where they are not known."""
     if device == "cpu":
         return None
     import torch

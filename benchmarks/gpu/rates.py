@@ -47,7 +47,7 @@ def _case(level: str, style: Style, shape: tuple[int, int], count: int) -> Case:
 
 def idle_gap(engine: Engine, frames: list[Batch], style: Any) -> float | None:
     """Median milliseconds between the end of a kernel and the start of the next, over 30 batches
-    with all slots busy, as torch's profiler sees the card; None where it sees nothing."""
+    with all slots busy, as torch's profiler sees the GPU; None where it sees nothing."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as seen:

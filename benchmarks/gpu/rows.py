@@ -1,4 +1,4 @@
-"""What is measured on a card, and how it is printed and written."""
+"""What is measured on a GPU, and how it is printed and written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Row:
     gflop: float  # of one frame
     roofline_fps: float | None  # the larger of arithmetic and memory traffic, per frame
     roofline_share: float | None
-    idle_ms: float | None  # median gap between two graphs on the card, with all slots busy
+    idle_ms: float | None  # median gap between two graphs on the GPU, with all slots busy
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Report:
 
 def markdown(report: Report) -> str:
     """The report for a README."""
-    lines = ["# What the card reaches", ""]
+    lines = ["# What the GPU reaches", ""]
     lines += [f"- {name}: {value}" for name, value in report.machine.items()]
     lines += [
         "",

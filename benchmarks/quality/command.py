@@ -3,8 +3,10 @@
 On held-out photographs at 256 pixels, in the feature space of the perceptual network: style and
 content loss; the Pareto ratio to Gatys et al. at 100 steps of L-BFGS; noise gain; the warping error
 on a flow that is known exactly and, with --clips, on real clips; parameters, GMAC and, with
---speed, frames a second; and what the training took. Writes quality.json, quality.md and one
-contact sheet a group. Whatever was measured is kept: an interrupted report goes on where it was.
+--speed, frames a second; and what the training took. With --vgg16 and --alexnet, style and content
+as two other networks see them; with --davis, motion by a public protocol. Writes quality.json,
+quality.md and one contact sheet a group. Whatever was measured is kept: an interrupted report goes
+on where it was.
 
 Measured are the shipped styles (group "shipped"), a shipped model for any painting on paintings it
 never saw (group "unseen"), and the nets of a TOML list:
@@ -34,6 +36,7 @@ import numpy as np
 import typer
 
 from benchmarks.options import parse
+from benchmarks.quality.alexnet import AlexNet
 from benchmarks.quality.clips import Clip, read_clip
 from benchmarks.quality.entries import (
     UNSEEN,
@@ -44,6 +47,7 @@ from benchmarks.quality.entries import (
 )
 from benchmarks.quality.frontier import Frontiers, Wanted, make_frontiers
 from benchmarks.quality.judge import Judge
+from benchmarks.quality.look import Judges
 from benchmarks.quality.measure import Material, Picture, measure
 from benchmarks.quality.remembered import Remembered, file_key
 from benchmarks.quality.report import Report
@@ -68,6 +72,15 @@ class Options:
     content: Annotated[Path, typer.Option(help="folder with the held-out photographs")]
     paintings: Annotated[Path, typer.Option(help="folder with the paintings")]
     loss_net: Annotated[Path, typer.Option(help="the compressed VGG-19")]
+    vgg16: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="torchvision's VGG-16, to judge by")
+    ] = None
+    alexnet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="AlexNet with the heads of LPIPS, likewise")
+    ] = None
+    davis: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder with the ten clips of DAVIS at 512²")
+    ] = None
     photographs: Annotated[int, typer.Option(min=1, help="how many, spread over the list")] = 12
     pareto_photographs: Annotated[
         int | None,
@@ -159,16 +172,23 @@ def _run(options: Options) -> None:
     if not entries:
         raise UsageError("Nothing to measure: no entry is of that --group and --style.")
     clips = list(_clips(options))
+    independent = _independent(entries, options)
     material = Material(
-        photos, compared, clips, frontiers, Remembered(options.cache), file_key(options.loss_net)
-    )
+        photos, compared, clips, frontiers, Remembered(options.cache), file_key(options.loss_net),
+        judging_nets=tuple(file_key(path) for path in (options.vgg16, options.alexnet) if path),
+        davis=_davis(options.davis),
+    )  # fmt: skip
     report = Report(options.out, photographs=names, compared=len(compared), clips=clips)
     for group, members in groupby(entries, key=lambda entry: entry.group):
         rows = [("photographs", np.stack(photos))]
         for entry in members:
             print(f"{group}: {entry.label}", flush=True)
-            judge = judges.get((entry.painting, entry.style_size))
-            report.add(entry, measure(entry, judge, material, speed=options.speed))
+            painting = entry.painting, entry.style_size
+            figures = measure(
+                entry, judges.get(painting), material,
+                speed=options.speed, independent=independent.get(painting),
+            )  # fmt: skip
+            report.add(entry, figures)
             rows.append((entry.label, _painted(entry, photos)))
         name = "".join(letter if letter.isalnum() else "-" for letter in group)
         sheet = labelled_sheet(rows)
@@ -211,6 +231,35 @@ def _judges(
         for painting, size in dict.fromkeys(pairs)
         if painting is not None and size is not None
     }
+
+
+def _independent(
+    entries: list[Entry], options: Options
+) -> dict[tuple[str | None, int | None], Judges]:
+    """The judges that no net was trained on, for every painting and size; none without both."""
+    if options.vgg16 is None or options.alexnet is None:
+        print(
+            "Not measured: how VGG-16 and AlexNet see the paintings. Pass --vgg16 with "
+            "torchvision's weights and --alexnet with those of LPIPS, as safetensors files.",
+            file=sys.stderr,
+        )
+        return {}
+    vgg, alexnet = load_perceptual_net(options.vgg16), AlexNet(options.alexnet)
+    pairs = dict.fromkeys((entry.painting, entry.style_size) for entry in entries)
+    return {
+        (painting, size): Judges(options.paintings / painting, size, vgg=vgg, alexnet=alexnet)
+        for painting, size in pairs
+        if painting is not None and size is not None
+    }
+
+
+def _davis(folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
+    clips = sorted(folder.glob("*.mp4"))
+    if not clips:
+        raise UsageError(f"There are no .mp4 clips in {folder}; the ten of DAVIS are expected.")
+    return clips
 
 
 def _fill_frontiers(

@@ -8,7 +8,8 @@ there is no mask: the input itself does not measure 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.warping import Flow, warp
+from rtstyle.errors import MediaError
+from rtstyle.media import open_source
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
 FRAMES = 64  # at most, of each clip
@@ -29,6 +32,16 @@ class Motion(NamedTuple):
 
     warp: float
     sobel: float
+
+
+def read_frames(path: Path, count: int = FRAMES) -> list[Picture]:
+    """The first `count` frames of the clip at `path`. Raises `InputNotFoundError` and `MediaError`,
+    also when there are fewer than two."""
+    with open_source(path) as source:
+        frames = [frame.image for frame in islice(source.frames(), count)]
+    if len(frames) < 2:
+        raise MediaError(f"{path} has {len(frames)} frame; motion needs two or more.")
+    return frames
 
 
 def measure_motion(

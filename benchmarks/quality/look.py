@@ -6,6 +6,7 @@ and then no judge of them; AlexNet is always one.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,8 @@ class Look(NamedTuple):
 
 
 class Judges:
-    """Measures pictures against one painting, `style_size` pixels on its shorter side.
+    """Measures pictures against one painting, `style_size` pixels on its shorter side. `key` tells
+    paintings apart.
 
     Raises `TrainingError` when `vgg` is another perceptual network than VGG-16.
     """
@@ -47,7 +49,9 @@ class Judges:
                 "torchvision's vgg16 weights."
             )
         self._vgg, self._alexnet, self._gram = vgg, alexnet, style_loss("gram")
-        style = as_tensor(resize_short_side(read_picture(painting)[0], style_size))
+        picture = resize_short_side(read_picture(painting)[0], style_size)
+        self.key = hashlib.sha256(picture.tobytes()).hexdigest()[:12]
+        style = as_tensor(picture)
         with torch.no_grad():
             self._vgg_style = describe(self._gram, vgg(style, JOHNSON_STYLE_LAYERS))
             self._alex_style = describe(self._gram, alexnet.features(style))

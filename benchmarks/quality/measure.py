@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.clips import Clip
 from benchmarks.quality.costs import count_gmac, count_parameters, frames_per_second
+from benchmarks.quality.davis import Motion, measure_motion, read_frames
 from benchmarks.quality.entries import Entry
 from benchmarks.quality.frontier import Frontiers, pareto_ratio
 from benchmarks.quality.judge import Judge, as_tensor
+from benchmarks.quality.look import Judges, Look
 from benchmarks.quality.noise import noise_gain, tremble
 from benchmarks.quality.remembered import Remembered, file_key
 from benchmarks.quality.synthetic_flow import move
@@ -33,7 +36,8 @@ class Material:
     """What every entry is measured on: photographs of one size, the numbers of those that are
     compared with a frontier, clips, and where to keep things.
 
-    `loss_net` tells the perceptual network's weights apart.
+    `loss_net` tells the perceptual network's weights apart, `judging_nets` those of the independent
+    judges. `davis` are the clips of the public protocol.
     """
 
     photos: Sequence[Picture]
@@ -42,12 +46,21 @@ class Material:
     frontiers: Frontiers
     remembered: Remembered
     loss_net: str
+    judging_nets: tuple[str, ...] = ()
+    davis: Sequence[Path] = ()
 
 
-def measure(entry: Entry, judge: Judge | None, material: Material, *, speed: bool) -> Figure:
+def measure(
+    entry: Entry,
+    judge: Judge | None,
+    material: Material,
+    *,
+    speed: bool,
+    independent: Judges | None = None,
+) -> Figure:
     """The figures by name, as plain JSON; what cannot be or was not measured is absent.
 
-    `judge` is that of the entry's painting, None when there is none.
+    `judge` and the `independent` ones are those of the entry's painting, None when there are none.
     """
     model = entry.style.model
     vector = entry.style.vector
@@ -74,6 +87,19 @@ def measure(entry: Entry, judge: Judge | None, material: Material, *, speed: boo
                  material.frontiers.steps],
                 lambda: look(paint, material, kept),
             )  # fmt: skip
+        if independent is not None:
+            judges = independent  # for the closure
+            figures |= remembered.get(
+                "independent",
+                [*net, photos, judges.key, *material.judging_nets],
+                lambda: independent_look(paint, material, judges),
+            )
+        if material.davis:
+            figures |= remembered.get(
+                "davis",
+                [*net, [file_key(path) for path in material.davis]],
+                lambda: motion_on_davis(paint, material.davis),
+            )
         if material.clips:
             figures |= remembered.get(
                 "clips",
@@ -88,6 +114,7 @@ def measure(entry: Entry, judge: Judge | None, material: Material, *, speed: boo
     known = {"updates": training.updates, "seconds_per_1000_updates": training.seconds_per_1000}
     if training.recipe:
         known["style_loss_trained_with"] = training.recipe.get("style_loss", "gram")
+        known["loss_net"] = training.recipe.get("loss_net")
     return figures | {name: value for name, value in known.items() if value is not None}
 
 
@@ -115,6 +142,24 @@ def look(paint: Paint, material: Material, judge: Judge) -> Figure:
         found["style_gap_closed"].append(1 - losses.style / before)
         found["pixels_moved"].append(float(moved))
     return {name: _over_photographs(values) for name, values in found.items()}
+
+
+def independent_look(paint: Paint, material: Material, judges: Judges) -> Figure:
+    """Against painting and photograph in VGG-16 and in AlexNet."""
+    looks = [judges.look(as_tensor(paint(photo)), as_tensor(photo)) for photo in material.photos]
+    return {name: _over_photographs([getattr(k, name) for k in looks]) for name in Look._fields}
+
+
+def motion_on_davis(paint: Paint, clips: Sequence[Path]) -> Figure:
+    """Warping error and texture by the public protocol: the mean over clips, and each."""
+    found = {path.stem: measure_motion(read_frames(path), paint) for path in clips}
+    return {
+        f"davis_{name}": {
+            "mean": _short(fmean(getattr(motion, name) for motion in found.values())),
+            "each": {clip: _short(getattr(motion, name)) for clip, motion in found.items()},
+        }
+        for name in Motion._fields
+    }
 
 
 def stability(paint: Paint, photos: Sequence[Picture]) -> Figure:

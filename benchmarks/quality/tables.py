@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.quality.entries import SHIPPED, UNSEEN
 
-NOT_MEASURED = "not measured"
+NOT_MEASURED, NOT_TOLD = "not measured", "not told"
 UNCHANGED = 0.25  # of the style gap: a picture that closed less looks like the photograph
 STABILITY, SINGLE, LOSSES = "stability", "single", "losses"  # groups with tables of their own
 
@@ -31,6 +31,8 @@ def markdown(document: dict[str, Any]) -> str:
         others = {count for row in rows if (count := _compared(row))} - {compared}
         parts += [_spared(count) for count in sorted(others)]  # of an earlier report
         parts.append(_table(columns, rows))
+        if any(name in row["figures"] for row in rows for name in ("lpips", "davis_warp")):
+            parts.append(_table([("net", _label), ("model", _model), *_INDEPENDENT], rows))
         if group == SHIPPED:
             parts += ["## Shipped models, over all of their styles", _table(_MODELS, _models(rows))]
     if document["clips"]:
@@ -42,7 +44,9 @@ _LEGEND = (
     "Medians over photographs at 256 pixels. Pareto ratio: 1 is as good as Gatys et al. after 100 "
     "steps of L-BFGS at some trade-off, smaller is better. Style and content loss are relative. "
     "Noise gain: ‖S(x + n) − S(x)‖ / ‖n‖. Warping errors are those of Lai et al. 2018, times 1000. "
-    "GMAC and frames a second are for 640×360."
+    "GMAC and frames a second are for 640×360. VGG-16 at Johnson's layers judges nets trained with "
+    "another network; AlexNet, by style and LPIPS, all of them. DAVIS: ten clips at 512², in grey "
+    "levels."
 )
 
 
@@ -220,6 +224,15 @@ _STABLE = [
     _figure("noise gain", "noise_gain", ".2f"),
     _figure("warping error, synthetic flow", "warping_error_synthetic", ".2f", 1000),
     _figure("warping error, clips", "warping_error_clips", ".2f", 1000),
+]
+_INDEPENDENT = [
+    ("loss network", lambda row: str(row["figures"].get("loss_net", NOT_TOLD))),
+    _figure("VGG-16 style", "vgg_style", ".2f"),
+    _figure("VGG-16 content", "vgg_content", ".2f"),
+    _figure("AlexNet style", "alex_style", ".2f"),
+    _figure("LPIPS", "lpips", ".2f"),
+    _figure("DAVIS warping error", "davis_warp", ".1f"),
+    _figure("DAVIS Sobel", "davis_sobel", ".1f"),
 ]
 _COST = [
     _figure("parameters", "parameters", ",.0f"),

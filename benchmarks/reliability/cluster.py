@@ -21,11 +21,12 @@ from benchmarks.reliability.kills import content
 from benchmarks.reliability.options import CheckOptions
 from rtstyle.cluster.connection import connected
 from rtstyle.cluster.run import render_connected
-from rtstyle.cluster.worker import Facts
+from rtstyle.cluster.worker import WorkerInfo
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.metrics import Report
-from rtstyle.rendering.job import RenderJob, Segments
+from rtstyle.rendering.executor import LocalExecutor
+from rtstyle.rendering.job import Listener, RenderJob, Segments
 from rtstyle.rendering.run import render_in_segments
 from rtstyle.style.parse import find_style
 
@@ -67,34 +68,32 @@ def measure(options: Options) -> Finding:
             return RenderJob(
                 source=source,
                 output=output,
-                style=options.style,
+                style=style,
                 engine=EngineOptions(name=options.engine, threads=1),
                 segments=Segments(seconds=options.segment),
             )
 
         here, killed_one = folder / "here.mp4", folder / "killed.mp4"
-        report = render_in_segments(job(here), style=style)
-        with connected("auto", cpus=2, cards=()) as scratch:
+        with LocalExecutor() as executor:
+            report = render_in_segments(job(here), executor)
+        with connected("auto", cpus=2, gpus=()) as scratch:
 
             def seconds(
                 output: Path,
                 workers: int,
                 on_frame: Callable[[Report, int | None], None] = lambda report, total: None,
-                on_worker: Callable[[Facts], None] = lambda facts: None,
+                on_worker: Callable[[WorkerInfo], None] = lambda info: None,
             ) -> float:
                 output.unlink(missing_ok=True)
                 pinned: list[int] = []
 
-                def ready(facts: Facts) -> None:
-                    _pin(facts.pid, cores[len(pinned) % 2])
-                    pinned.append(facts.pid)
-                    on_worker(facts)
+                def ready(info: WorkerInfo) -> None:
+                    _pin(info.pid, cores[len(pinned) % 2])
+                    pinned.append(info.pid)
+                    on_worker(info)
 
                 start = time.perf_counter()
-                render_connected(
-                    [job(output)], style=style, workers=workers, scratch=scratch,
-                    on_frame=on_frame, on_worker=ready,
-                )  # fmt: skip
+                render_connected([job(output)], workers, scratch, Listener(on_frame), ready)
                 return time.perf_counter() - start
 
             one, two = [], []
@@ -109,7 +108,7 @@ def measure(options: Options) -> Finding:
                     killed.append(report.frames_out)
                     os.kill(started[0], signal.SIGKILL)
 
-            seconds(killed_one, 2, kill, lambda facts: started.append(facts.pid))
+            seconds(killed_one, 2, kill, lambda info: started.append(info.pid))
         outputs = [folder / "one.mp4", folder / "two.mp4", killed_one]
         same = [path.read_bytes() == here.read_bytes() for path in outputs]
         same_content = content(killed_one) == content(here)

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rtstyle.engines.base import Batch, Pending, StyleVector
-from rtstyle.engines.batch import Done
+from rtstyle.engines.base import Batch, Done, Pending, StyleVector, wait_for
 from rtstyle.engines.identity_engine import IdentityEngine
 from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.model.spec import ModelSpec
@@ -54,6 +53,9 @@ class LateRaisingEngine(FaultyEngine):
 
     def fault(self, frames: Batch) -> Any:
         class Raising:
+            def wait(self, seconds: float) -> bool:
+                return True
+
             def result(self) -> Batch:
                 raise OSError(5, "the GPU fell off the bus")
 
@@ -68,6 +70,21 @@ class HangingEngine(FaultyEngine):
     def fault(self, frames: Batch) -> Any:
         self.release.wait()
         return Done(frames.copy())
+
+
+class HangingLateEngine(HangingEngine):
+    """Takes the batch, and never finishes it, or not before `release` is set."""
+
+    def fault(self, frames: Batch) -> Any:
+        class Hanging:
+            def wait(self, seconds: float) -> bool:
+                return HangingEngine.release.wait(seconds)
+
+            def result(self) -> Batch:
+                wait_for(self)
+                return frames.copy()
+
+        return Hanging()
 
 
 class HangingAtOnceEngine(HangingEngine):

@@ -55,19 +55,25 @@ def measure(options: Options) -> Finding:
         engine = EngineOptions(name=options.engine, threads=options.threads)
         plain, cut = folder / "plain.mp4", folder / "cut.mp4"
 
-        def seconds(output: Path, resume: bool | Segments) -> float:
+        def seconds(output: Path) -> float:
             output.unlink(missing_ok=True)
             start = time.perf_counter()
-            render(source, output, style=style, engine=engine, resume=resume)
+            render(
+                source,
+                output,
+                style=style,
+                engine=engine,
+                resume=output == cut,
+                segments=Segments(seconds=options.segment),
+            )
             return time.perf_counter() - start
 
-        segments = Segments(seconds=options.segment)
         ratios, plain_times = [], []
         for number in range(options.pairs + 1):
-            kinds: list[tuple[Path, bool | Segments]] = [(plain, False), (cut, segments)]
+            outputs = [plain, cut]
             if number % 2:
-                kinds.reverse()  # what runs second may profit from, or suffer by, the first
-            times = {output: seconds(output, resume) for output, resume in kinds}
+                outputs.reverse()  # what runs second may profit from, or suffer by, the first
+            times = {output: seconds(output) for output in outputs}
             if number:
                 ratios.append(times[cut] / times[plain])
                 plain_times.append(times[plain])

@@ -39,7 +39,7 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
         raise ModelError(f"{files[0].path.name} was trained with {kind!r} colours; only vgg is.")
     net = Torch7Net(_module(held))
     return Imported(
-        net.eval().requires_grad_(False), "fast-neural-stylejcjohnson/fast-neural-style"
+        net.eval().requires_grad_(False), "fast-neural-style", "jcjohnson/fast-neural-style"
     )
 
 

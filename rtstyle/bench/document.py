@@ -89,8 +89,8 @@ def read_document(path: Path) -> Document:
 
 
 def parse_document(content: str, path: Path) -> Document:
-    """The document in `content`, from the file `path`; every value is checked for its type and bounds,
-    whoever wrote it. Raises `MediaError`."""
+    """The document in `content`, from the file `path`. Every value is checked for its type and
+    bounds, whoever wrote it. Raises `MediaError`."""
     try:
         data = json.loads(content)
         version = data["schema"]

@@ -14,7 +14,7 @@ import numpy as np
 from rtstyle.bench.case import Case
 from rtstyle.bench.sources import EndlessClip, EndlessPictures, make_clip, make_pictures
 from rtstyle.engines.base import Batch, Engine, StyleVector
-from rtstyle.engines.resident import Resident, bring_to_card
+from rtstyle.engines.cuda.slot import Slot
 from rtstyle.errors import EngineError, OutputError
 from rtstyle.image import Look, geometry, prepare
 from rtstyle.media import WriteOptions, open_sink, open_source
@@ -25,7 +25,7 @@ from rtstyle.pipeline import Pipeline
 from rtstyle.style.style import Style
 
 LEAST = 3  # measured pictures or batches, however slow they are
-_MOST_ENQUEUED = 512  # batches that a card's queue holds without making the one who fills it wait
+_MOST_ENQUEUED = 512  # batches that a GPU's queue holds without making the one who fills it wait
 _SAME = 2.0  # grey levels: kernels may be chosen anew, pictures may not differ
 IN_FLIGHT = 3  # batches that an engine has at once, as in the pipeline
 CAMERA_RATE = 30
@@ -54,40 +54,38 @@ def measure_level(
 def engine_level(
     case: Case, engine: Engine, style: Style, on_begin: Callable[[], None] = lambda: None
 ) -> Timing:
-    """The engine alone. On a card the pictures stay there, see `resident`; on a processor they are
+    """The engine alone. On a GPU the pictures stay there, see `Engine.open_slot`; on a CPU they are
     arrays of this process that the engine reads where they lie, and gives new ones."""
     batches = [
         np.repeat(prepare(image, model=engine.model, look=Look()), case.batch, axis=0)
         for image in make_pictures(case.width, case.height)
     ]
-    painted = engine.submit(batches[0], style.vector).result()  # compiles for this size
-    resident = bring_to_card(engine, batches[0], style.vector)
-    if resident is None:
+    stylized = engine.submit(batches[0], style.vector).result()  # compiles for this size
+    slot = engine.open_slot(batches[0], style.vector)
+    if slot is None:
         return _submitting(case, engine, style, batches, on_begin)
-    with resident:
-        return _staying(case, resident, painted, on_begin)
+    with slot:
+        return _in_slot(case, slot, stylized, on_begin)
 
 
-def _staying(
-    case: Case, resident: Resident, painted: Batch, on_begin: Callable[[], None]
-) -> Timing:
-    """Batches that stay on the card. Raises `EngineError` when what it paints there is not what
-    it paints otherwise: its speed would mean nothing."""
+def _in_slot(case: Case, slot: Slot, stylized: Batch, on_begin: Callable[[], None]) -> Timing:
+    """A batch that stays on the GPU. Raises `EngineError` when what comes out there is not what
+    comes out otherwise: its speed would mean nothing."""
     count, begin = 1, perf_counter()
     while perf_counter() - begin < case.burn_in:
-        count = max(1, int(100 / max(sum(resident.time_ms(count)) / count, 1e-3)))  # about 0.1 s
+        count = max(1, int(100 / max(sum(slot.time_run_ms(count)) / count, 1e-3)))  # about 0.1 s
     latencies: list[float] = []
     on_begin()
     while sum(latencies) < case.seconds * 1e3 or len(latencies) < LEAST:
-        latencies += resident.time_ms(min(count, _MOST_ENQUEUED))
-    off = np.abs(resident.result().astype(np.int16) - painted).mean()
+        latencies += slot.time_run_ms(min(count, _MOST_ENQUEUED))
+    off = np.abs(slot.download().astype(np.int16) - stylized).mean()
     if off > _SAME:
         raise EngineError(
-            f"What stays on the card is painted differently, by {off:.1f} grey levels in the mean; "
+            f"What stays on the GPU is painted differently, by {off:.1f} grey levels in the mean; "
             "its speed means nothing."
         )
     fps = len(latencies) * case.batch / (sum(latencies) / 1e3)
-    return Timing(fps, f"one batch that stays on the card, {resident.clock}", latencies)
+    return Timing(fps, f"one batch that stays on the GPU, {slot.clock}", latencies)
 
 
 def _submitting(

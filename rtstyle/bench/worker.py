@@ -45,11 +45,10 @@ def measure(case: Case) -> Measured:
     if found is None:
         unmeasured["bottleneck"] = unmeasured["stages_ms"] = "the engine alone has no stages"
     off, reference = parity if isinstance(parity, tuple) else (None, None)
-    version = getattr(type(engine), "version", None)
     return Measured(
         case=case,
         engine=engine.name,
-        engine_version=version() if version else "",
+        engine_version=type(engine).version(),
         device=engine.device,
         model=engine.model.path.name,
         model_sha256=_sha256(engine.model.path),

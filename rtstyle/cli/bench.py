@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
-from rtstyle.cli.options import NoProgress, Overwrite, Quiet, Threads
-from rtstyle.cli.terminal import progress_bar
+from rtstyle.cli.options import Overwrite, TerminalChoice, Threads
 from rtstyle.errors import OutputError, RtstyleError, UsageError
 
 if TYPE_CHECKING:
@@ -23,48 +23,41 @@ _INTERRUPTED = 130
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Two sizes by one engine; over within a minute.")
+        bool, Option("--quick", help="Two sizes by one engine; over within a minute.")
     ] = False,
     styles: Annotated[
-        Some, typer.Option("--style", "-s", metavar="NAME|MODEL.onnx", help="May be repeated.")
+        Some, Option("--style", "-s", metavar="NAME|MODEL.onnx", help="May be repeated.")
     ] = None,
     engines: Annotated[
-        Some, typer.Option("--engine", help="May be repeated; by default every one that works.")
+        Some, Option("--engine", help="May be repeated; by default every one that works.")
     ] = None,
     sizes: Annotated[
-        Some, typer.Option("--size", metavar="720p|1280x720", help="May be repeated.")
+        Some, Option("--size", metavar="720p|1280x720", help="May be repeated.")
     ] = None,
     levels: Annotated[
-        Some,
-        typer.Option("--level", metavar="engine|memory|file|live", help="May be repeated."),
+        Some, Option("--level", metavar="engine|memory|file|live", help="May be repeated.")
     ] = None,
     batches: Annotated[
-        list[int] | None, typer.Option("--batch", min=1, help="Of the engine; may be repeated.")
+        list[int] | None, Option("--batch", min=1, help="Of the engine; may be repeated.")
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", help="Measured for each case; 5 by default.")
-    ] = None,
-    limit: Annotated[
-        float, typer.Option("--limit", help="Seconds after which a case is given up.")
-    ] = 600.0,
+    seconds: Annotated[float | None, Option(help="Measured for each case; 5 by default.")] = None,
+    limit: Annotated[float, Option(help="Seconds after which a case is given up.")] = 600.0,
     precision: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             help="auto, fastest, fp32, fp16 or int8; may be repeated. By default auto, for live "
             "fastest, and both for engines that are faster in INT8."
         ),
     ] = None,
     threads: Threads = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures.")] = None,
+    json_file: Annotated[Path | None, Option("--json", help="Write all figures.")] = None,
     markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", help="Write the table as Markdown.")
+        Path | None, Option("--markdown", help="Write the table as Markdown.")
     ] = None,
-    html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write a page with plots.")
-    ] = None,
+    html_file: Annotated[Path | None, Option("--html", help="Write a page with plots.")] = None,
     overwrite: Overwrite = False,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
+    *,
+    terminal: TerminalChoice,
 ) -> None:
     """Measure how fast painting is here, by engine, size and level.
 
@@ -103,26 +96,26 @@ def bench(
     if not cases:
         raise UsageError("Nothing is left to measure; the pipeline takes --batch 1 only.")
     for style in wanted.styles:
-        find_style(style)  # a wrong name is told now, not by every case
-    machine, absent = this_machine(), [Missing(*told) for told in absent_engines]
+        find_style(style)  # a wrong name fails now, not in every case
+    machine, absent = this_machine(), [Missing(*engine) for engine in absent_engines]
     so_far: list[Outcome] = []
 
     def document() -> Document:
         return Document.of(machine, [*so_far, *absent])
 
-    with progress_bar("Measuring", hidden=quiet or no_progress, unit="cases/s") as update:
+    with terminal.progress("Measuring", "cases/s") as update:
 
         def known(outcome: Outcome) -> None:
             so_far.append(outcome)
             update(len(so_far), len(cases), "")
             if json_file is not None:  # whatever ends us, what was measured is kept
-                with suppress(OutputError):  # told at the end, which measuring need not wait for
+                with suppress(OutputError):  # raised at the end; measuring goes on
                     write_text(json_file, document().to_json(), overwrite=True)
 
         run = run_cases(cases, limit_s=limit, total_s=QUICK_S if quick else None, on_outcome=known)
     so_far[:] = run.outcomes
     done = document()
-    if not quiet:
+    if not terminal.quiet:
         print_table(done, Console())
     reports = [(json_file, Document.to_json), (markdown_file, markdown), (html_file, html_page)]
     problems = []
@@ -133,7 +126,7 @@ def bench(
         except OutputError as error:
             problems.append(error)  # the others may lie on another disk
     if problems:
-        if quiet:  # shown after all, or it would be lost
+        if terminal.quiet:  # shown after all, or it would be lost
             print_table(done, Console())
         raise problems[0]
     if run.interrupted:
@@ -147,6 +140,6 @@ def _engines() -> tuple[list[str], list[tuple[str, str]]]:
     from rtstyle.bench.result import one_line
     from rtstyle.engines import available_engines
 
-    told = available_engines()
-    working = [info.name for info in told if not info.problem and info.name != "identity"]
-    return working, [(info.name, one_line(info.problem)) for info in told if info.problem]
+    engines = available_engines()
+    working = [info.name for info in engines if not info.problem and info.name != "identity"]
+    return working, [(info.name, one_line(info.problem)) for info in engines if info.problem]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from rtstyle.cli.options import (
-    EngineOptions,
-    HwAccel,
-    Overwrite,
-    Quiet,
-    StyleName,
-    takes_engine,
-)
-from rtstyle.cli.terminal import note
+from rtstyle.cli.options import FastEngineChoice, Group, HwAccel, Overwrite, Quiet, StyleName
+from rtstyle.cli.terminal import Terminal
 from rtstyle.errors import UsageError, optional
 
 if TYPE_CHECKING:
@@ -24,56 +20,69 @@ if TYPE_CHECKING:
     from rtstyle.serve.auth import ServeOptions
     from rtstyle.style.style import Style
 
-Strength = Annotated[float, typer.Option("--strength", help="0 is the picture, 1 the painting.")]
-PreserveColor = Annotated[
-    bool, typer.Option("--preserve-color", help="Keep the picture's own colours.")
-]
-Height = Annotated[
-    int | None,
-    typer.Option("--height", min=1, help="Paint at this height: larger strokes, faster."),
-]
-FpsTarget = Annotated[
-    float | None, typer.Option("--fps-target", min=1, help="Frames a second to hold.")
-]
-Adaptive = Annotated[
-    bool, typer.Option("--adaptive", help="Hold them by painting smaller when needed.")
-]
-MaxLatency = Annotated[
-    float | None,
-    typer.Option("--max-latency", min=1, metavar="MS", help="Drop frames rather than lag behind."),
-]
-Host = Annotated[
-    str, typer.Option("--host", help="Address of the page; others than this machine need a key.")
-]
-Port = Annotated[int, typer.Option("--port", help="0 takes a free one.")]
-Key = Annotated[
-    str | None, typer.Option("--key", help="Access key of the page; random when it needs one.")
-]
-TlsCert = Annotated[
-    Path | None,
-    typer.Option("--tls-cert", help="Certificate; browsers give cameras to https only."),
-]
-TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The certificate's private key.")]
-MaxViewers = Annotated[
-    int, typer.Option("--max-viewers", help="So many are let in, then the page says it is full.")
-]
+Strength = Annotated[float, Option("--strength", help="0 is the picture, 1 the painting.")]
+PreserveColor = Annotated[bool, Option("--preserve-color", help="Keep the picture's own colours.")]
 
 
-@takes_engine(precision="fastest")
+def _live_options(
+    height: Annotated[
+        int | None, Option(min=1, help="Paint at this height: larger strokes, faster.")
+    ] = None,
+    fps_target: Annotated[float | None, Option(min=1, help="Frames a second to hold.")] = None,
+    adaptive: Annotated[
+        bool, Option("--adaptive", help="Hold them by painting smaller when needed.")
+    ] = False,
+    max_latency: Annotated[
+        float | None, Option(min=1, metavar="MS", help="Drop frames rather than lag behind.")
+    ] = None,
+) -> Any:
+    from rtstyle.live.session import LiveOptions
+
+    target = fps_target or (24.0 if adaptive else None)
+    return LiveOptions(
+        height=height, fps_target=target, adaptive=adaptive, max_latency_ms=max_latency
+    )
+
+
+def _page(
+    host: Annotated[
+        str, Option(help="Address of the page; others than this machine need a key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, Option(help="0 takes a free one.")] = 8765,
+    key: Annotated[
+        str | None, Option(help="Access key of the page; random when it needs one.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, Option(help="Certificate; browsers give cameras to https only.")
+    ] = None,
+    tls_key: Annotated[Path | None, Option(help="The certificate's private key.")] = None,
+    max_viewers: Annotated[
+        int, Option(help="So many are let in, then the page says it is full.")
+    ] = 4,
+) -> Any:
+    return lambda: optional("rtstyle.serve.auth", "The page").ServeOptions(
+        host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
+    )
+
+
+LiveChoice = Annotated["LiveOptions", Group(_live_options)]
+SmallLiveChoice = Annotated["LiveOptions", Group(_live_options, {"height": 360})]
+PageChoice = Annotated[Callable[[], "ServeOptions"], Group(_page)]  # made only where it is used
+
+
 def live(
     source: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="[SOURCE]",
             help="webcam:0, a camera's name, /dev/video0, rtsp:// or http:// stream, video file, "
             "screen:640x360+0+0, lavfi:testsrc2=size=640x360:rate=30.",
         ),
     ] = None,
-    from_option: Annotated[str | None, typer.Option("--from", help="Same as SOURCE.")] = None,
+    from_option: Annotated[str | None, Option("--from", help="Same as SOURCE.")] = None,
     to: Annotated[
         list[str] | None,
-        typer.Option(
-            "--to",
+        Option(
             metavar="SINK",
             help="window, virtualcam, web, file.mp4, rtmp:// or rtsp:// address; several at once.",
         ),
@@ -81,37 +90,27 @@ def live(
     style: StyleName = "starry_night",
     strength: Strength = 1.0,
     preserve_color: PreserveColor = False,
-    mirror: Annotated[bool, typer.Option("--mirror", help="As in a mirror.")] = False,
-    width: Annotated[int, typer.Option("-W", "--camera-width", min=16)] = 1280,
-    camera_height: Annotated[int, typer.Option("-H", "--camera-height", min=16)] = 720,
-    rate: Annotated[float, typer.Option("-F", "--camera-fps", min=1)] = 30,
+    mirror: Annotated[bool, Option("--mirror", help="As in a mirror.")] = False,
+    width: Annotated[int, Option("-W", "--camera-width", min=16)] = 1280,
+    camera_height: Annotated[int, Option("-H", "--camera-height", min=16)] = 720,
+    rate: Annotated[float, Option("-F", "--camera-fps", min=1)] = 30,
     camera_codec: Annotated[
-        str, typer.Option("--camera-codec", help="What the camera sends: mjpeg, yuyv422, h264 …")
+        str, Option(help="What the camera sends: mjpeg, yuyv422, h264 …")
     ] = "mjpeg",
-    height: Height = None,
-    fps_target: FpsTarget = None,
-    adaptive: Adaptive = False,
-    max_latency: MaxLatency = None,
+    *,
+    options: LiveChoice,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Draw bar codes and read them back: true latency.")
+        bool, Option("--measure", help="Draw bar codes and read them back: true latency.")
     ] = False,
     control: Annotated[
-        bool, typer.Option("--control", help="Take commands from stdin: style udnie, blend 0.5 …")
+        bool, Option("--control", help="Take commands from stdin: style udnie, blend 0.5 …")
     ] = False,
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Where snapshots and recordings go.")
-    ] = Path(),
+    folder: Annotated[Path, Option(help="Where snapshots and recordings go.")] = Path(),
     duration: Annotated[
-        float | None, typer.Option("--duration", "-t", min=0.1, help="End after these seconds.")
+        float | None, Option("--duration", "-t", min=0.1, help="End after these seconds.")
     ] = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8765,
-    key: Key = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    max_viewers: MaxViewers = 4,
-    *,
-    engine: EngineOptions,
+    page: PageChoice,
+    engine: FastEngineChoice,
     hwaccel: HwAccel = "none",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -136,18 +135,17 @@ def live(
         capture=CameraMode(
             width=width, height=camera_height, rate=rate, codec=_ffmpeg_codec(camera_codec)
         ),
-        options=_live_options(height, fps_target, adaptive, max_latency, measure=measure),
+        options=replace(options, measure=measure),
         engine=engine,
         hwaccel=hwaccel,
         seconds=duration,
         folder=folder,
         overwrite=overwrite,
-        serve=_serve_options(
-            host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key,
-            max_viewers=max_viewers,
-        ) if "web" in sinks else None,
-    )  # fmt: skip
-    outcome = run_live(job, commands=stdin_lines() if control else None, on_note=note(quiet))
+        serve=page() if "web" in sinks else None,
+    )
+    outcome = run_live(
+        job, commands=stdin_lines() if control else None, on_note=Terminal(quiet=quiet).note
+    )
     if not quiet:
         typer.echo(str(outcome.report))
         if outcome.meter is not None:
@@ -156,41 +154,33 @@ def live(
         raise KeyboardInterrupt
 
 
-@takes_engine(precision="fastest")
 def serve(
     style: StyleName = "starry_night",
     strength: Strength = 1.0,
     preserve_color: PreserveColor = False,
-    height: Height = 360,
-    fps_target: FpsTarget = None,
-    adaptive: Adaptive = False,
-    max_latency: MaxLatency = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8765,
-    key: Key = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    max_viewers: MaxViewers = 4,
     *,
-    engine: EngineOptions,
+    options: SmallLiveChoice,
+    page: PageChoice,
+    engine: FastEngineChoice,
     quiet: Quiet = False,
 ) -> None:
     """A page for any browser: choose a camera there and see it painted."""
-    options = _serve_options(
-        host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
-    )
+    served = page()
     server = optional("rtstyle.serve.server", "The page")
     gallery, settings = _beginning(style, strength, preserve_color, mirror=False)
-    live_options = _live_options(height, fps_target, adaptive, max_latency, measure=False)
-    if not quiet and not options.is_local and options.scheme == "http":
+    if not quiet and not served.is_local and served.scheme == "http":
         typer.echo(
             "note: browsers give their camera to https pages only; pass --tls-cert and --tls-key",
             err=True,
         )
     server.serve(
-        options, live_options, gallery, settings, engine=engine,
+        served,
+        options,
+        gallery,
+        settings,
+        engine=engine,
         on_ready=lambda url: typer.echo(f"Open {url}  (Ctrl-C ends it)"),
-    )  # fmt: skip
+    )
 
 
 def devices() -> None:
@@ -230,37 +220,6 @@ def _beginning(
     return gallery, Settings(
         style=first, strength=strength, preserve_color=preserve_color, mirror=mirror
     )
-
-
-def _live_options(
-    height: int | None,
-    fps_target: float | None,
-    adaptive: bool,
-    max_latency: float | None,
-    *,
-    measure: bool,
-) -> LiveOptions:
-    from rtstyle.live.session import LiveOptions
-
-    return LiveOptions(
-        height=height, fps_target=fps_target or (24.0 if adaptive else None), adaptive=adaptive,
-        max_latency_ms=max_latency, measure=measure,
-    )  # fmt: skip
-
-
-def _serve_options(
-    *,
-    host: str,
-    port: int,
-    key: str | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    max_viewers: int,
-) -> ServeOptions:
-    options: ServeOptions = optional("rtstyle.serve.auth", "The page").ServeOptions(
-        host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
-    )
-    return options
 
 
 def _ffmpeg_codec(name: str) -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from typer import Option
 
 from rtstyle import __version__
 from rtstyle.cli.bench import bench
 from rtstyle.cli.live import devices, live, serve
-from rtstyle.cli.options import Overwrite
+from rtstyle.cli.options import Overwrite, with_groups
 from rtstyle.cli.paint import paint
 from rtstyle.cli.regions import regions
 from rtstyle.cli.render import demo, render
@@ -46,25 +47,23 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
-        ),
+        Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
 
 
-app.command()(render)
-app.command()(demo)
+app.command()(with_groups(render))
+app.command()(with_groups(demo))
 
 
 @app.command()
 def styles(
     preview: Annotated[
-        Path | None, typer.Option("--preview", help="Also write a picture of every style as PNG.")
+        Path | None, Option(help="Also write a picture of every style as PNG.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -120,13 +119,8 @@ def engines() -> None:
     Console().print(table)
 
 
-app.command()(live)
-app.command()(serve)
-app.command()(devices)
-app.command()(bench)
-app.command()(train)
-app.command()(paint)
-app.command()(regions)
+for command in (live, serve, devices, bench, train, paint, regions):
+    app.command()(with_groups(command))
 
 
 def main() -> None:

@@ -3,38 +3,74 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
+from rtstyle.cli.terminal import Terminal
 from rtstyle.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from rtstyle.engines.options import EngineOptions as EngineOptions
-else:
-    EngineOptions = object  # typer reads annotations; the class itself would load numpy for --help
+    from rtstyle.engines.options import EngineOptions
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="No progress bar.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", "-y", help="Replace the output where it exists.")
-]
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Marks a parameter that stands for several options: those of `make`, which returns its value.
+
+    `defaults` replace defaults of these options.
+    """
+
+    make: Callable[..., Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as typer takes it, with the options of every `Group` in its parameters."""
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, tuple[Group, list[str]]] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        marks = getattr(parameter.annotation, "__metadata__", ())
+        if group := next((mark for mark in marks if isinstance(mark, Group)), None):
+            found = inspect.signature(group.make, eval_str=True).parameters
+            groups[parameter.name] = group, list(found)
+            parameters += [
+                option.replace(default=group.defaults.get(name, option.default))
+                for name, option in found.items()
+            ]
+        else:
+            parameters.append(parameter)
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, (group, options) in groups.items():
+            given[name] = group.make(**{option: given.pop(option) for option in options})
+        command(**given)
+
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    vars(run)["__signature__"] = inspect.Signature(
+        [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    )
+    return run
+
+
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print errors only.")]
+Overwrite = Annotated[bool, Option("--overwrite", "-y", help="Replace the output where it exists.")]
 Threads = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads of the engine; all cores by default.")
+    int | None, Option("--threads", help="CPU threads of the engine; all cores by default.")
 ]
 HwAccel = Annotated[
     str,
-    typer.Option(
-        "--hwaccel", metavar="auto|cuda|none", help="Decode and encode on an NVIDIA card."
-    ),
+    Option("--hwaccel", metavar="auto|cuda|none", help="Decode and encode on an NVIDIA GPU."),
 ]
 StyleName = Annotated[
     str,
-    typer.Option(
+    Option(
         "--style",
         "-s",
         metavar="NAME|PICTURE|MODEL.onnx",
@@ -43,67 +79,48 @@ StyleName = Annotated[
 ]
 
 
-def engine_options(
+def _engine_options(
     engine: Annotated[
-        str,
-        typer.Option(
-            "--engine", metavar="auto|openvino|onnxruntime|torch", help="What runs the net."
-        ),
+        str, Option(metavar="auto|openvino|onnxruntime|torch", help="What runs the net.")
     ] = "auto",
     threads: Threads = None,
     precision: Annotated[
         str,
-        typer.Option(
-            "--precision", metavar="auto|fastest|fp32|fp16|int8",
-            help="Of the net's arithmetic. auto: fp32 on a CPU, fp16 on a card; fastest: int8 on a "
+        Option(
+            metavar="auto|fastest|fp32|fp16|int8",
+            help="Of the net's arithmetic. auto: fp32 on a CPU, fp16 on a GPU; fastest: int8 on a "
             "CPU, which is slightly off.",
         ),
     ] = "auto",
     devices: Annotated[
-        str | None,
-        typer.Option("--devices", metavar="0,1", help="Cards that paint, by number, in turn."),
+        str | None, Option(metavar="0,1", help="GPUs to use, by number, in turn.")
     ] = None,
-) -> EngineOptions:  # fmt: skip
-    """What a user chose of an engine; the only place where its options are listed."""
-    from rtstyle.engines.options import EngineOptions as Options
+) -> Any:  # EngineOptions, whose import costs time that --help does not need
+    from rtstyle.engines.options import EngineOptions
 
-    return Options(
-        name=engine, threads=threads, precision=precision, devices=device_numbers(devices)
-    )
+    try:
+        numbers = () if devices is None else tuple(int(part) for part in devices.split(","))
+    except ValueError:
+        raise UsageError(f"GPUs are numbers such as 0,1, not {devices!r}.") from None
+    return EngineOptions(name=engine, threads=threads, precision=precision, devices=numbers)
 
 
-def takes_engine(**defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command whose parameter `engine: EngineOptions` becomes the options of `engine_options`,
-    with `defaults` in place of theirs."""
+def _terminal(
+    no_progress: Annotated[bool, Option("--no-progress", help="No progress bar.")] = False,
+    quiet: Quiet = False,
+) -> Terminal:
+    return Terminal(quiet=quiet, shows_progress=not quiet and not no_progress)
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        chosen = inspect.signature(engine_options, eval_str=True).parameters
-        parameters: list[inspect.Parameter] = []
-        for parameter in inspect.signature(command, eval_str=True).parameters.values():
-            if parameter.name == "engine":
-                parameters += [
-                    one.replace(default=defaults.get(one.name, one.default))
-                    for one in chosen.values()
-                ]
-            else:
-                parameters.append(parameter)
 
-        @wraps(command)
-        def run(**given: Any) -> None:
-            engine = engine_options(**{name: given.pop(name) for name in chosen})
-            command(engine=engine, **given)
-
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
-        vars(run)["__signature__"] = inspect.Signature(parameters)
-        return run
-
-    return decorate
+EngineChoice = Annotated["EngineOptions", Group(_engine_options)]
+FastEngineChoice = Annotated["EngineOptions", Group(_engine_options, {"precision": "fastest"})]
+TerminalChoice = Annotated[Terminal, Group(_terminal)]
 
 
 def inputs_and_output(
     paths: Sequence[str], inputs: Sequence[str], output: str | None
 ) -> tuple[list[str], str]:
-    """What is painted into what, of `paths`, "INPUT… OUTPUT", where either may be an option."""
+    """The inputs and the output in `paths`, "INPUT… OUTPUT", where either may be an option."""
     found = [*inputs, *paths]
     if output is None:
         output = found.pop() if paths and len(found) > 1 else None
@@ -136,14 +153,6 @@ def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, 
     if len({name for _, name in found}) < len(found):
         raise UsageError("Two inputs have the same name; paint them into different folders.")
     return found
-
-
-def device_numbers(text: str | None) -> tuple[int, ...]:
-    """The cards in "0,1"; none for None."""
-    try:
-        return () if text is None else tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"Cards are numbers such as 0,1, not {text!r}.") from None
 
 
 def seconds(text: str | None) -> Fraction | None:

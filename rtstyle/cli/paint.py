@@ -6,75 +6,53 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from rtstyle.cli.options import NoProgress, Overwrite, Quiet, Threads
-from rtstyle.cli.terminal import progress_bar
-from rtstyle.errors import RtstyleError, UsageError
+from rtstyle.cli.options import Overwrite, TerminalChoice, Threads
+from rtstyle.errors import UsageError, needs_extra
 
 
 def paint(
-    content: Annotated[Path, typer.Argument(help="The photograph to paint.")],
-    style: Annotated[Path, typer.Argument(help="The painting to paint it like.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")],
+    content: Annotated[Path, Argument(help="The photograph to paint.")],
+    style: Annotated[Path, Argument(help="The painting to paint it like.")],
+    output: Annotated[Path, Option("--output", "-o", help="The picture to write.")],
     loss_net: Annotated[
-        Path | None,
-        typer.Option(
-            "--loss-net", help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."
-        ),
+        Path | None, Option(help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19.")
     ] = None,
     preset: Annotated[
         str,
-        typer.Option(
-            "--preset",
+        Option(
             metavar="relative|classic",
             help="classic: squared errors, content 1, style 1e4, Adam, as most programs have it.",
         ),
     ] = "relative",
-    optimizer: Annotated[
-        str | None, typer.Option("--optimizer", metavar="lbfgs|adam", help="lbfgs by default.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="150 by default; 500 with classic.")
-    ] = None,
+    optimizer: Annotated[str | None, Option(metavar="lbfgs|adam", help="lbfgs by default.")] = None,
+    steps: Annotated[int | None, Option(min=1, help="150 by default; 500 with classic.")] = None,
     style_weight: Annotated[
-        float | None, typer.Option("--style-weight", min=0, help="10 by default; 1e4 with classic.")
+        float | None, Option(min=0, help="10 by default; 1e4 with classic.")
     ] = None,
-    content_weight: Annotated[
-        float | None, typer.Option("--content-weight", min=0, help="1 by default.")
-    ] = None,
-    tv_weight: Annotated[
-        float | None, typer.Option("--tv-weight", min=0, help="Against noise; 0 by default.")
-    ] = None,
+    content_weight: Annotated[float | None, Option(min=0, help="1 by default.")] = None,
+    tv_weight: Annotated[float | None, Option(min=0, help="Against noise; 0 by default.")] = None,
     style_loss: Annotated[
-        str | None,
-        typer.Option("--style-loss", metavar="gram|mmd-linear|mmd-poly|mmd-gaussian|bn"),
+        str | None, Option(metavar="gram|mmd-linear|mmd-poly|mmd-gaussian|bn")
     ] = None,
     size: Annotated[
-        int | None,
-        typer.Option("--size", min=32, help="Shorter side of the result at most; 512 by default."),
+        int | None, Option(min=32, help="Shorter side of the result at most; 512 by default.")
     ] = None,
     style_size: Annotated[
-        int | None,
-        typer.Option(
-            "--style-size", min=32, help="Of the painting: decides the strokes' size; 512."
-        ),
+        int | None, Option(min=32, help="Of the painting: decides the strokes' size; 512.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--start", metavar="content|noise", help="content by default.")
+        str | None, Option(metavar="content|noise", help="content by default.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of the noise.")] = None,
-    progress_picture: Annotated[
-        Path | None, typer.Option("--progress-picture", help="Write the picture so far here.")
-    ] = None,
-    progress_every: Annotated[
-        int, typer.Option("--progress-every", min=1, help="Steps between two such pictures.")
-    ] = 10,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
+    seed: Annotated[int | None, Option(help="Of the noise.")] = None,
+    progress_picture: Annotated[Path | None, Option(help="Write the picture so far here.")] = None,
+    progress_every: Annotated[int, Option(min=1, help="Steps between two such pictures.")] = 10,
+    device: Annotated[str, Option(metavar="auto|cpu|cuda")] = "auto",
     threads: Threads = None,
     overwrite: Overwrite = False,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
+    *,
+    terminal: TerminalChoice,
 ) -> None:
     """Paint one picture by optimisation: minutes instead of moments, and no trained model.
 
@@ -86,14 +64,10 @@ def paint(
             "either the compressed VGG-19 (vgg19_16x.safetensors, from the MIT-licensed "
             "Collaborative-Distillation project) or torchvision's vgg16 / vgg19."
         )
-    try:
+    with needs_extra("train", "Painting"):
         from rtstyle.train.gatys import Step
         from rtstyle.train.paint_job import PaintJob, run_paint_job
         from rtstyle.train.paint_job import preset as settings_of
-    except ImportError as error:
-        raise RtstyleError(
-            f"Painting needs {error.name}, which is not installed: pip install 'rtstyle[train]'."
-        ) from error
     settings = settings_of(
         preset, optimizer=optimizer, steps=steps, style_weight=style_weight,
         content_weight=content_weight, tv_weight=tv_weight, style_loss=style_loss, size=size,
@@ -105,7 +79,7 @@ def paint(
         device=device, threads=threads,
     )  # fmt: skip
     began, remark = perf_counter(), ""
-    with progress_bar("Painting", hidden=quiet or no_progress, unit="steps/s") as update:
+    with terminal.progress("Painting", "steps/s") as update:
 
         def stepped(step: Step) -> None:
             nonlocal remark
@@ -113,5 +87,4 @@ def paint(
             update(min(step.done, settings.steps), settings.steps, remark)
 
         run_paint_job(job, settings, on_step=stepped)
-    if not quiet:
-        typer.echo(f"The painting is {output}: {perf_counter() - began:.1f} s, {remark}.")
+    terminal.result(f"The painting is {output}: {perf_counter() - began:.1f} s, {remark}.")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from rtstyle.cli.options import Overwrite, Quiet
-from rtstyle.errors import RtstyleError, UsageError
+from rtstyle.errors import UsageError, needs_extra
 
 _NAMED = {
     "black": "000000", "white": "ffffff", "red": "ff0000", "green": "00ff00", "blue": "0000ff",
@@ -18,18 +19,15 @@ _NAMED = {
 
 
 def regions(
-    picture: Annotated[
-        Path, typer.Argument(help="The map: a picture whose colours tell the regions.")
-    ],
+    picture: Annotated[Path, Argument(help="The map: a picture whose colours mark the regions.")],
     region: Annotated[
         list[str],
-        typer.Option(
-            "--region",
+        Option(
             metavar="COLOUR=STYLE",
             help="Such as white=stylebank:udnie or '#ff0000=stylebank:a=0.5,stylebank:b=0.5'.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model file (.onnx).")],
+    output: Annotated[Path, Option("--output", "-o", help="The model file (.onnx).")],
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -43,20 +41,16 @@ def regions(
         raise UsageError(f"The model's file must end in .onnx, not {output.name!r}.")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
-    told = {}
+    styles = {}
     for text in region:
         name, _, style = text.partition("=")
-        if (colour := _colour(name, text)) in told:
-            raise UsageError(f"The region {name} is told twice; tell each colour once.")
-        told[colour] = find_style(style)
-    try:
+        if (colour := _colour(name, text)) in styles:
+            raise UsageError(f"The region {name} is given twice; give each colour once.")
+        styles[colour] = find_style(style)
+    with needs_extra("train", "A map of regions"):
         from rtstyle.bench.parity import require_parity
         from rtstyle.train.regions import write_regions
-    except ImportError as error:
-        raise RtstyleError(
-            f"Regions need {error.name}, which is not installed: pip install 'rtstyle[train]'."
-        ) from error
-    write_regions(picture, told, output, check=require_parity)
+    write_regions(picture, styles, output, check=require_parity)
     if not quiet:
         typer.echo(f"The model is {output}; paint with --style {output}.")
 

@@ -1,4 +1,4 @@
-"""What the command line shows while it works: a progress bar on stderr."""
+"""What the command line prints, and how signals and stderr behave meanwhile."""
 
 from __future__ import annotations
 
@@ -7,46 +7,78 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 if TYPE_CHECKING:
-    from rtstyle.metrics import Report
+    from rtstyle.rendering.job import Listener
 
 _STDERR = 2  # as the system numbers it
 
 
-@contextmanager
-def progress_bar(
-    title: str, *, hidden: bool, unit: str
-) -> Iterator[Callable[[int, int | None, str], None]]:
-    """A progress bar on stderr, fed with what is done, what is to do (if known) and a remark."""
-    if hidden or not sys.stderr.isatty():
-        yield lambda done, total, remark: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What a command prints: results on stdout unless `quiet`, notes and progress on stderr."""
 
-    columns: list[Any] = [
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("ETA"),
-        TimeRemainingColumn(), TextColumn("{task.fields[remark]}"),
-    ]  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None, speed="", remark="")
+    quiet: bool = False
+    shows_progress: bool = True
 
-        def update(done: int, total: int | None, remark: str) -> None:
-            rate = progress.tasks[0].speed or 0.0
-            progress.update(
-                task, completed=done, total=total, speed=f"{rate:.1f} {unit}", remark=remark
+    def result(self, text: object) -> None:
+        """Print a result."""
+        if not self.quiet:
+            typer.echo(str(text))
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence that the user should read."""
+        if not self.quiet:
+            print(f"note: {plain(sentence)}", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def progress(self, title: str, unit: str) -> Iterator[Callable[[int, int | None, str], None]]:
+        """A progress bar, fed with what is done, the total (if known) and a remark."""
+        if not self.shows_progress or not sys.stderr.isatty():
+            yield lambda done, total, remark: None
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns: list[Any] = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[remark]}"),
+        ]
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(title, total=None, speed="", remark="")
+
+            def update(done: int, total: int | None, remark: str) -> None:
+                speed = f"{progress.tasks[0].speed or 0.0:.1f} {unit}"
+                progress.update(task, completed=done, total=total, speed=speed, remark=remark)
+
+            yield update
+
+    @contextmanager
+    def listener(self) -> Iterator[Listener]:
+        """What shows how a render goes on."""
+        from rtstyle.rendering.job import Listener
+
+        with self.progress("Painting", "fps") as update:
+            yield Listener(
+                lambda report, total: update(report.resumed + report.frames_out, total, ""),
+                self.note,
             )
-
-        yield update
 
 
 @contextmanager
@@ -84,13 +116,6 @@ def plain(text: str) -> str:
     )
 
 
-def note(quiet: bool) -> Callable[[str], None]:
-    """What takes a sentence that the user should read, and prints it on stderr unless `quiet`."""
-    return lambda sentence: (
-        None if quiet else print(f"note: {plain(sentence)}", file=sys.stderr, flush=True)
-    )
-
-
 @contextmanager
 def terminable() -> Iterator[None]:
     """Within it, SIGTERM is what Ctrl-C is. In the main thread only."""
@@ -103,10 +128,3 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def frame_bar(title: str, *, hidden: bool) -> Iterator[Callable[[Report, int | None], None]]:
-    """A progress bar fed with the report so far and the number of frames, if known."""
-    with progress_bar(title, hidden=hidden, unit="fps") as update:
-        yield lambda report, total: update(report.resumed + report.frames_out, total, "")

@@ -6,110 +6,78 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from rtstyle.cli.options import NoProgress, Overwrite, Quiet, Threads, numbers
-from rtstyle.cli.terminal import progress_bar
-from rtstyle.errors import RtstyleError, UsageError
+from rtstyle.cli.options import Overwrite, TerminalChoice, Threads, numbers
+from rtstyle.errors import UsageError, needs_extra
 
 
 def train(
-    content: Annotated[
-        Path, typer.Option("--content", help="A folder of photographs, hundreds of them.")
-    ],
+    content: Annotated[Path, Option(help="A folder of photographs, hundreds of them.")],
     loss_net: Annotated[
         Path,
-        typer.Option(
-            "--loss-net", help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."
-        ),
+        Option(help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."),
     ],
     painting: Annotated[
-        Path | None, typer.Argument(help="The painting to learn from.", show_default=False)
+        Path | None, Argument(help="The painting to learn from.", show_default=False)
     ] = None,
     cin: Annotated[
-        Path | None,
-        typer.Option("--cin", metavar="DIR", help="One model for a folder of paintings instead."),
+        Path | None, Option(metavar="DIR", help="One model for a folder of paintings instead.")
     ] = None,
-    bank: Annotated[
-        Path | None,
-        typer.Option("--bank", metavar="DIR", help="The same as a StyleBank."),
-    ] = None,
+    bank: Annotated[Path | None, Option(metavar="DIR", help="The same as a StyleBank.")] = None,
     adain: Annotated[
-        Path | None,
-        typer.Option("--adain", metavar="DIR", help="A model for any painting, taught by these."),
+        Path | None, Option(metavar="DIR", help="A model for any painting, taught by these.")
     ] = None,
     add: Annotated[
-        Path | None,
-        typer.Option("--add", metavar="PAINTING", help="One more style for the model --to."),
+        Path | None, Option(metavar="PAINTING", help="One more style for the model --to.")
     ] = None,
     to: Annotated[
-        Path | None,
-        typer.Option("--to", metavar="MODEL.onnx", help="The model that --add adds to."),
+        Path | None, Option(metavar="MODEL.onnx", help="The model that --add adds to.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The model file to write (.onnx).")
+        Path | None, Option("--output", "-o", help="The model file to write (.onnx).")
     ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The style's name; the file's by default.")
-    ] = None,
-    description: Annotated[
-        str, typer.Option("--description", help="One sentence for the list of styles.")
-    ] = "",
-    licence: Annotated[str, typer.Option("--licence", help="Terms of the model file.")] = "",
+    name: Annotated[str | None, Option(help="The style's name; the file's by default.")] = None,
+    description: Annotated[str, Option(help="One sentence for the list of styles.")] = "",
+    licence: Annotated[str, Option(help="Terms of the model file.")] = "",
     net: Annotated[
-        str | None,
-        typer.Option("--net", metavar="NAME", help="Architecture; the fast one by default."),
+        str | None, Option(metavar="NAME", help="Architecture; the fast one by default.")
     ] = None,
     net_option: Annotated[
-        list[str] | None,
-        typer.Option("--net-option", metavar="KEY=NUMBER", help="Such as width=16."),
+        list[str] | None, Option(metavar="KEY=NUMBER", help="Such as width=16.")
     ] = None,
-    updates: Annotated[
-        int, typer.Option("--updates", min=1, help="Steps of the optimiser.")
-    ] = 8000,
-    batch: Annotated[int, typer.Option("--batch", min=1)] = 2,
-    crop: Annotated[
-        int, typer.Option("--crop", min=64, help="Pixels a side; a multiple of 32.")
-    ] = 160,
+    updates: Annotated[int, Option(min=1, help="Steps of the optimiser.")] = 8000,
+    batch: Annotated[int, Option(min=1)] = 2,
+    crop: Annotated[int, Option(min=64, help="Pixels a side; a multiple of 32.")] = 160,
     style_size: Annotated[
-        int,
-        typer.Option(
-            "--style-size", min=64, help="Shorter side of the painting: decides the strokes' size."
-        ),
+        int, Option(min=64, help="Shorter side of the painting: decides the strokes' size.")
     ] = 384,
-    style_weight: Annotated[float, typer.Option("--style-weight", min=0)] = 1.3,
-    content_weight: Annotated[float, typer.Option("--content-weight", min=0)] = 1.0,
-    tv_weight: Annotated[float, typer.Option("--tv-weight", min=0)] = 0.0,
-    stability_weight: Annotated[
-        float, typer.Option("--stability-weight", min=0, help="Against flicker.")
-    ] = 6.0,
+    style_weight: Annotated[float, Option(min=0)] = 1.3,
+    content_weight: Annotated[float, Option(min=0)] = 1.0,
+    tv_weight: Annotated[float, Option(min=0)] = 0.0,
+    stability_weight: Annotated[float, Option(min=0, help="Against flicker.")] = 6.0,
     style_loss: Annotated[
         str,
-        typer.Option(
-            "--style-loss",
+        Option(
             metavar="gram|mmd-linear|mmd-poly|mmd-gaussian|bn",
             help="What makes two paintings alike.",
         ),
     ] = "gram",
-    lr: Annotated[float, typer.Option("--lr", min=0)] = 1e-3,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    lr: Annotated[float, Option(min=0)] = 1e-3,
+    seed: Annotated[int, Option()] = 0,
     init: Annotated[
         Path | None,
-        typer.Option(
-            "--init", metavar="MODEL|FILE", help="Start from this model's or checkpoint's weights."
-        ),
+        Option(metavar="MODEL|FILE", help="Start from this model's or checkpoint's weights."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
+    device: Annotated[str, Option(metavar="auto|cpu|cuda")] = "auto",
     threads: Threads = None,
     work: Annotated[
-        Path | None,
-        typer.Option("--work", help="Folder for checkpoint, losses.csv and preview.png."),
+        Path | None, Option(help="Folder for checkpoint, losses.csv and preview.png.")
     ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Ignore an earlier checkpoint.")
-    ] = False,
+    restart: Annotated[bool, Option("--restart", help="Ignore an earlier checkpoint.")] = False,
     overwrite: Overwrite = False,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
+    *,
+    terminal: TerminalChoice,
 ) -> None:
     """Learn a painting, or many: makes a model file that `render --style` takes.
 
@@ -124,15 +92,11 @@ def train(
         raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
     if output is None:
         raise UsageError("Where to write the model is missing: -o MODEL.onnx.")
-    try:
+    with needs_extra("train", "Training"):
         from rtstyle.bench.parity import require_parity
         from rtstyle.train.job import Job, find_paintings, run_job
         from rtstyle.train.recipe import Recipe
         from rtstyle.train.trainer import Trainer
-    except ImportError as error:
-        raise RtstyleError(
-            f"Training needs {error.name}, which is not installed: pip install 'rtstyle[train]'."
-        ) from error
     many = kind in ("cin", "bank", "adain")
     if many and name:
         raise UsageError("A folder's styles are named like its files; leave --name out.")
@@ -150,10 +114,10 @@ def train(
         threads=threads,
     )  # fmt: skip
     seen: dict[str, float] = {}
-    with progress_bar("Training", hidden=quiet or no_progress, unit="updates/s") as update:
+    with terminal.progress("Training", "updates/s") as update:
 
         def started(trainer: Trainer) -> None:
-            if not quiet:
+            if not terminal.quiet:
                 resumed = f", going on at update {trainer.done}" if trainer.done else ""
                 typer.echo(
                     f"{len(trainer.photos)} photographs on {trainer.device}{resumed}.", err=True
@@ -167,14 +131,13 @@ def train(
         spec = run_job(
             job, recipe, check=require_parity, restart=restart, on_start=started, on_step=stepped
         )
-    if not quiet:
-        runs = spec.provenance.get("added", [spec.provenance])
-        typer.echo(
-            f"The model is {output}; a thousand updates took "
-            f"{runs[-1]['seconds_per_1000_updates']:g} s."
-        )
-        style = f"{output}:{spec.styles[-1]}" if spec.styles else f"{output}:ANY_PICTURE.jpg"
-        typer.echo(f"Try: rtstyle render VIDEO OUT.mp4 --style {style}")
+    runs = spec.provenance.get("added", [spec.provenance])
+    seconds = runs[-1]["seconds_per_1000_updates"]
+    style = f"{output}:{spec.styles[-1] if spec.styles else 'ANY_PICTURE.jpg'}"
+    terminal.result(
+        f"The model is {output}; a thousand updates took {seconds:g} s.\n"
+        f"Try: rtstyle render VIDEO OUT.mp4 --style {style}"
+    )
 
 
 _NETS = {

@@ -1,1 +1,1 @@
-"""A render on many machines: the segments of several videos painted by workers on Ray."""
+"""A render on many machines: the segments of several videos encoded by workers on Ray."""

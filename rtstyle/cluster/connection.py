@@ -11,40 +11,41 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import ClusterError
+from rtstyle.rendering.job import n_cores
 from rtstyle.rendering.store import FolderLock
 
 _ANSWER_SECONDS = 5.0
 _PREFIX = "rtstyle-ray-"
-_STORE_BYTES = 256 << 20  # of finished segments and pieces of inputs; what is more goes to the disk
-# A client's first words in HTTP/2, which Ray speaks, with empty settings; the kind of the answer.
+_STORE_BYTES = 256 << 20  # for finished segments and pieces of inputs; Ray spills more to disk
+_TEMPORARY = Path(tempfile.gettempdir() if os.name == "nt" else "/tmp")  # as Ray has it
+# How an HTTP/2 client opens a connection, with empty settings, and the kind of frame that answers.
 _HELLO, _SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
 
 
 @contextmanager
-def connected(address: str, *, cpus: int, cards: tuple[int, ...]) -> Iterator[Path]:
+def connected(address: str, *, cpus: int, gpus: tuple[int, ...]) -> Iterator[Path]:
     """Within it, this process is connected to Ray at `address`, "host:port" or "auto".
 
-    "auto" joins the Ray that RAY_ADDRESS names or `ray start` began on this machine; where there is
-    none it starts one for `cpus` processors, or as many as there are, and these `cards`, or all.
-    That one is reached with a key of its own and shut down on leaving. Yields a folder for what
-    workers keep: its own, which is removed, or a relative one for a folder of temporary files.
-    Raises `ClusterError`.
+    "auto" joins the Ray that RAY_ADDRESS names or `ray start` began on this machine; without one
+    it starts its own for at least `cpus` CPUs and for these `gpus`, or all, with an access key of
+    its own, and shuts it down on leaving. Yields a folder for the workers' files: its own, which is
+    removed, or a path relative to the folder for temporary files. Raises `ClusterError`.
     """
     ray = _library()
-    found = _running(ray) if address == "auto" else address
+    found = _running() if address == "auto" else address
     before = signal.getsignal(signal.SIGTERM)
-    with _own_folder() if found is None else _nothing() as folder:
+    with _own_folder() if found is None else nullcontext() as folder:
         try:
             try:
                 if folder is None:
                     _join(ray, str(found))
                 else:
-                    _start(ray, folder, cpus, cards)
+                    _start(ray, folder, cpus, gpus)
             finally:
                 if threading.current_thread() is threading.main_thread():
                     signal.signal(signal.SIGTERM, before)  # Ray has its own
@@ -55,29 +56,32 @@ def connected(address: str, *, cpus: int, cards: tuple[int, ...]) -> Iterator[Pa
 
 def _library() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # What Ray will do in a later version, too: leave a card visible to who asks for none.
+    # As later versions of Ray do anyway: leave GPUs visible to workers that ask for none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray reports lost workers on stdout; they are replaced here, and every line is skipped.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray
     except ImportError:
         raise ClusterError(
             "--cluster needs Ray, which is not installed: pip install 'rtstyle[cluster]'."
         ) from None
-    # What its daemons have to say about a lost worker, which is looked after here; it would print.
-    from ray._private import worker
-
-    worker._worker_logs_enabled = False
     return ray
 
 
-def _running(ray: Any) -> str | None:
-    """Where the Ray of this machine is, if one answers that is not another program's own."""
-    from ray._private.services import find_bootstrap_address
+def _running() -> str | None:
+    """The address that RAY_ADDRESS names, or of the Ray that `ray start` began here if it answers.
 
-    address = os.environ.get("RAY_ADDRESS") or find_bootstrap_address(None)
-    if os.environ.get("RAY_ADDRESS") or (address and answers(address)):
-        return str(address)
-    return None
+    `ray start` leaves its address in the file that the documentation of `ray.init` names.
+    """
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address
+    noted = Path(os.environ.get("RAY_TMPDIR", _TEMPORARY)) / "ray" / "ray_current_cluster"
+    try:
+        address = noted.read_text().strip()
+    except (OSError, ValueError):
+        return None
+    return address if answers(address) else None
 
 
 def _join(ray: Any, address: str) -> None:
@@ -95,18 +99,23 @@ def _join(ray: Any, address: str) -> None:
         ) from error
 
 
-def _start(ray: Any, folder: Path, cpus: int, cards: tuple[int, ...]) -> None:
+def _start(ray: Any, folder: Path, cpus: int, gpus: tuple[int, ...]) -> None:
     # Ray asks for a key by itself; without one it would leave a new one in the user's home.
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    if cards:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, cards))
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
     try:
         ray.init(
-            address="local", num_cpus=max(cpus, _cores()), num_gpus=len(cards) or None,
-            include_dashboard=False, object_store_memory=_STORE_BYTES,
-            _node_ip_address="127.0.0.1", _temp_dir=str(folder), **_QUIET,
-        )  # fmt: skip
+            address="local",
+            num_cpus=max(cpus, n_cores()),
+            num_gpus=len(gpus) or None,
+            include_dashboard=False,
+            object_store_memory=_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder),
+            **_QUIET,
+        )
     except (SystemExit, OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"Ray does not start here: {_first_line(error)}.") from error
 
@@ -115,7 +124,10 @@ _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR
 
 
 def answers(address: str) -> bool:
-    """Whether what listens at "host:port" speaks as Ray does, asked without waiting for long."""
+    """Whether a server that speaks HTTP/2, as Ray does, listens at "host:port".
+
+    `ray.init` itself waits for minutes where none does, and then ends the process.
+    """
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS) as link:
@@ -129,34 +141,26 @@ def answers(address: str) -> bool:
 
 @contextmanager
 def _own_folder() -> Iterator[Path]:
-    """A folder of this process alone, with a short path as sockets need; removed on leaving, and
-    before it those of processes that were killed."""
-    root = Path(tempfile.gettempdir() if os.name == "nt" else "/tmp")
-    for old in root.glob(f"{_PREFIX}*"):
+    """A folder for this process, with a short path as sockets need; removed on leaving. Those of
+    processes that were killed are removed first."""
+    for old in _TEMPORARY.glob(f"{_PREFIX}*"):
         with suppress(OSError):
-            lock = FolderLock(old)  # `BlockingIOError` while its process is there
+            lock = FolderLock(old)  # `BlockingIOError` while its process lives
             shutil.rmtree(old, ignore_errors=True)
             lock.release()
-    folder = root / f"{_PREFIX}{secrets.token_hex(4)}"
+    folder = _TEMPORARY / f"{_PREFIX}{secrets.token_hex(4)}"
     try:
         lock = FolderLock(folder)
     except OSError as error:
-        raise ClusterError(f"Ray needs to write in {root}: {error.strerror or error}.") from error
+        raise ClusterError(
+            f"Ray needs to write in {_TEMPORARY}: {error.strerror or error}."
+        ) from error
     folder.chmod(0o700)
     try:
         yield folder
     finally:
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(error: BaseException) -> str:

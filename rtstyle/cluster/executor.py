@@ -1,105 +1,94 @@
-"""The segments of one video given to the workers, and what comes back kept."""
+"""The segments of one video handed to the workers, and their files kept."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 
 from rtstyle.cluster.package import Package
-from rtstyle.cluster.worker import Order, Painted
-from rtstyle.cluster.workers import Share, StoppedError, Workers
+from rtstyle.cluster.worker import Order, Outcome
+from rtstyle.cluster.workers import StoppedError, Task, Workers
 from rtstyle.errors import OutputError, RtstyleError
 from rtstyle.files import atomic_write
 from rtstyle.media.video.parts import NotCuttableError
 from rtstyle.metrics import Report
 from rtstyle.model.zoo import VARIANTS
+from rtstyle.rendering.encode import Batch
 from rtstyle.rendering.job import RenderJob
-from rtstyle.rendering.packet_file import BrokenSegmentError, PacketFile, sync_folder
+from rtstyle.rendering.packet_file import BrokenSegmentError, PacketFile, sync, sync_folder
 from rtstyle.rendering.plan import Segment
-from rtstyle.style.style import Style
 
 _TICK = 0.3  # seconds between two reports
 
 
-class ClusterPainter:
-    """Gives the segments of one video to the workers; a `rtstyle.rendering.executor.Painter`."""
+class ClusterExecutor:
+    """Hands the segments of video `number` to the workers; an `Executor` of a render."""
 
-    def __init__(self, workers: Workers, share: Share, number: int) -> None:
-        self.threads: int | None = share.cpus
+    def __init__(self, workers: Workers, number: int) -> None:
+        self.engine_threads: int | None = workers.share.cpus
         self._workers, self._number = workers, number
 
-    def open(self, job: RenderJob, style: Style) -> None:
-        """The workers' engines are opened with their first segment."""
+    def open(self, job: RenderJob) -> None:
+        """The workers open their engines with their first segment."""
 
-    def paint(
-        self,
-        job: RenderJob,
-        style: Style,
-        todo: Sequence[Segment],
-        path: Callable[[int], Path],
-        *,
-        resumed: int,
-        on_frame: Callable[[Report], None],
-    ) -> Report:
-        """See `rtstyle.rendering.executor.Painter`."""
-        order = _order(job, style, todo[0])
+    def encode(self, batch: Batch) -> Report:
+        """See `rtstyle.rendering.executor.Executor`."""
+        order = _order(batch.job, batch.segments[0])
         began, frames = time.perf_counter(), dict[int, int]()
-        report = Report(resumed=resumed)
+        report = Report(resumed=batch.resumed)
 
-        def send(segment: Segment) -> Future[Painted]:
+        def submit(segment: Segment) -> Future[Outcome]:
             number = segment.number
 
             def keep(data: bytes) -> None:
-                frames[number] = _keep(path(number), number, data)
+                frames[number] = _keep(batch.path(number), number, data)
 
-            def tell(n_frames: int) -> None:
+            def count(n_frames: int) -> None:
                 frames[number] = n_frames
 
-            return self._workers.submit((self._number, number), order, segment, keep, tell)
+            return self._workers.submit(Task((self._number, number), order, segment, keep, count))
 
-        futures = {send(segment): segment.number for segment in todo}
-        waiting, failed = set(futures), dict[int, Painted]()
+        futures = {submit(segment): segment.number for segment in batch.segments}
+        waiting, failed = set(futures), dict[int, Outcome]()
         while waiting:
             done, waiting = wait(waiting, timeout=_TICK)
             for future in done:
-                painted = _result(future)
-                if painted.error is None:
+                outcome = _outcome(future)
+                if outcome.error is None:
                     continue
-                failed[futures[future]] = painted
-                first = -1 if isinstance(painted.error, NotCuttableError) else min(failed)
+                failed[futures[future]] = outcome
+                first = -1 if isinstance(outcome.error, NotCuttableError) else min(failed)
                 for other, number in futures.items():
                     if number > first:
                         other.cancel()
             report.frames_in = report.frames_out = sum(list(frames.values()))
             report.seconds = time.perf_counter() - began
-            on_frame(report)
+            batch.on_frame(report)
         if failed:
-            _raise(failed, path)
+            _raise(failed, batch.path)
         return report
 
 
-def _result(future: Future[Painted]) -> Painted:
-    """What became of a segment; cancelled is as good as painted, as one before it failed."""
+def _outcome(future: Future[Outcome]) -> Outcome:
+    """The result for a segment; one is cancelled only where one before it failed."""
     if future.cancelled():
-        return Painted()
+        return Outcome()
     error = future.exception()
     if isinstance(error, StoppedError):
         raise KeyboardInterrupt
-    if isinstance(error, RtstyleError):
-        return Painted(error=error)
-    return future.result()
+    return Outcome(error=error) if isinstance(error, RtstyleError) else future.result()
 
 
-def _raise(failed: dict[int, Painted], path: Callable[[int], Path]) -> None:
-    """The error of the first segment that failed, with what was painted of it kept."""
+def _raise(failed: dict[int, Outcome], path: Callable[[int], Path]) -> None:
+    """The error of the first segment that failed, with the frames before it kept."""
+    for outcome in failed.values():
+        if isinstance(outcome.error, NotCuttableError):
+            raise outcome.error
     number = min(failed)
-    for one in failed.values():
-        if isinstance(one.error, NotCuttableError):
-            raise one.error
     first = failed[number]
     if first.data is not None:
         _keep(path(-1), number, first.data)
@@ -108,35 +97,32 @@ def _raise(failed: dict[int, Painted], path: Callable[[int], Path]) -> None:
 
 
 def _keep(path: Path, number: int, data: bytes) -> int:
-    """Write a segment's file, which has its name when it is whole, on the disk; its frames."""
+    """Write a segment's file, which is whole and on the disk once it has its name; its frames."""
     try:
         with atomic_write(path) as part:
-            with part.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            part.write_bytes(data)
+            sync(part)
             with PacketFile(part) as packets:
-                packets.check()
-                if packets.result.number != number:
-                    raise BrokenSegmentError("it is another one")
+                packets.check(number)
                 n_frames = packets.result.frames
         sync_folder(path.parent)
     except BrokenSegmentError as error:
         raise OutputError(f"A segment came back damaged: {error}.") from error
     except OSError as error:
         raise OutputError(
-            f"{path.parent} cannot be written: {error.strerror or error}; what is painted is kept "
-            "there, and the same command goes on."
+            f"{path.parent} cannot be written: {error.strerror or error}; finished segments are "
+            "kept there, and the same command goes on."
         ) from error
     return n_frames
 
 
-def _order(job: RenderJob, style: Style, segment: Segment) -> Order:
+def _order(job: RenderJob, segment: Segment) -> Order:
     paths = segment.video.origin.paths
     base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    model = style.model.path
+    model = job.style.model.path
     variants = [model.parent / precision / model.name for precision in VARIANTS]
     return Order(
-        replace(job, engine=replace(job.engine, devices=())), style, Package.of(paths, base),
+        replace(job, engine=replace(job.engine, devices=())),  # Ray chooses each worker's GPU
+        Package.of(paths, base),
         Package.of([model, *(path for path in variants if path.is_file())], model.parent),
-    )  # fmt: skip
+    )

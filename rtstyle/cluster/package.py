@@ -1,4 +1,4 @@
-"""Files that a worker needs: read where they are if it has the same, else sent in pieces."""
+"""Files that a worker needs: read in place where it has the same ones, else sent in pieces."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 from rtstyle.errors import InputNotFoundError
 from rtstyle.media.options import is_picture
-from rtstyle.rendering.store import fingerprint
+from rtstyle.rendering.store import file_stamp, fingerprint
 
 _PIECE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """Files by the path that each has in a copy, relative, with what tells them from others.
+    """Files by the relative path that each has in a copy, and their `marks` to recognise them.
 
-    `digest` names the package.
+    `digest` identifies the package.
     """
 
     files: dict[str, Path]
@@ -37,11 +37,11 @@ class Package:
             marks = {name: _mark(path) for name, path in files.items()}
         except OSError as error:
             raise InputNotFoundError(f"{error.filename} cannot be read any more.") from error
-        told = json.dumps([{name: str(path) for name, path in files.items()}, marks])
-        return cls(files, marks, hashlib.blake2b(told.encode(), digest_size=16).hexdigest())
+        text = json.dumps([{name: str(path) for name, path in files.items()}, marks])
+        return cls(files, marks, hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
 
     def pieces(self) -> Iterator[tuple[str, int, bytes]]:
-        """All that is in the files: name, place in bytes and bytes. An empty file is one piece."""
+        """The name, offset and bytes of each piece of the files. An empty file is one piece."""
         for name, path in self.files.items():
             place = 0
             with path.open("rb") as file:
@@ -52,8 +52,8 @@ class Package:
                         break
 
     def located(self, copies: Path) -> dict[Path, Path] | None:
-        """Where each file can be read on this machine: at its own path where the same is there,
-        else in the folder `copies`; None where it is in neither."""
+        """Where this machine has each file: at its own path if it is the same there, else in the
+        folder `copies`; None if in neither."""
         if all(_has(path, self.marks[name]) for name, path in self.files.items()):
             return {path: path for path in self.files.values()}
         folder = copies / self.digest
@@ -71,7 +71,7 @@ class Package:
             file.write(piece)
 
     def complete(self, copies: Path) -> Path:
-        """All pieces are there; the folder of the copy."""
+        """Give a copy that has all its pieces its name; returns its folder."""
         folder = copies / self.digest
         os.replace(self._unfinished(copies), folder)
         return folder
@@ -88,7 +88,4 @@ def _has(path: Path, mark: dict[str, Any]) -> bool:
 
 
 def _mark(path: Path) -> dict[str, Any]:
-    if is_picture(path):  # there may be thousands
-        told = path.stat()
-        return {"size": told.st_size, "changed": told.st_mtime_ns}
-    return fingerprint(path)
+    return file_stamp(path) if is_picture(path) else fingerprint(path)  # pictures: thousands

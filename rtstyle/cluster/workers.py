@@ -1,4 +1,4 @@
-"""The workers of one run: started, given segments one at a time, replaced when they are lost."""
+"""The workers of one run: given segments one at a time, and restarted by Ray where one is lost."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from typing import Any, Self
 
 from rtstyle.closing import Closing
 from rtstyle.cluster.package import Package
-from rtstyle.cluster.worker import Facts, Order, Painted, Worker, versions
+from rtstyle.cluster.worker import Order, Outcome, Worker, WorkerInfo, versions
 from rtstyle.errors import ClusterError, OutputError, RtstyleError
 from rtstyle.rendering.plan import Segment
 
-_LOSSES = 3  # workers that one segment may cost, or a place may lose before its first segment
-_TICK = 0.5  # seconds between two looks at how far a worker is
+_RESTARTS = 10  # of one worker; a machine that loses it more often is left alone
+_LOSSES = 3  # of workers that one segment may cost, or in a row without a segment done
+_TICK = 0.5  # seconds between two polls of a worker's progress
 _CLOSING_SECONDS = 5.0
 _PIECES_AHEAD = 2
 _log = logging.getLogger("rtstyle")
@@ -31,40 +32,45 @@ class StoppedError(RtstyleError):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one worker takes of its machine: processors and cards."""
+    """What one worker takes of its machine: CPUs and GPUs."""
 
     cpus: int
-    cards: int = 0
+    gpus: int = 0
 
     def fitting(self, nodes: list[dict[str, Any]]) -> int:
-        """How many such workers there is room for on `nodes`, which `ray.nodes()` tells."""
+        """How many such workers `nodes`, as `ray.nodes()` returns them, have room for."""
         total = 0
         for node in nodes:
             if node["Alive"]:
                 has = node["Resources"]
                 room = has.get("CPU", 0) // self.cpus
-                total += int(min(room, has.get("GPU", 0) // self.cards) if self.cards else room)
+                total += int(min(room, has.get("GPU", 0) // self.gpus) if self.gpus else room)
         return total
 
 
 @dataclass(order=True, slots=True)
-class _Work:
-    """A segment to be painted, in order of video and number. `keep` takes its file's bytes."""
+class Task:
+    """A segment to be encoded; tasks run in the order of `place`, which is (video, segment).
+
+    `keep` gets the bytes of the segment's file, and `on_frames` now and then how many frames are
+    done, both in another thread. The future's result has data only beside an error.
+    """
 
     place: tuple[int, int]
     order: Order = field(compare=False)
     segment: Segment = field(compare=False)
     keep: Callable[[bytes], None] = field(compare=False)
     on_frames: Callable[[int], None] = field(compare=False)
-    future: Future[Painted] = field(compare=False, default_factory=Future)
+    future: Future[Outcome] = field(compare=False, default_factory=Future)
     losses: int = field(compare=False, default=0)
 
 
 class Workers(Closing):
-    """`count` workers of one `share` each; several videos give them segments, from any thread.
+    """`count` workers of one `share` each; several videos submit tasks, from any thread.
 
-    Each paints one segment at a time, so no more than `count` are on their way. A worker that is
-    lost is replaced, and its segment painted anew. `on_worker` hears of each that is ready.
+    Each worker has one segment at a time. Ray restarts a worker that is lost, and its segment goes
+    back into the queue, for another may be free before there is room again. `on_worker` gets every
+    worker that is ready.
     """
 
     def __init__(
@@ -74,10 +80,11 @@ class Workers(Closing):
         share: Share,
         *,
         scratch: Path,
-        on_worker: Callable[[Facts], None] = lambda facts: None,
+        on_worker: Callable[[WorkerInfo], None] = lambda info: None,
     ) -> None:
-        self._ray, self._share, self._scratch, self._on_worker = ray, share, scratch, on_worker
-        self._queue: PriorityQueue[_Work] = PriorityQueue()
+        self.share = share
+        self._ray, self._scratch, self._on_worker = ray, scratch, on_worker
+        self._queue: PriorityQueue[Task] = PriorityQueue()
         self._stop = Event()
         self._sending: dict[tuple[str, str], Lock] = {}
         self._lock, self._choosing = Lock(), Lock()
@@ -89,23 +96,15 @@ class Workers(Closing):
             for i in range(count)
         ]
 
-    def submit(
-        self, place: tuple[int, int], order: Order, segment: Segment,
-        keep: Callable[[bytes], None], on_frames: Callable[[int], None],
-    ) -> Future[Painted]:  # fmt: skip
-        """Have a segment painted; `place`, video and number, tells its turn.
-
-        `keep` gets the bytes of its file, and `on_frames` now and then how many frames are
-        painted, both in another thread. The result has no data any more unless it has an error.
-        """
-        work = _Work(place, order, segment, keep, on_frames)
-        self._queue.put(work)
+    def submit(self, task: Task) -> Future[Outcome]:
+        """Queue a task; its future."""
+        self._queue.put(task)
         if self._problem is not None:
             self._fail_all(self._problem)
-        return work.future
+        return task.future
 
     def stop(self) -> None:
-        """Let nothing more be painted; what waits gets `StoppedError`."""
+        """Start nothing more; what waits gets `StoppedError`."""
         self._stop.set()
         self._fail_all(StoppedError("The run is over."))
 
@@ -120,91 +119,89 @@ class Workers(Closing):
             thread.join(2 * _CLOSING_SECONDS)
 
     def _serve(self) -> None:
-        """Keep one worker's place filled, until the run is over or it cannot be."""
-        losses = 0
+        """Keep one worker busy until the run is over or Ray cannot restart it."""
+        actor, losses = None, 0
         try:
+            make = self._ray.remote(Worker).options(
+                num_cpus=self.share.cpus,
+                num_gpus=self.share.gpus,
+                max_restarts=_RESTARTS,
+                max_concurrency=4,
+            )
+            actor = make.remote(self._scratch)
             while not self._stop.is_set():
-                actor = None
                 try:
-                    actor = self._start()
-                    facts = self._answer(actor.facts.remote())
-                    _check_versions(facts)
-                    self._on_worker(facts)
-                    _log.debug("Worker %s on %s.", facts.pid, facts.host)
+                    info = self._answer(actor.info.remote())
+                    _check_versions(info)
+                    self._on_worker(info)
+                    _log.debug("Worker %s on %s.", info.pid, info.host)
                     while not self._stop.is_set():
-                        self._take_work(actor, facts)
+                        self._run_next(actor, info)
                         losses = 0
                 except self._ray.exceptions.RayError as error:
                     losses += 1
                     if losses >= _LOSSES:
                         raise ClusterError(_why_no_start(error)) from error
-                finally:
-                    if actor is not None:
-                        self._close(actor)
         except StoppedError:
             pass
         except RtstyleError as error:
             self._give_up(error)
         except Exception as error:
             self._give_up(ClusterError(f"Ray failed: {type(error).__name__}: {_last(error)}"))
+        finally:
+            if actor is not None:
+                self._close(actor)
 
-    def _start(self) -> Any:
-        make = self._ray.remote(Worker).options(
-            num_cpus=self._share.cpus, num_gpus=self._share.cards,
-            max_restarts=0, max_concurrency=4,
-        )  # fmt: skip
-        return make.remote(self._scratch)
-
-    def _take_work(self, actor: Any, facts: Facts) -> None:
+    def _run_next(self, actor: Any, info: WorkerInfo) -> None:
+        """Wait for a task and run it. Raises `RayError` when the worker is lost."""
         try:
-            work = self._queue.get(timeout=_TICK)
+            task = self._queue.get(timeout=_TICK)
         except Empty:
-            self._ray.get(actor.frames.remote())  # is it there?
+            self._ray.get(actor.frames.remote())  # raises if the worker is lost
             return
-        if not work.losses and not work.future.set_running_or_notify_cancel():
+        if not task.losses and not task.future.set_running_or_notify_cancel():
             return
         try:
-            work.future.set_result(self._paint(actor, facts, work))
+            task.future.set_result(self._run(actor, info, task))
         except self._ray.exceptions.RayTaskError as error:
-            work.future.set_exception(ClusterError(f"A worker failed: {_last(error.cause)}"))
+            task.future.set_exception(ClusterError(f"A worker failed: {_last(error.cause)}"))
         except self._ray.exceptions.RayError as error:  # the worker, or its machine, is gone
-            work.losses += 1
-            if work.losses < _LOSSES:
-                _log.debug("Segment %s lost its worker.", work.place)
-                self._queue.put(work)
+            task.losses += 1
+            if task.losses < _LOSSES:
+                _log.debug("Segment %s lost its worker.", task.place)
+                self._queue.put(task)
             else:
-                work.future.set_exception(
+                task.future.set_exception(
                     ClusterError(
-                        f"Segment {work.segment.number} of {work.order.job.source} ended its "
+                        f"Segment {task.segment.number} of {task.order.job.source} ended its "
                         f"worker {_LOSSES} times ({_last(error)}); its machine may have too little "
                         "memory for this size."
                     )
                 )
             raise
         except BaseException as error:
-            work.future.set_exception(error)
+            task.future.set_exception(error)
             if isinstance(error, StoppedError):
                 raise
 
-    def _paint(self, actor: Any, facts: Facts, work: _Work) -> Painted:
-        order = work.order
-        for package in (order.model, order.source):
-            self._bring(actor, facts, package)
-        order = self._with_one_engine(actor, order)
-        result = actor.paint.remote(order, work.segment)
-        painted: Painted = self._answer(
-            result, lambda: work.on_frames(self._ray.get(actor.frames.remote()))
+    def _run(self, actor: Any, info: WorkerInfo, task: Task) -> Outcome:
+        for package in (task.order.model, task.order.source):
+            self._send(actor, info, package)
+        result = actor.encode.remote(self._with_one_engine(actor, task.order), task.segment)
+        outcome: Outcome = self._answer(
+            result, lambda: task.on_frames(self._ray.get(actor.frames.remote()))
         )
-        del result  # its bytes leave Ray's store
-        if painted.data is None or painted.error is not None:
-            return painted
-        work.keep(painted.data)
-        return Painted()
+        del result  # frees the bytes in Ray's object store
+        if outcome.data is None or outcome.error is not None:
+            return outcome
+        task.keep(outcome.data)
+        return Outcome()
 
     def _with_one_engine(self, actor: Any, order: Order) -> Order:
-        """The order with the engine that the first worker found to be best in place of "auto", for
-        all to paint alike; cards may build theirs first and are left the choice."""
-        if order.job.engine.name != "auto" or self._share.cards:
+        """The order with the engine that "auto" opened on the first worker, so that all stylize
+        alike. On GPUs the choice stays with each worker, as an engine may first have to be
+        built."""
+        if order.job.engine.name != "auto" or self.share.gpus:
             return order
         with self._held(self._choosing):
             name = self._engine
@@ -213,15 +210,14 @@ class Workers(Closing):
                 if isinstance(name, RtstyleError):
                     raise name
                 self._engine = name
-        engine = replace(order.job.engine, name=name)
-        return replace(order, job=replace(order.job, engine=engine))
+        return replace(order, job=replace(order.job, engine=replace(order.job.engine, name=name)))
 
-    def _bring(self, actor: Any, facts: Facts, package: Package) -> None:
-        """See that the worker's machine has the files: once for all its workers."""
+    def _send(self, actor: Any, info: WorkerInfo, package: Package) -> None:
+        """Send the files that the worker's machine lacks: once for all workers there."""
         if not self._answer(actor.lacks.remote(package)):
             return
         with self._lock:
-            lock = self._sending.setdefault((facts.host, package.digest), Lock())
+            lock = self._sending.setdefault((info.host, package.digest), Lock())
         with self._held(lock):
             if not self._answer(actor.lacks.remote(package)):
                 return
@@ -229,14 +225,14 @@ class Workers(Closing):
             for name, place, piece in package.pieces():
                 ahead.append(actor.take.remote(package, name, place, piece))
                 while len(ahead) >= _PIECES_AHEAD:
-                    self._taken(ahead.pop(0))
+                    self._check_taken(ahead.pop(0))
             for answer in ahead:
-                self._taken(answer)
+                self._check_taken(answer)
             self._answer(actor.complete.remote(package))
 
     @contextmanager
     def _held(self, lock: Lock) -> Iterator[None]:
-        """Hold it, unless the run is over before it is free."""
+        """Hold the lock. Raises `StoppedError` if the run is over before it is free."""
         while not lock.acquire(timeout=_TICK):
             self._check_stop()
         try:
@@ -248,12 +244,12 @@ class Workers(Closing):
         if self._stop.is_set():
             raise StoppedError("The run is over.")
 
-    def _taken(self, answer: Any) -> None:
+    def _check_taken(self, answer: Any) -> None:
         if problem := self._answer(answer):
             raise OutputError(f"An input cannot be copied to {problem}.")
 
     def _answer(self, answer: Any, meanwhile: Callable[[], None] = lambda: None) -> Any:
-        """Wait for what a worker answers. Raises `StoppedError` when the run is over."""
+        """Wait for a worker's answer. Raises `StoppedError` when the run is over."""
         while not self._ray.wait([answer], timeout=_TICK)[0]:
             self._check_stop()
             meanwhile()
@@ -266,8 +262,8 @@ class Workers(Closing):
             self._ray.kill(actor)
 
     def _give_up(self, problem: RtstyleError) -> None:
-        """This place stays empty; without any, nothing more is painted."""
-        _log.debug("A worker's place stays empty: %s", problem)
+        """Go on without this worker; without any, every task fails."""
+        _log.debug("A worker cannot be replaced: %s", problem)
         with self._lock:
             self._alive -= 1
             if self._alive:
@@ -278,25 +274,25 @@ class Workers(Closing):
     def _fail_all(self, problem: RtstyleError) -> None:
         with suppress(Empty):
             while True:
-                work = self._queue.get_nowait()
-                if work.losses or work.future.set_running_or_notify_cancel():
-                    work.future.set_exception(problem)
+                task = self._queue.get_nowait()
+                if task.losses or task.future.set_running_or_notify_cancel():
+                    task.future.set_exception(problem)
 
 
-def _check_versions(facts: Facts) -> None:
+def _check_versions(info: WorkerInfo) -> None:
     if others := [
         f"{theirs}, not {ours}"
-        for ours, theirs in zip(versions(), facts.versions, strict=True)
+        for ours, theirs in zip(versions(), info.versions, strict=True)
         if ours != theirs
     ]:
         raise ClusterError(
-            f"{facts.host} has {' and '.join(others)}; install the same versions on every machine."
+            f"{info.host} has {' and '.join(others)}; install the same versions on every machine."
         )
 
 
 def _why_no_start(error: BaseException) -> str:
-    told = str(error)
-    if "ModuleNotFoundError" in told or "ImportError" in told:
+    text = str(error)
+    if "ModuleNotFoundError" in text or "ImportError" in text:
         return "A machine of the cluster lacks rtstyle; install the same version on every one."
     return f"No worker stays alive on the cluster: {_last(error)}"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import cast
 
 from rtstyle.engines.base import Engine
 from rtstyle.engines.batch import find_peak
@@ -14,8 +14,7 @@ from rtstyle.engines.registry import ENGINES as ENGINES
 from rtstyle.engines.registry import automatic as automatic
 from rtstyle.engines.registry import engine_row, load_engine_class
 from rtstyle.engines.registry import has_nvidia_driver as has_nvidia_driver
-from rtstyle.engines.striped import StripedEngine
-from rtstyle.engines.upgrading import BuildingEngine, UpgradingEngine
+from rtstyle.engines.wrappers import MultiDeviceEngine, WarmupEngine
 from rtstyle.errors import EngineError
 from rtstyle.model.onnx_reader import check_safe
 from rtstyle.model.spec import ModelSpec
@@ -36,10 +35,11 @@ class EngineInfo:
 def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
     """Load `model` into the engine that the options name, or with "auto" into the best that works.
 
-    A plain name stands for the options with everything else left to its default. With "auto", what
-    has to be built first paints with the next engine until it is ready. Raises `UsageError` for a
-    name that is none, `EngineError` when the engine, or with "auto" every one, cannot run the
-    model.
+    A plain name stands for the options with everything else left to its default. With "auto", the
+    next engine runs until one that has to be built first is ready.
+
+    Raises `UsageError` for an unknown name, `EngineError` when the engine, or with "auto" every
+    one, cannot run the model.
     """
     options = EngineOptions.of(engine)
     if options.name != "auto":
@@ -49,11 +49,11 @@ def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
     for name in automatic():
         row = engine_row(name)
         if options.devices and not row.runs_on_gpu:
-            problems.append(f"{name}: it does not run on cards.")
+            problems.append(f"{name}: it does not run on a GPU.")
             continue
         builds = row.builds_per_size and not options.devices
         if builds and builder is not None:
-            continue  # one that builds is enough; what paints meanwhile must not build itself
+            continue  # one that builds is enough; the one before it must not build itself
         try:
             opened = _open(replace(options, name=name), model)
         except EngineError as error:
@@ -63,7 +63,7 @@ def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
             builder = opened
             continue
         if builder is not None:
-            opened = UpgradingEngine(opened, cast(BuildingEngine, builder))
+            opened = WarmupEngine(opened, builder)
         _log.info("Engine %s on %s.", opened.name, opened.device)
         for problem in problems:
             _log.debug("Not %s", problem)
@@ -74,7 +74,7 @@ def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
 
 
 def available_engines() -> list[EngineInfo]:
-    """Every engine with its version or with what is missing. Imports them all."""
+    """Every engine with its version or with the reason why it cannot be used. Imports them all."""
     rows = []
     for name in ENGINES:
         try:
@@ -85,24 +85,22 @@ def available_engines() -> list[EngineInfo]:
 
 
 def _open(options: EngineOptions, model: ModelSpec) -> Engine:
-    make = load_engine_class(options.name)
+    make: Callable[[ModelSpec, EngineOptions], Engine] = load_engine_class(options.name)
     model = _variant(options, model)
     if model.path.suffix == ".onnx" and options.name != "identity":
         check_safe(model.path)
-    engine: Engine
-    if len(options.devices) < 2:
-        engine = make(model, options)
-    else:
-        with ExitStack() as stack:
-            opened = [
-                stack.enter_context(make(model, replace(options, devices=(device,))))
-                for device in options.devices
-            ]
-            stack.pop_all()  # all are open: the striped engine closes them
-        engine = StripedEngine(opened)
     if model.layout == "nchw" and model.peak is None:
-        engine.model = replace(engine.model, peak=find_peak(engine))
-    return engine
+        with make(model, options) as probe:
+            model = replace(model, peak=find_peak(probe))
+    if len(options.devices) < 2:
+        return make(model, options)
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(make(model, replace(options, devices=(device,))))
+            for device in options.devices
+        ]
+        stack.pop_all()  # all are open; MultiDeviceEngine closes them
+    return MultiDeviceEngine(opened)
 
 
 def _variant(options: EngineOptions, model: ModelSpec) -> ModelSpec:

@@ -1,38 +1,22 @@
-"""What every engine does to a batch: check it and lay it out as the model file wants."""
+"""What every engine does with a batch: check it, and lay it out as the model file wants it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtstyle.engines.base import Batch, Engine, StyleVector
+from rtstyle.engines.base import Batch, Engine, Shapes, StyleVector
 from rtstyle.errors import EngineError
 from rtstyle.model.file import UNKNOWN_STRIDE
 from rtstyle.model.spec import ModelSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A `Pending` that is finished already."""
-
-    painted: Batch
-
-    def result(self) -> Batch:
-        return self.painted
-
-
-def to_inputs(
+def check_batch(
     model: ModelSpec, frames: Batch, style: StyleVector | None, strength: float = 1.0
-) -> dict[str, NDArray[Any]]:
-    """The arrays to feed `model`, by input name. One style row and one strength serve
-    the whole batch.
-
-    Pictures are lent without a copy where that can be. Raises `EngineError` when batch and model
-    do not fit.
-    """
+) -> None:
+    """Raise `EngineError` when batch and model do not fit."""
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise EngineError(
             f"A batch is uint8 (N, H, W, 3), not {frames.dtype} {frames.shape}; use `prepare`."
@@ -49,38 +33,60 @@ def to_inputs(
             f"{width}×{height} does not fit {model.path.name}, which needs multiples of "
             f"{model.stride}; use `prepare`."
         )
+    if (style is not None) != bool(model.style_size):
+        needs = f"a style vector of {model.style_size}" if model.style_size else "no style vector"
+        raise EngineError(f"{model.path.name} takes {needs}.")
+    if style is not None and style.shape not in {(1, model.style_size), (count, model.style_size)}:
+        raise EngineError(
+            f"{model.path.name} takes a style of shape ({count}, {model.style_size}), "
+            f"not {style.shape}."
+        )
+    if model.takes_strength and not 0 <= strength <= 1:  # also refuses NaN
+        raise EngineError(f"{model.path.name} takes a strength between 0 and 1, not {strength}.")
+
+
+def to_inputs(
+    model: ModelSpec, frames: Batch, style: StyleVector | None, strength: float = 1.0
+) -> dict[str, NDArray[Any]]:
+    """The arrays to feed `model`, by input name. One style row and one strength serve
+    the whole batch.
+
+    Pictures are lent without a copy where that can be. Raises `EngineError` when batch and model
+    do not fit.
+    """
+    check_batch(model, frames, style, strength)
+    count = len(frames)
     if model.layout == "nchw":
         scaled = frames * np.float32(_peak(model) / 255)
         inputs = {model.frame_input: np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))}
     else:  # runtimes lend only arrays that could be written into, though they never do
         inputs = {model.frame_input: np.require(frames, requirements=["C", "W"])}
-    if (style is not None) != bool(model.style_size):
-        needs = f"a style vector of {model.style_size}" if model.style_size else "no style vector"
-        raise EngineError(f"{model.path.name} takes {needs}.")
     if style is not None:
-        if style.shape not in {(1, model.style_size), (count, model.style_size)}:
-            raise EngineError(
-                f"{model.path.name} takes a style of shape ({count}, {model.style_size}), "
-                f"not {style.shape}."
-            )
         inputs["style"] = np.repeat(style, count // len(style), axis=0).astype(np.float32)
     if model.takes_strength:
-        if not 0 <= strength <= 1:  # also refuses NaN
-            raise EngineError(
-                f"{model.path.name} takes a strength between 0 and 1, not {strength}."
-            )
         inputs["strength"] = np.full(count, strength, np.float32)
     return inputs
 
 
-def to_batch(model: ModelSpec, painted: NDArray[Any]) -> Batch:
-    """What `model` painted as (N, H, W, 3) uint8; without a copy when it is that already.
+def shapes_of(model: ModelSpec, count: int, size: tuple[int, int]) -> Shapes:
+    """The shapes that `to_inputs` gives for a batch of `count` pictures of `size` (H, W)."""
+    frame = (count, 3, *size) if model.layout == "nchw" else (count, *size, 3)
+    shapes: Shapes = {model.frame_input: frame}
+    if model.style_size:
+        shapes["style"] = (count, model.style_size)
+    if model.takes_strength:
+        shapes["strength"] = (count,)
+    return shapes
 
-    Raises `EngineError` when a float model gave NaN, which does not show in bytes any more.
+
+def to_batch(model: ModelSpec, output: NDArray[Any]) -> Batch:
+    """The output of `model` as (N, H, W, 3) uint8, without a copy when it is that already.
+
+    Raises `EngineError` when a float model gave NaN, which bytes would hide.
     """
     if model.layout == "nhwc":
-        return painted
-    scaled = painted.transpose(0, 2, 3, 1) * np.float32(255 / _peak(model))
+        return output
+    scaled = output.transpose(0, 2, 3, 1) * np.float32(255 / _peak(model))
     if np.isnan(scaled.min()):
         raise EngineError(
             f"{model.path.name} painted values that are no numbers; try another --engine, or "
@@ -90,7 +96,7 @@ def to_batch(model: ModelSpec, painted: NDArray[Any]) -> Batch:
 
 
 def cannot_load(engine: str, model: ModelSpec, why: str) -> EngineError:
-    """What to say when `engine` refuses the model file."""
+    """The error of an engine that refuses the model file."""
     return EngineError(
         f"{engine} cannot load {model.path.name} ({why.rstrip('.')}); copy or download it afresh, "
         "or try another --engine."
@@ -98,7 +104,7 @@ def cannot_load(engine: str, model: ModelSpec, why: str) -> EngineError:
 
 
 def cannot_paint(engine: str, shape: tuple[int, ...], why: str) -> EngineError:
-    """What to say when `engine` failed on a batch of `shape` (N, H, W, 3)."""
+    """The error of an engine that failed on a batch of `shape` (N, H, W, 3)."""
     lacks_memory = "memory" in why.lower() or "alloc" in why.lower()
     return EngineError(
         f"{engine} cannot paint {shape[2]}×{shape[1]}: {why.rstrip('.')}; "
@@ -112,7 +118,7 @@ def cannot_paint(engine: str, shape: tuple[int, ...], why: str) -> EngineError:
 
 
 def hanging(engine: str, seconds: float) -> EngineError:
-    """What to say of an engine that does not come back."""
+    """The error of an engine that does not come back."""
     return EngineError(
         f"{engine} hangs: it has been busy with one picture for {seconds:.0f} seconds; try another "
         "--engine."
@@ -120,16 +126,16 @@ def hanging(engine: str, seconds: float) -> EngineError:
 
 
 def find_peak(engine: Engine) -> float:
-    """Whether a float model's values run to 1.0 or to 255.0, told from how it paints.
+    """Whether a float model's values run to 1.0 or to 255.0, found by trying it.
 
-    A picture is painted as if they ran to 1. A net made for 0 to 255 answers such a dark picture
-    on its own scale, far above 1, and nearly every value saturates.
+    A picture is stylized as if they ran to 1. A net made for 0 to 255 takes that for a very dark
+    picture and answers on its own scale, far above 1, so nearly every value saturates.
     """
     height, width = engine.model.size or (2 * UNKNOWN_STRIDE, 2 * UNKNOWN_STRIDE)
     ramp = np.linspace(64, 192, height * width * 3).astype(np.uint8)
     frames = np.random.default_rng(0).permutation(ramp).reshape(1, height, width, 3)
-    painted = engine.submit(frames).result()
-    saturated = np.mean((painted == 0) | (painted == 255))
+    stylized = engine.submit(frames).result()
+    saturated = np.mean((stylized == 0) | (stylized == 255))
     return 255.0 if saturated > 0.9 else 1.0
 
 

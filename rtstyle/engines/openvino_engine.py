@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from threading import Thread
 from typing import Any
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from rtstyle.closing import Closing
-from rtstyle.engines.base import Batch, Pending, StyleVector
-from rtstyle.engines.batch import cannot_load, cannot_paint, hanging, to_batch, to_inputs
+from rtstyle.engines.base import Batch, Engine, Pending, Shapes, StyleVector, wait_for
+from rtstyle.engines.batch import cannot_load, cannot_paint, to_batch, to_inputs
 from rtstyle.engines.options import DEFAULTS, EngineOptions
+from rtstyle.engines.watchdog import CLOSING_SECONDS, outlive
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
 
-Shapes = dict[str, tuple[int, ...]]  # by input name
 
-_PATIENCE_SECONDS, _CLOSING_SECONDS = 300, 2  # for one batch; for one that nobody waits for
-
-
-class OpenVinoEngine(Closing):
+class OpenVinoEngine(Engine):
     """Runs an ONNX model by OpenVINO's CPU plugin in float32.
 
-    `submit` returns while the batch is being painted. A size that comes twice in a row is compiled
-    for itself, within that second `submit`: fixed shapes paint up to 5 % faster, but compiling
+    `submit` returns while the batch is in flight. A size that comes twice in a row gets a graph of
+    its own, compiled within that second `submit`: fixed shapes run up to 5 % faster, but compiling
     takes 0.1 s, which a folder of odd sizes should not pay for every picture.
 
     Raises `EngineError` when OpenVINO cannot load the model.
@@ -58,15 +52,14 @@ class OpenVinoEngine(Closing):
         used = self._any_size.model.get_property("INFERENCE_NUM_THREADS")
         self.device = f"{self._core.get_property('CPU', 'FULL_DEVICE_NAME')}, {used} threads"
 
-    @staticmethod
-    def version() -> str:
+    @classmethod
+    def version(cls) -> str:
         """The version of the runtime."""
         return str(ov.__version__).partition("-")[0]
 
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Start painting; see `Engine.submit`."""
         inputs = to_inputs(self.model, frames, style, strength)
         try:
             compiled = self._compiled({name: array.shape for name, array in inputs.items()})
@@ -77,7 +70,8 @@ class OpenVinoEngine(Closing):
     def expect(self, frames: Batch, style: StyleVector | None = None) -> None:
         """Many like these are coming: the first one's size is compiled for itself, too.
 
-        Both ways differ by single grey levels, which what is to be the same every time must not.
+        Graphs for any size and for one size differ by single grey levels, which segments of one
+        render must not.
         """
         inputs = to_inputs(self.model, frames, style, 1.0)
         self._last_shapes = {name: array.shape for name, array in inputs.items()}
@@ -95,7 +89,7 @@ class OpenVinoEngine(Closing):
         return self._one_size
 
     def close(self) -> None:
-        # Batches that are still being painted keep alive what they need.
+        # Batches in flight keep alive what they need.
         del self._any_size, self._one_size
 
 
@@ -113,12 +107,12 @@ class OpenVinoBf16Engine(OpenVinoEngine):
         self.version()
         super().__init__(model, options)
 
-    @staticmethod
-    def version() -> str:
+    @classmethod
+    def version(cls) -> str:
         """The version of the runtime. Raises `EngineError` on a CPU without bfloat16."""
         if "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise EngineError("This CPU has no bfloat16 arithmetic; use --engine openvino.")
-        return OpenVinoEngine.version()
+        return super().version()
 
 
 class _Compiled:
@@ -149,49 +143,44 @@ class _Running:
         shape: tuple[int, ...],
     ) -> None:
         self._compiled, self._model, self._inputs, self._shape = compiled, model, inputs, shape
-        self._painted = np.empty_like(inputs[model.frame_input])
+        self._stylized = np.empty_like(inputs[model.frame_input])
+        self._error: BaseException | None = None
         self._request: ov.InferRequest | None = compiled.take()
         for name, array in inputs.items():
             self._request.set_tensor(name, ov.Tensor(array, shared_memory=True))
-        self._request.set_output_tensor(ov.Tensor(self._painted, shared_memory=True))
+        self._request.set_output_tensor(ov.Tensor(self._stylized, shared_memory=True))
         self._request.start_async()
 
-    def result(self) -> Batch:
-        if self._request is not None:
-            try:
-                ended = self._ends_within(_PATIENCE_SECONDS)
-            except (RuntimeError, MemoryError) as error:
-                raise cannot_paint("OpenVINO", self._shape, reason(error)) from error
-            if not ended:
-                raise hanging("OpenVINO", _PATIENCE_SECONDS)
-            self._compiled.give_back(self._request)
-            self._request = None
-        return to_batch(self._model, self._painted)
+    def wait(self, seconds: float) -> bool:
+        request = self._request
+        if request is None:
+            return True
+        try:
+            if not request.wait_for(round(seconds * 1000)):
+                return False
+        except (RuntimeError, MemoryError) as error:
+            self._error = error
+        else:
+            self._compiled.give_back(request)
+        self._request = None
+        return True
 
-    def _ends_within(self, seconds: int) -> bool:
-        """Wait second by second, so that Ctrl-C gets through; False when that was not enough."""
-        assert self._request is not None
-        return any(self._request.wait_for(1000) for _ in range(seconds))
+    def result(self) -> Batch:
+        wait_for(self)
+        if self._error is not None:
+            why = reason(self._error)
+            raise cannot_paint("OpenVINO", self._shape, why) from self._error
+        return to_batch(self._model, self._stylized)
 
     def __del__(self) -> None:
         # Nobody may ask for the result, as after Ctrl-C; the arrays must outlive the request.
-        if getattr(self, "_request", None) is not None:
-            with suppress(RuntimeError, MemoryError):
-                if not self._ends_within(_CLOSING_SECONDS):
-                    kept = self._compiled, self._request, self._inputs, self._painted
-                    Thread(
-                        target=_outlive, args=(kept,), name="rtstyle-hanging", daemon=True
-                    ).start()
-
-
-def _outlive(kept: tuple[_Compiled, ov.InferRequest, object, object]) -> None:
-    """Hold what a request uses until it ends, if ever."""
-    with suppress(RuntimeError, MemoryError):
-        kept[1].wait()
+        request = getattr(self, "_request", None)
+        if request is not None and not self.wait(CLOSING_SECONDS):
+            outlive(request.wait, self._compiled, request, self._inputs, self._stylized)
 
 
 def reason(error: BaseException) -> str:
-    """OpenVINO's own sentence, without the source lines it stands between."""
+    """OpenVINO's own sentence, without the source lines around it."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return told[-1] if told else type(error).__name__
+    kept = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return kept[-1] if kept else type(error).__name__

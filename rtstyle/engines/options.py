@@ -1,4 +1,4 @@
-"""Which engine, and how it runs: the one object that everything between user and engine passes."""
+"""Which engine to use and how it runs: one object, passed from the user to the engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EngineOptions:
     and "fastest" takes INT8 on a CPU too. `devices` are numbers of GPUs; batches go to them in
     turn where there are several.
 
-    Raises `UsageError` for what cannot be right.
+    Raises `UsageError` for a value or a combination that cannot work.
     """
 
     name: str = "auto"
@@ -35,9 +35,9 @@ class EngineOptions:
                 f"There is no precision {self.precision!r}; use {', '.join(PRECISIONS)}."
             )
         if self.name != "auto" and not engine_row(self.name).runs_on_gpu and self.devices:
-            raise UsageError(f"The engine {self.name} does not run on cards; leave --devices out.")
+            raise UsageError(f"The engine {self.name} does not run on a GPU; leave --devices out.")
         if len(set(self.devices)) < len(self.devices):
-            raise UsageError("A card is named twice in --devices.")
+            raise UsageError("A GPU is named twice in --devices.")
 
     @classmethod
     def of(cls, engine: str | EngineOptions) -> EngineOptions:

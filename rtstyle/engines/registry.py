@@ -1,4 +1,4 @@
-"""The table of engines: adding one is a file of its own and a row here."""
+"""The table of engines: a new engine is a file of its own and a row here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtstyle.errors import EngineError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What decides which engines suit this machine."""
+    """The facts that decide which engines suit a machine."""
 
     system: str  # as sys.platform
     is_x86: bool
@@ -24,11 +24,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """One engine and what must be known of it before it is loaded.
+    """One engine, with the traits that must be known before it is loaded.
 
     `target` is its "module:Class", imported on first use. `runs_on_gpu` engines take
     `EngineOptions.devices` and prefer fp16 variants of a model. `builds_per_size` engines need
-    minutes for every new picture size, so that "auto" paints with another one meanwhile.
+    minutes for every new picture size, so "auto" runs another one meanwhile.
     `faster_in_int8` engines gain from INT8 variants. `rank` is the place in the order that "auto"
     tries, None where it does not try the engine.
     """
@@ -65,30 +65,30 @@ ENGINES = {
         rank=_with_nvidia(1), runs_on_gpu=True, builds_per_size=True,
     ),
     "torch-cuda": EngineRow(
-        "rtstyle.engines.torch_cuda_engine:TorchCudaEngine",
+        "rtstyle.engines.torch_engine:TorchCudaEngine",
         rank=_with_nvidia(2), runs_on_gpu=True,
     ),
     "torch-tensorrt": EngineRow(
         "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine", runs_on_gpu=True
     ),
     "onnxruntime-tensorrt": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeTensorRtEngine",
+        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeTensorRtEngine",
         rank=_with_nvidia(3), runs_on_gpu=True,
     ),
     "onnxruntime-tensorrt-rtx": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeRtxEngine", runs_on_gpu=True
+        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeRtxEngine", runs_on_gpu=True
     ),
     "onnxruntime-cuda": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:OnnxRuntimeCudaEngine",
+        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeCudaEngine",
         rank=_with_nvidia(4), runs_on_gpu=True,
     ),
     "directml": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:DirectMlEngine",
+        "rtstyle.engines.onnxruntime_engine:DirectMlEngine",
         rank=lambda machine: 10 if machine.system == "win32" and not machine.has_nvidia else None,
         runs_on_gpu=True,
     ),
     "coreml": EngineRow(
-        "rtstyle.engines.onnxruntime_gpu_engine:CoreMlEngine",
+        "rtstyle.engines.onnxruntime_engine:CoreMlEngine",
         rank=lambda machine: 10 if machine.system == "darwin" else None,
     ),
     "identity": EngineRow("rtstyle.engines.identity_engine:IdentityEngine"),
@@ -96,7 +96,7 @@ ENGINES = {
 
 
 def automatic() -> tuple[str, ...]:
-    """What "auto" tries, best first for this machine."""
+    """The engines that "auto" tries, best first for this machine."""
     is_x86 = platform.machine().lower() in {"x86_64", "amd64", "i686", "x86"}
     machine = Machine(sys.platform, is_x86, has_nvidia_driver())
     ranked = [(row.rank(machine), name) for name, row in ENGINES.items()]
@@ -114,7 +114,7 @@ def has_nvidia_driver() -> bool:
 
 
 def engine_row(name: str) -> EngineRow:
-    """The engine's row. Raises `UsageError` for a name that is none."""
+    """The engine's row. Raises `UsageError` for an unknown name."""
     if name not in ENGINES:
         raise UsageError(f"There is no engine {name!r}; known are auto, {', '.join(ENGINES)}.")
     return ENGINES[name]

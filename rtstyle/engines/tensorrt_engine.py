@@ -1,44 +1,36 @@
-"""TensorRT on an NVIDIA card: plans for one size each, several batches on the card at once."""
+"""TensorRT on an NVIDIA GPU: a plan for each size, several batches in flight."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from rtstyle.closing import Closing
-from rtstyle.engines.base import Batch, Pending, StyleVector
-from rtstyle.engines.batch import to_inputs
-from rtstyle.engines.card_memory import BatchSplitter
-from rtstyle.engines.card_painter import CardPictures
-from rtstyle.engines.cuda import Cuda
+from rtstyle.engines.base import Batch, Shapes
+from rtstyle.engines.batch import to_batch
+from rtstyle.engines.cuda.device import Cuda, PinnedArray
+from rtstyle.engines.cuda.engine import Runner, SlotEngine, key_of
+from rtstyle.engines.cuda.slot import CudaSlot, Inputs
 from rtstyle.engines.options import DEFAULTS, EngineOptions
-from rtstyle.engines.slots import ReadySizes, RunningBatch
-from rtstyle.engines.tensorrt_build import kept_plan, load_runtime
-from rtstyle.engines.tensorrt_slot import (
-    Shapes,
-    TensorRtPainter,
-    TensorRtSlot,
-    find_plan,
-    load_plan,
-)
+from rtstyle.engines.tensorrt_plan import LoadedPlan, find_plan, kept_plan, load_plan, load_runtime
 from rtstyle.errors import EngineError
-from rtstyle.frame import CardImage
 from rtstyle.model.spec import ModelSpec
 
-_SIZES = 4  # sizes kept ready, since each holds memory of the card
+_log = logging.getLogger("rtstyle")
 
 
-class TensorRtEngine(Closing):
+class TensorRtEngine(SlotEngine):
     """Runs an ONNX model by TensorRT, in the precision that its graph says.
 
     The first batch of a new size waits until its plan is built, which takes seconds to minutes, or
     is read from the cache. `submit` then returns at once: every slot has a stream, an execution
-    context and pinned buffers of its own, and one CUDA graph that uploads, paints and downloads.
+    context and pinned buffers of its own, and one CUDA graph that uploads, runs and downloads.
 
-    A batch that the card's memory does not hold is painted in parts; see `BatchSplitter`. Raises
-    `EngineError` without TensorRT, a driver or a card.
+    Raises `EngineError` without TensorRT, a driver or a GPU.
     """
 
     name = "tensorrt"
@@ -46,13 +38,9 @@ class TensorRtEngine(Closing):
     def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix != ".onnx":
             raise EngineError(f"TensorRT runs .onnx models, not the checkpoint {model.path.name}.")
-        self.model = model
-        device = options.device
         self._runtime = load_runtime(self.name)
-        self._cuda = Cuda(device)
-        self._pictures = CardPictures(self, device)
-        self._sizes: ReadySizes[TensorRtSlot] = ReadySizes(_SIZES)
-        self._splitter = BatchSplitter(model, self._start, self._sizes.close)
+        self._cuda = Cuda(options.device)
+        super().__init__(model, options.device)
         self.device = str(self._cuda.gpu)
 
     @classmethod
@@ -61,66 +49,174 @@ class TensorRtEngine(Closing):
         Cuda()
         return load_runtime(cls.name).version
 
-    def submit(
-        self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
-    ) -> Pending:
-        """Start painting a batch; see `Engine.submit`."""
-        if isinstance(frames, CardImage):
-            return self._pictures.submit(frames, style, strength)
-        return self._splitter.submit(frames, style, strength)
-
-    def _start(self, frames: Batch, style: StyleVector | None, strength: float) -> Pending:
-        inputs = to_inputs(self.model, frames, style, strength)
-        shapes = {name: array.shape for name, array in inputs.items()}
+    def use(self) -> None:
         self._cuda.use()
-        key = _key(shapes)
-        pool = self._sizes.get(key) or self._sizes.add(key, self._slots(shapes))
-        slot = pool.take()
-        try:
-            for name, array in inputs.items():
-                np.copyto(slot.inputs[name].array, array)
-            slot.start()
-        except BaseException:
-            pool.give_back(slot)
-            raise
-        return RunningBatch(self.device, pool, slot)
 
-    def _slots(self, shapes: Shapes) -> Callable[[], TensorRtSlot]:
-        plan = load_plan(self._runtime, self._cuda, self.model, shapes)
+    def slots(self, shapes: Shapes) -> Callable[[], TensorRtSlot]:
+        plan = self._plan(shapes)
         return lambda: TensorRtSlot(self._cuda, plan, shapes, self.model)
+
+    def runner(self, shapes: Shapes) -> Runner:
+        self._cuda.use()
+        return TensorRtRunner(self._plan(shapes), shapes)
 
     def is_ready(self, shapes: Shapes) -> bool:
         """Whether the plan for inputs of these shapes is there, loaded or kept on disk."""
-        if _key(shapes) in self._sizes:
+        if key_of(shapes) in self._pools:
             return True
         return kept_plan(self._runtime, self._cuda.gpu, self.model.path, shapes) is not None
 
-    def prepare(self, shapes: Shapes) -> None:
+    def build(self, shapes: Shapes) -> None:
         """Build or read the plan for inputs of these shapes; may be called from another thread."""
         self._cuda.use()
-        find_plan(self._runtime, self._cuda, self.model, shapes)
+        find_plan(self._runtime, self._cuda.gpu, self.model.path, shapes)
 
-    def takes_card_image(self, image: CardImage) -> bool:
-        """Whether `submit` takes this picture where it lies; see `CardEngine`."""
-        return self._pictures.takes(image)
-
-    def painter_on_card(self, shapes: Shapes) -> TensorRtPainter:
-        """What paints pictures that lie on the card; see `CardEngine`."""
-        self._cuda.use()
-        return TensorRtPainter(load_plan(self._runtime, self._cuda, self.model, shapes), shapes)
+    def _plan(self, shapes: Shapes) -> LoadedPlan:
+        return load_plan(self._runtime, self._cuda.gpu, self.model.path, shapes)
 
     def close(self) -> None:
-        with suppress(EngineError):  # a lost card: what it was lost by is told, not this
+        with suppress(EngineError):  # a lost GPU: the error that lost it is reported, not this one
             self._cuda.use()
-        self._pictures.close()
-        self._sizes.close()
+        super().close()
 
 
 class TensorRtRtxEngine(TensorRtEngine):
-    """The same by TensorRT for RTX, which builds in seconds on GeForce and RTX cards."""
+    """The same by TensorRT for RTX, which builds in seconds on GeForce and RTX GPUs."""
 
     name = "tensorrt-rtx"
 
 
-def _key(shapes: Shapes) -> str:
-    return repr(sorted(shapes.items()))
+class TensorRtRunner:
+    """Runs a plan on buffers of the GPU, wherever they lie; a `Runner`."""
+
+    def __init__(self, plan: LoadedPlan, shapes: Shapes) -> None:
+        self._plan, self._context = plan, plan.context()
+        (self._output,) = (name for name, _, is_input in plan.tensors() if not is_input)
+        for name, shape in shapes.items():
+            self._context.set_input_shape(name, shape)
+
+    def __call__(self, inputs: Mapping[str, Any], output: Any, stream: int) -> None:
+        """Enqueue a run of `inputs` into `output` on `stream`."""
+        for name, tensor in (*inputs.items(), (self._output, output)):
+            self._context.set_tensor_address(name, tensor.data_ptr())
+        if not self._context.execute_async_v3(stream):
+            raise EngineError("TensorRT could not start painting a picture.")
+
+
+class _Buffer:
+    """An array on the GPU with a pinned one of its shape in host memory."""
+
+    def __init__(
+        self, cuda: Cuda, shape: tuple[int, ...], dtype: np.dtype[Any], held: ExitStack
+    ) -> None:
+        self.pinned: PinnedArray = cuda.pinned(shape, dtype)
+        held.callback(_quietly, self.pinned.free)
+        self.pinned.array[...] = 0
+        self.address = cuda.malloc(self.pinned.array.nbytes)
+        held.callback(_quietly, cuda.call, "Free", self.address)
+
+    def data_ptr(self) -> int:
+        return self.address
+
+
+class TensorRtSlot(CudaSlot):
+    """Stream, buffers, execution context and graph of one batch in flight."""
+
+    def __init__(self, cuda: Cuda, plan: LoadedPlan, shapes: Shapes, model: ModelSpec) -> None:
+        self._cuda, self._model = cuda, model
+        with ExitStack() as held:  # freed in reverse order, also when this fails
+            self._stream = cuda.stream()
+            held.callback(_quietly, cuda.call, "StreamDestroy", self._stream)
+            self._event = cuda.event()
+            held.callback(_quietly, cuda.call, "EventDestroy", self._event)
+            self._runner = TensorRtRunner(plan, shapes)
+            dtypes = {name: dtype for name, dtype, _ in plan.tensors()}
+            self._inputs = {
+                name: _Buffer(cuda, shape, dtypes[name], held) for name, shape in shapes.items()
+            }
+            (output,) = (name for name, _, is_input in plan.tensors() if not is_input)
+            frame = shapes[model.frame_input]
+            self._output = _Buffer(cuda, frame, dtypes[output], held)
+            self._whole()  # once before it is recorded, since the first time allocates
+            cuda.call("StreamSynchronize", self._stream)
+            self._graph = self._recorded(self._whole, held)
+            self._run_alone: Callable[[], None] | None = None  # recorded when it is timed
+            self._held = held.pop_all()
+
+    def _recorded(self, work: Callable[[], None], held: ExitStack) -> Callable[[], None]:
+        """What enqueues `work`, as one graph where that can be recorded."""
+        try:
+            graph = self._cuda.record(work, self._stream)
+        except EngineError as error:
+            _log.info("Painting is enqueued piece by piece: %s", error)
+            return work
+        held.callback(_quietly, self._cuda.call, "GraphExecDestroy", graph)
+        return lambda: self._cuda.call("GraphLaunch", graph, self._stream)
+
+    def _whole(self) -> None:
+        self._upload()
+        self._run()
+        self._download()
+
+    def _upload(self) -> None:
+        for buffer in self._inputs.values():
+            self._cuda.upload(buffer.address, buffer.pinned, self._stream)
+
+    def _run(self) -> None:
+        self._runner(self._inputs, self._output, self._stream)
+
+    def _download(self) -> None:
+        self._cuda.download(self._output.pinned, self._output.address, self._stream)
+
+    def start(self, inputs: Inputs) -> None:
+        for name, array in inputs.items():
+            np.copyto(self._inputs[name].pinned.array, array)
+        self._graph()
+        self._cuda.call("EventRecord", self._event, self._stream)
+
+    def is_done(self) -> bool:
+        return self._cuda.is_done(self._event)
+
+    def result(self) -> Batch:
+        self._cuda.use()
+        self._cuda.call("EventSynchronize", self._event)
+        return to_batch(self._model, self._output.pinned.array.copy())
+
+    def upload(self, inputs: Inputs) -> None:
+        for name, array in inputs.items():
+            np.copyto(self._inputs[name].pinned.array, array)
+        self._upload()
+        self._cuda.call("StreamSynchronize", self._stream)
+
+    def time_run_ms(self, count: int) -> list[float]:
+        if self._run_alone is None:
+            self._run_alone = self._recorded(self._run, self._held)
+        with ExitStack() as held:
+
+            def mark() -> Any:
+                event = self._cuda.timed_event()
+                held.callback(_quietly, self._cuda.call, "EventDestroy", event)
+                self._cuda.call("EventRecord", event, self._stream)
+                return event
+
+            events = [mark()]
+            for _ in range(count):
+                self._run_alone()
+                events.append(mark())
+            self._cuda.call("EventSynchronize", events[-1])
+            return [self._cuda.milliseconds(*pair) for pair in pairwise(events)]
+
+    def download(self) -> Batch:
+        self._download()
+        self._cuda.call("StreamSynchronize", self._stream)
+        return to_batch(self._model, self._output.pinned.array.copy())
+
+    def close(self) -> None:
+        _quietly(self._cuda.call, "StreamSynchronize", self._stream)
+        self._held.close()
+
+
+def _quietly(call: Callable[..., object], *arguments: object) -> None:
+    """A lost GPU has nothing to wait for and frees its memory by itself."""
+    with suppress(EngineError):
+        call(*arguments)

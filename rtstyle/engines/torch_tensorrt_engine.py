@@ -1,4 +1,4 @@
-"""Programs that `python -m export torch-tensorrt` compiled, run by torch on an NVIDIA card."""
+"""Programs that `python -m export torch-tensorrt` compiled, run by torch on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ from typing import Any
 
 import torch
 
-from rtstyle.closing import Closing
-from rtstyle.engines.base import Batch, Pending, StyleVector
-from rtstyle.engines.batch import Done, to_inputs
+from rtstyle.engines.base import Batch, Done, Engine, Pending, StyleVector
+from rtstyle.engines.batch import to_inputs
 from rtstyle.engines.options import DEFAULTS, EngineOptions
-from rtstyle.engines.torch_card import card, card_error, card_name
+from rtstyle.engines.torch_modules import device_error, device_name, find_device
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
 
 
-class TorchTensorRtEngine(Closing):
-    """Runs the compiled program that lies beside the model: udnie.onnx → udnie.trt.pt2.
+class TorchTensorRtEngine(Engine):
+    """Runs the compiled program beside the model: udnie.onnx → udnie.trt.pt2.
 
-    A program paints one size on the kind of card it was compiled for; `submit` says which where a
-    batch has another. Raises `EngineError` without torch-tensorrt, a card or a program.
+    A program takes one size and runs on the kind of GPU it was compiled for; `submit` names the
+    size when a batch has another. Raises `EngineError` without torch-tensorrt, a GPU or a program.
     """
 
     name = "torch-tensorrt"
 
     def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
-        self._where = card(options.device)
+        self._where = find_device(options.device)
         path = model.path.with_suffix(".trt.pt2")
         if not path.is_file():
             raise EngineError(
                 f"There is no {path.name} beside {model.path.name}; compile it with `python -m "
                 f"export torch-tensorrt {model.path.with_suffix('.safetensors')} -o {path}`."
             )
-        runtime: Any = _runtime()
+        _load_runtime()
         extra = {"rtstyle": ""}
         try:
             program = torch.export.load(path, extra_files=extra)
@@ -42,24 +41,22 @@ class TorchTensorRtEngine(Closing):
             self._run: Any = program.module().to(self._where)
         except (RuntimeError, ValueError, LookupError, TypeError, OSError) as error:
             raise EngineError(
-                f"{card_error(f'{path.name} cannot be loaded', error)}. It runs only with the "
-                "versions of torch and TensorRT, and the kind of card, that it was compiled for."
+                f"{device_error(f'{path.name} cannot be loaded', error)}. It runs only with the "
+                "versions of torch and TensorRT, and the kind of GPU, that it was compiled for."
             ) from error
-        del runtime
         self.model = model
         self._stream = torch.cuda.Stream(self._where)  # type: ignore[no-untyped-call]
-        self.device = card_name(self._where)
+        self.device = device_name(self._where)
 
-    @staticmethod
-    def version() -> str:
-        """The version of the runtime. Raises `EngineError` without it or without a card."""
-        card(0)
-        return str(_runtime().__version__)
+    @classmethod
+    def version(cls) -> str:
+        """The version of the runtime. Raises `EngineError` without it or without a GPU."""
+        find_device(0)
+        return str(_load_runtime().__version__)
 
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        """Paint a batch; see `Engine.submit`."""
         inputs = to_inputs(self.model, frames, style, strength)
         if frames.shape[:3] not in self._sizes:
             known = ", ".join(f"{n}×{w}×{h}" for n, h, w in sorted(self._sizes))
@@ -69,17 +66,17 @@ class TorchTensorRtEngine(Closing):
             )
         try:
             with torch.inference_mode(), torch.cuda.stream(self._stream):
-                on_card = [torch.from_numpy(array).to(self._where) for array in inputs.values()]
-                painted = self._run(*on_card).cpu()
+                on_gpu = [torch.from_numpy(array).to(self._where) for array in inputs.values()]
+                stylized = self._run(*on_gpu).cpu()
         except RuntimeError as error:
-            raise card_error(f"{self.device} failed on a batch", error) from error
-        return Done(painted.numpy())
+            raise device_error(f"{self.device} failed on a batch", error) from error
+        return Done(stylized.numpy())
 
     def close(self) -> None:
         del self._run
 
 
-def _runtime() -> Any:
+def _load_runtime() -> Any:
     try:
         return import_module("torch_tensorrt")
     except (ImportError, OSError, RuntimeError) as error:

@@ -13,6 +13,7 @@ import numpy as np
 from rtstyle.closing import Closing
 from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.base import Batch, Engine, Pending, StyleVector
+from rtstyle.engines.wrappers import DelegatingEngine
 from rtstyle.errors import RtstyleError
 from rtstyle.model.spec import ModelSpec
 
@@ -126,25 +127,24 @@ class EnginePool(Closing):
         return [self._open.pop(key) for key in idle[: max(0, len(idle) - self._keep)]]
 
 
-class _SharedEngine(Closing):
+class _SharedEngine(DelegatingEngine):
     """An engine with a lock around `submit`, which several threads may call."""
 
     def __init__(self, engine: Engine, canvas: Canvas) -> None:
+        super().__init__((engine,))
         self.key = canvas.key
-        self.name, self.device, self.model = engine.name, engine.device, engine.model
         self.users = 0
-        self._engine = engine
         self._lock = Lock()
 
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
         with self._lock:
-            return self._engine.submit(frames, style, strength)
+            return super().submit(frames, style, strength)
 
     def close(self) -> None:
         with self._lock:
-            self._engine.__exit__(None, None, None)
+            super().close()
 
 
 def _warm_up(engine: Engine, canvas: Canvas) -> None:

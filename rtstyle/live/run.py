@@ -83,7 +83,7 @@ def run_live(
         EnginePool(job.engine) as pool,
         ExitStack() as stack,
     ):
-        status = _Status(job, controls, pool, on_note)
+        status = Status(job, controls, pool, on_note)
         for note in source.notes:
             status.note(note)
         recorder = RecorderSink(
@@ -123,7 +123,7 @@ def run_live(
     return Outcome(report, meter, interrupted)
 
 
-class _Status:
+class Status:
     """The run as its window or page sees it: figures, the newest note, and where commands go.
 
     Safe from any thread.

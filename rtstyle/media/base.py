@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
-from rtstyle.frame import Frame, StreamInfo
+from rtstyle.frame import DeviceFrame, Frame, StreamInfo
 from rtstyle.media.options import WriteOptions
 
 
@@ -95,3 +95,21 @@ class Sink(AbstractContextManager["Sink"], Protocol):
         pictures, such as sound, then ends with the last one.
         """
         ...
+
+
+@runtime_checkable
+class DeviceSource(Source, Protocol):
+    """A source whose frames may be decoded on a GPU."""
+
+    def device_frames(self) -> Iterator[Frame | DeviceFrame]:
+        """As `frames`, in its stead, with every frame that can stay there in the GPU's memory."""
+        ...
+
+
+@runtime_checkable
+class DeviceSink(Sink, Protocol):
+    """A sink that also takes frames in a GPU's memory."""
+
+    takes_device_frames: Literal[True]
+
+    def write(self, frame: Frame | DeviceFrame) -> None: ...

@@ -1,1 +1,1 @@
-"""Files in, a painted file out: cut into segments that survive a kill."""
+"""Files in, a stylized file out: cut into segments that survive a kill."""

@@ -1,4 +1,4 @@
-"""Painting a file from end to end: what `rtstyle render` runs."""
+"""Stylizing a file from start to end: what `rtstyle render` runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from rtstyle.media import (
 )
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
-from rtstyle.rendering.job import RenderJob, Segments
+from rtstyle.rendering.executor import LocalExecutor
+from rtstyle.rendering.job import SILENT, Listener, RenderJob, Segments
 from rtstyle.rendering.pictures import render_pictures
 from rtstyle.rendering.run import render_in_segments
 from rtstyle.style.parse import find_style
@@ -35,60 +36,69 @@ def render(
     reading: ReadOptions | None = None,
     writing: WriteOptions | None = None,
     engine: str | EngineOptions = "auto",
-    resume: bool | Segments = True,
-    on_frame: Callable[[Report, int | None], None] = lambda report, n_frames: None,
-    on_note: Callable[[str], None] = lambda sentence: None,
+    resume: bool = True,
+    segments: Segments | None = None,
+    on_frame: Callable[[Report, int | None], None] = SILENT.on_frame,
+    on_note: Callable[[str], None] = SILENT.on_note,
 ) -> Report:
     """Paint the video, picture or folder `source` into `output`.
 
-    `engine` is what `open_engine` takes: a name, or `EngineOptions`.
-
-    `on_frame` gets the report so far and the expected number of frames, where it is known;
-    `on_note` gets a sentence for everything that could not stay as it was.
+    `style` and `engine` are what `find_style` and `open_engine` take. `on_frame` gets the report so
+    far and the expected number of frames, where it is known; `on_note` gets a sentence for
+    everything that could not stay as it was.
 
     The output appears under its name only when it is complete. A source that turns out damaged, a
-    device that is lost, or Ctrl-C leaves a playable file with what was painted until then, and the
-    error is raised all the same. Any other error leaves no file. Raises the errors of
-    `rtstyle.errors`.
+    GPU that is lost, or Ctrl-C leaves a playable file of the frames until then, and the error is
+    raised all the same. Any other error leaves no file. Raises the errors of `rtstyle.errors`.
 
-    With `resume`, what becomes one video is painted in segments, kept in a folder beside the output
-    until it is complete: the same call goes on where one ended that was killed, and comes to the
-    same result. `Segments` says how they are cut. Of pictures into pictures, those that are there
-    are not painted again.
+    With `resume`, a video is encoded in `segments`, kept in a folder beside the output until it is
+    complete: the same call after a kill continues there, and comes to the same result. Of pictures
+    into pictures, those already written are kept.
     """
-    chosen = find_style(style) if isinstance(style, str) else style
-    look = look or Look()
-    kinds = source_kind(Path(source)), sink_kind(Path(output))
-    if resume and kinds in (("file", "file"), ("sequence", "file"), ("sequence", "sequence")):
-        job = RenderJob(
-            source=Path(source),
-            output=Path(output),
-            style=style if isinstance(style, str) else style.name,
-            look=look,
-            reading=reading or ReadOptions(),
-            writing=writing or WriteOptions(),
-            engine=EngineOptions.of(engine),
-            segments=resume if isinstance(resume, Segments) else Segments(),
-        )
-        run = render_in_segments if kinds[1] == "file" else render_pictures
-        return run(job, style=chosen, on_frame=on_frame, on_note=on_note)
+    job = RenderJob(
+        source=Path(source),
+        output=Path(output),
+        style=find_style(style) if isinstance(style, str) else style,
+        look=look or Look(),
+        reading=reading or ReadOptions(),
+        writing=writing or WriteOptions(),
+        engine=EngineOptions.of(engine),
+        segments=segments or Segments() if resume else None,
+    )
+    return render_job(job, Listener(on_frame, on_note))
+
+
+def render_job(job: RenderJob, listener: Listener = SILENT) -> Report:
+    """Render one job in this process, as `render` describes."""
+    kinds = source_kind(job.source), sink_kind(job.output)
+    if job.segments is not None and kinds == ("sequence", "sequence"):
+        return render_pictures(job, listener)
+    if job.segments is not None and kinds in (("file", "file"), ("sequence", "file")):
+        with LocalExecutor() as executor:
+            return render_in_segments(job, executor, listener)
+    return _in_one_go(job, listener)
+
+
+def _in_one_go(job: RenderJob, listener: Listener) -> Report:
     with (
-        open_source(source, reading) as frames,
-        open_sink(output, frames, writing) as sink,
-        open_engine(engine, chosen.model) as painter,
+        open_source(job.source, job.reading) as source,
+        open_sink(job.output, source, job.writing) as sink,
+        open_engine(job.engine, job.style.model) as engine,
     ):
-        pipeline = Pipeline(frames, painter, sink, style=chosen, look=look)
-        total = frames.info.n_frames
+        pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look)
+        total = source.info.n_frames
         try:
-            report = pipeline.run(lambda report: on_frame(report, total))
+            report = pipeline.run(lambda report: listener.on_frame(report, total))
         except (MediaError, EngineError, KeyboardInterrupt):
-            if n_painted := pipeline.report.frames_out:
+            if n_frames := pipeline.report.frames_out:
                 sink.finish(complete=False)
-                on_note(f"{output} holds the {n_painted} frames that were painted until then")
+                listener.on_note(
+                    f"{job.output} holds the {n_frames} frames that were painted until then"
+                )
             raise
         else:
             sink.finish()
         finally:
-            for note in (*frames.notes, *sink.notes):
-                on_note(note)
+            for note in (*source.notes, *sink.notes):
+                listener.on_note(note)
     return report

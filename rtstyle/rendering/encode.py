@@ -1,12 +1,14 @@
-"""Segments painted one after another, each into a file of its own."""
+"""Segments stylized and encoded one after another, each into a file of its own."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -15,7 +17,7 @@ from av.error import FFmpegError
 from rtstyle.closing import Closing
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, MediaError, OutputError
-from rtstyle.frame import CardImage, Frame, StreamInfo
+from rtstyle.frame import DeviceFrame, Frame, StreamInfo
 from rtstyle.image import prepare
 from rtstyle.media.base import Origin
 from rtstyle.media.video.container import reason
@@ -28,34 +30,36 @@ from rtstyle.pipeline import Pipeline
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.packet_file import PacketWriter, SegmentResult
 from rtstyle.rendering.plan import Segment
-from rtstyle.style.style import Style
 
 
-def paint_segments(
-    job: RenderJob,
-    segments: Sequence[Segment],
-    path: Callable[[int], Path],
-    *,
-    engine: Engine,
-    style: Style,
-    resumed: int = 0,
-    on_frame: Callable[[Report], None] = lambda report: None,
-) -> Report:
-    """Paint segments one after another, each into the file that `path` tells for its number.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Segments of one settled job to be encoded in order, each into the file that `path` returns
+    for its number; `on_frame` gets the report, which counts `resumed` frames of an earlier run."""
 
-    The next one is opened, and the last one finished, while one is painted. Of a segment that
-    damage, a device or Ctrl-C ends, what is painted stands in the file for -1, and the error is
-    raised. `job` is settled; `engine` has the model of `style` loaded. A segment's file is the
-    same, byte for byte, wherever and whenever it is painted with the same versions of everything.
-    `resumed` is for the report.
+    job: RenderJob
+    segments: Sequence[Segment]
+    path: Callable[[int], Path]
+    resumed: int = 0
+    on_frame: Callable[[Report], None] = lambda report: None
+
+
+def encode_segments(batch: Batch, engine: Engine) -> Report:
+    """Stylize and encode segments with an engine that has the model of their style.
+
+    The next one is opened, and the last one finished, while one is encoded. If damage, a GPU or
+    Ctrl-C ends one early, the frames until then are in the file for -1, and the error is raised. A
+    segment's file is the same, byte for byte, wherever and whenever it is made with the same
+    versions of everything.
     """
-    announce(job, segments[0], engine, style)
-    with SegmentsSink(job, segments, path) as sink:
-        source = SegmentsSource(job, segments, sink.losses)
-        pipeline = Pipeline(source, engine, sink, style=style, look=job.look)
-        pipeline.report.resumed = resumed
+    job = batch.job
+    announce(job, batch.segments[0], engine)
+    with SegmentsSink(job, batch.segments, batch.path) as sink:
+        source = SegmentsSource(job, batch.segments, sink.losses)
+        pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look)
+        pipeline.report.resumed = batch.resumed
         try:
-            report = pipeline.run(on_frame)
+            report = pipeline.run(batch.on_frame)
             sink.finish()
         except NotCuttableError:
             raise
@@ -69,8 +73,8 @@ def paint_segments(
 class SegmentsSource(Closing):
     """The frames of several segments, as one source. The next one is opened ahead of its turn.
 
-    `losses` is filled by the number of each segment that has been read to its end. Times and `info`
-    are those of the whole video.
+    `losses` gets those of each segment read to its end, by number. Times and `info` are those of
+    the whole video.
     """
 
     info: StreamInfo
@@ -84,12 +88,16 @@ class SegmentsSource(Closing):
         video = segments[0].video
         self.info, self.origin = video.info, video.origin
         self._segments = segments
-        self.keeps_on_card: Callable[[CardImage], bool] = lambda image: False
         self._hwaccel = job.reading.hwaccel
         self._losses = losses
 
     def frames(self) -> Iterator[Frame]:
         """Every frame in order. Raises what the sources of parts raise."""
+        for frame in self.device_frames():
+            yield frame.download() if isinstance(frame, DeviceFrame) else frame
+
+    def device_frames(self) -> Iterator[Frame | DeviceFrame]:
+        """As `frames`; what a GPU has decoded stays there where it can."""
         with ThreadPoolExecutor(1, "rtstyle-opener") as opener:
             ahead: Future[VideoPart | PicturesPart] | None = None
             try:
@@ -100,7 +108,10 @@ class SegmentsSource(Closing):
                         if position + 1 < len(self._segments):
                             ahead = opener.submit(self._open, self._segments[position + 1])
                         try:
-                            yield from part.frames()
+                            if isinstance(part, VideoPart):
+                                yield from part.device_frames()
+                            else:
+                                yield from part.frames()
                         finally:
                             self._losses[segment.number] = _losses(part)
             finally:
@@ -109,63 +120,49 @@ class SegmentsSource(Closing):
                         pass
 
     def _open(self, segment: Segment) -> VideoPart | PicturesPart:
-        part = open_part(segment.video, segment.part, hwaccel=self._hwaccel)
-        if isinstance(part, VideoPart):
-            part.keeps_on_card = self.keeps_on_card
-        return part
+        return open_part(segment.video, segment.part, hwaccel=self._hwaccel)
 
 
 class SegmentsSink(Closing):
     """Encodes frames into one file a segment; a file is finished while the next one is begun.
 
-    `target` tells the path of a segment by its number. `results` has what is on the disk, `losses`
-    what the source tells of each. `finish(complete=False)` finishes the last file as far as it
-    goes, under the path that `target` tells for -1.
+    `path` returns the file for a segment's number. `losses` is filled by the source.
+    `finish(complete=False)` finishes the last file after the frames so far, as the one for -1.
     """
 
-    takes_card_images = True
+    takes_device_frames: Literal[True] = True
     notes: list[str]
 
     def __init__(
-        self, job: RenderJob, segments: Sequence[Segment], target: Callable[[int], Path]
+        self, job: RenderJob, segments: Sequence[Segment], path: Callable[[int], Path]
     ) -> None:
         self.notes = []
-        self.results: list[SegmentResult] = []
         self.losses: dict[int, Losses] = {}
-        self._job, self._segments, self._target = job, segments, target
+        self._job, self._segments, self._path = job, segments, path
         self._position = 0
         self._encoder: _SegmentEncoder | None = None
         self._finisher = ThreadPoolExecutor(1, "rtstyle-finisher")
-        self._finishing: Future[SegmentResult] | None = None
+        self._finishing: Future[None] | None = None
 
     def write(self, frame: Frame) -> None:
         """Encode the next frame. Raises `OutputError`."""
         until = self._segment.until
-        try:
+        with _output_errors(self._job):
             if until is not None and frame.time >= until:
                 self._switch()
             if self._encoder is None:
-                self._encoder = self._open(self._target(self._segment.number))
+                path = self._path(self._segment.number)
+                self._encoder = _SegmentEncoder(self._job, self._segment, path)
             self._encoder.encode(frame)
-        except OutputError:
-            raise
-        except (FFmpegError, OSError) as error:
-            raise _cannot_write(self._job, error) from error
 
     def finish(self, *, complete: bool = True) -> None:
-        """See the last segment on the disk. Raises `OutputError`."""
-        try:
+        """Wait until the last segment is on the disk. Raises `OutputError`."""
+        with _output_errors(self._job):
             if complete:
                 self._switch()
-            self._take_finished()
-            if not complete and self._encoder is not None:
-                losses = self.losses.pop(self._segment.number, Losses())
-                encoder, self._encoder = self._encoder, None
-                self.results.append(encoder.finish(losses, self._target(-1)))
-        except OutputError:
-            raise
-        except (FFmpegError, OSError) as error:
-            raise _cannot_write(self._job, error) from error
+            self._wait()
+            if not complete and (encoder := self._take_encoder()) is not None:
+                encoder.finish(self._segment_losses(), self._path(-1))
 
     def close(self) -> None:
         self._finisher.shutdown()
@@ -176,22 +173,24 @@ class SegmentsSink(Closing):
     def _segment(self) -> Segment:
         return self._segments[self._position]
 
-    def _open(self, path: Path) -> _SegmentEncoder:
-        return _SegmentEncoder(self._job, self._segment, path)
-
     def _switch(self) -> None:
-        """Let the segment be finished, and go on to the next."""
-        self._take_finished()
-        encoder, self._encoder = self._encoder, None
-        if encoder is not None:
-            losses = self.losses.pop(self._segment.number, Losses())
-            self._finishing = self._finisher.submit(encoder.finish, losses)
+        """Have the segment finished, and go on to the next."""
+        self._wait()
+        if (encoder := self._take_encoder()) is not None:
+            self._finishing = self._finisher.submit(encoder.finish, self._segment_losses())
         self._position = min(self._position + 1, len(self._segments) - 1)
 
-    def _take_finished(self) -> None:
+    def _wait(self) -> None:
         if self._finishing is not None:
             finishing, self._finishing = self._finishing, None
-            self.results.append(finishing.result())
+            finishing.result()
+
+    def _take_encoder(self) -> _SegmentEncoder | None:
+        encoder, self._encoder = self._encoder, None
+        return encoder
+
+    def _segment_losses(self) -> Losses:
+        return self.losses.pop(self._segment.number, Losses())
 
 
 class _SegmentEncoder:
@@ -201,7 +200,7 @@ class _SegmentEncoder:
         container = container_for(job.output)
         self._number = segment.number
         self._n_frames = 0
-        # Where the encoder's packets go to in the end decides how it is set up.
+        # The container that will hold the packets decides how the encoder is set up.
         self._scratch = av.open(io.BytesIO(), "w", format=container.muxer)
         try:
             self._track = VideoTrack(self._scratch, container, segment.video.info, job.writing)
@@ -217,7 +216,7 @@ class _SegmentEncoder:
             self._file.write(packet)
         self._n_frames += 1
 
-    def finish(self, losses: Losses, path: Path | None = None) -> SegmentResult:
+    def finish(self, losses: Losses, path: Path | None = None) -> None:
         try:
             for packet in self._track.flush():
                 self._file.write(packet)
@@ -231,14 +230,11 @@ class _SegmentEncoder:
                 losses=losses,
             )
             self._file.finish(result, path)
-        except BaseException:
+        finally:
             self.discard()
-            raise
-        self._close_scratch()
-        return result
 
     def discard(self) -> None:
-        """Remove what there is of the file; harmless after `finish`."""
+        """Remove an unfinished file; harmless after `finish`."""
         self._file.discard()
         self._close_scratch()
 
@@ -247,12 +243,11 @@ class _SegmentEncoder:
             self._scratch.close()
 
 
-def announce(job: RenderJob, segment: Segment, engine: Engine, style: Style) -> None:
-    """An engine that paints its first frames in another way paints all of them alike."""
-    if (expect := getattr(engine, "expect", None)) is not None:
-        info = segment.video.info
-        black = np.zeros((info.height, info.width, 3), np.uint8)
-        expect(prepare(black, model=engine.model, look=job.look), style.vector)
+def announce(job: RenderJob, segment: Segment, engine: Engine) -> None:
+    """Prepare an engine that runs its first frames in another way for the size of all of them."""
+    info = segment.video.info
+    black = np.zeros((info.height, info.width, 3), np.uint8)
+    engine.expect(prepare(black, model=engine.model, look=job.look), job.style.vector)
 
 
 def _losses(part: VideoPart | PicturesPart) -> Losses:
@@ -261,9 +256,16 @@ def _losses(part: VideoPart | PicturesPart) -> Losses:
     return Losses(remarks=tuple(part.notes))
 
 
-def _cannot_write(job: RenderJob, error: FFmpegError | OSError) -> OutputError:
-    why = reason(error) if isinstance(error, FFmpegError) else str(error.strerror or error)
-    return OutputError(
-        f"{job.output} cannot be written: {why}; what is painted is kept beside it, and the same "
-        "command goes on from there."
-    )
+@contextmanager
+def _output_errors(job: RenderJob) -> Iterator[None]:
+    """Turn what goes wrong in writing into `OutputError`."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except (FFmpegError, OSError) as error:
+        why = reason(error) if isinstance(error, FFmpegError) else str(error.strerror or error)
+        raise OutputError(
+            f"{job.output} cannot be written: {why}; finished segments are kept beside it, and the "
+            "same command goes on from there."
+        ) from error

@@ -1,11 +1,17 @@
-"""What is to be painted, and how: everything that a segment's bytes follow from."""
+"""What to render and how, and who hears of it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import av
 
 from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.errors import UsageError
@@ -13,14 +19,18 @@ from rtstyle.frame import StreamInfo
 from rtstyle.image import Look
 from rtstyle.media import ReadOptions, WriteOptions
 from rtstyle.media.video.formats import container_for
-from rtstyle.media.video.nvcodec import encoder_on_card
+from rtstyle.media.video.nvcodec import device_encoder
+from rtstyle.metrics import Report
+from rtstyle.style.style import Style
+
+Facts = dict[str, Any]  # anything that JSON holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segments:
-    """How a render is cut: into segments of at least `seconds`, each the loss of a kill at most.
+    """How a render is cut: into segments of at least `seconds`, each the most that a kill can cost.
 
-    With `keep`, their folder beside the output stays when all is done. Raises `UsageError`.
+    With `keep`, their folder beside the output stays after the end. Raises `UsageError`.
     """
 
     seconds: Fraction = Fraction(10)
@@ -33,48 +43,83 @@ class Segments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderJob:
-    """One video or sequence of pictures to be painted into one video. Picklable.
+    """One video, picture or folder to be rendered into `output`. Picklable.
 
-    `style` is the text that `rtstyle.find_style` takes; `engine` is what
-    `rtstyle.open_engine` takes.
+    `segments` is None for a render in one go, of which an interruption keeps nothing to go on with.
     """
 
     source: Path
     output: Path
-    style: str
+    style: Style
     look: Look = field(default_factory=Look)
     reading: ReadOptions = field(default_factory=ReadOptions)
     writing: WriteOptions = field(default_factory=WriteOptions)
     engine: EngineOptions = DEFAULTS
-    segments: Segments = field(default_factory=Segments)
+    segments: Segments | None = Segments()
+
+    def settings(self) -> Facts:
+        """Everything of a settled job that frames and their encoding depend on.
+
+        What only the muxing depends on, such as the sound, may change between two runs.
+        """
+        style, writing = self.style, self.writing
+        vector = b"" if style.vector is None else style.vector.tobytes()
+        return {
+            "style": [style.name, _digest(vector), _digest(style.model.path.read_bytes())],
+            "look": asdict(self.look),
+            "start and duration": [str(self.reading.start), str(self.reading.duration)],
+            "rate": str(self.reading.rate),
+            "container": writing.suffix or self.output.suffix.lower(),
+            "encoder": [
+                str(part)
+                for part in (writing.codec, writing.crf, writing.preset, writing.pixel_format)
+            ],
+            "encoder options": dict(writing.options),
+            "engine": self.engine.name,
+            "precision": self.engine.precision,
+            "hwaccel": self.reading.hwaccel,
+            "segment": str(self.segments and self.segments.seconds),
+            "version": [version("rtstyle"), av.__version__],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Hears how a render goes on: `on_frame` gets the report so far and the expected number of
+    frames, where it is known; `on_note` a sentence for everything that could not stay as it was."""
+
+    on_frame: Callable[[Report, int | None], None] = lambda report, n_frames: None
+    on_note: Callable[[str], None] = lambda sentence: None
+
+
+SILENT = Listener()
 
 
 def settled(
-    job: RenderJob,
-    info: StreamInfo,
-    *,
-    threads: int | None = None,
-    engine_threads: int | None = None,
+    job: RenderJob, info: StreamInfo, encoder_threads: int | None, engine_threads: int | None
 ) -> RenderJob:
-    """The job with nothing left to what a machine has: its encoder and how many threads that uses.
+    """The job with nothing left to the machine: its codec, and how many threads encode.
 
-    `info` is that of the source; `threads` are those of the encoder that an earlier run began with,
-    `engine_threads` those of the engine. None of the latter leaves them to the engine, which paints
-    the same on one machine; their number changes the last digit of sums, and so single grey levels.
+    `info` is that of the source; `encoder_threads` and `engine_threads` apply where the job leaves
+    the number open. None of the latter leaves it to the engine, whose output does not vary on one
+    machine; another number changes the last digit of sums, and so single grey levels.
     """
+    writing = job.writing
     usual = container_for(job.output).codec
-    codec = (
-        job.writing.codec
-        or encoder_on_card(usual, job.writing.hwaccel, info.width, info.height)
-        or usual
+    codec = writing.codec or device_encoder(usual, writing.hwaccel, info.width, info.height)
+    usual_threads = max(1, min(16, n_cores() * 3 // 2))  # as x264 by itself, within what helps
+    threads = writing.threads or encoder_threads or usual_threads
+    return replace(
+        job,
+        writing=replace(writing, codec=codec or usual, threads=threads),
+        engine=replace(job.engine, threads=job.engine.threads or engine_threads),
     )
-    threads = job.writing.threads or threads or _usual_threads()
-    writing = replace(job.writing, codec=codec, threads=threads)
-    engine = replace(job.engine, threads=job.engine.threads or engine_threads)
-    return replace(job, writing=writing, engine=engine)
 
 
-def _usual_threads() -> int:
-    """As many as x264 takes by itself, within what helps."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(16, (cores or 1) * 3 // 2))
+def n_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

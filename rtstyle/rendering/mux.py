@@ -1,4 +1,4 @@
-"""Painted segments joined into one output, with everything that is copied from the input."""
+"""Segments joined into one output, with everything that is copied from the input."""
 
 from __future__ import annotations
 
@@ -21,29 +21,23 @@ from rtstyle.rendering.packet_file import PacketFile, SegmentResult, StoredPacke
 from rtstyle.rendering.plan import Plan
 
 
-def assemble(
-    job: RenderJob,
-    plan: Plan,
-    files: Sequence[Path],
-    output: Path,
-    *,
-    complete: bool = True,
-    workplace: Workplace | None = None,
+def mux(
+    job: RenderJob, plan: Plan, files: Sequence[Path], *, complete: bool, workplace: Workplace
 ) -> list[str]:
-    """Join the segments in `files`, in order from the first on, into `output`.
+    """Join the segments in `files`, in order from the first on, into the job's output.
 
-    The result is what one encoder would have left that begins anew at every segment: times are
-    exact, and sound and all else is as in a plain render. With `complete` false, sound ends with
-    the last picture. Returns sentences for the user on all that is lost. Raises
-    `BrokenSegmentError` for a file that is not whole, and what `FileSink` raises; then no output is
-    there.
+    The result is what one encoder would write that starts anew at every segment: times are exact,
+    and sound and all else is as in a render in one go. With `complete` false, sound ends with the
+    last frame. Returns sentences for the user on everything that is lost. Raises
+    `BrokenSegmentError` for a file that is not whole, and what `FileSink` raises; then there is no
+    output.
     """
-    with open_output(job, plan, output, workplace=workplace) as sink:
+    with open_output(job, plan, workplace) as sink:
         losses = Losses()
         for segment, stored in joined(files):
             if stored is None:
                 losses += segment.losses
-                _check_encoder(segment, sink, output)
+                _check_encoder(segment, sink, job.output)
                 sink.video.rounded += segment.rounded
                 continue
             packet = cast("Packet[VideoStream]", Packet(stored.data))
@@ -54,13 +48,11 @@ def assemble(
         return losses.sentences() + sink.notes
 
 
-def open_output(
-    job: RenderJob, plan: Plan, output: Path, *, workplace: Workplace | None = None
-) -> FileSink:
-    """The sink that a segment's packets go to; opened, it shows what is wrong with a job."""
+def open_output(job: RenderJob, plan: Plan, workplace: Workplace) -> FileSink:
+    """The sink for the packets of all segments. Raises what is wrong with the job's encoder."""
     video = plan.video
     return FileSink(
-        output, video.info, origin=video.origin, options=job.writing, workplace=workplace
+        job.output, video.info, origin=video.origin, options=job.writing, workplace=workplace
     )
 
 
@@ -69,26 +61,26 @@ def joined(files: Sequence[Path]) -> Iterator[tuple[SegmentResult, StoredPacket 
 
     Each segment begins with None in place of a packet. Raises `BrokenSegmentError`.
 
-    An encoder with B-frames that begins anew sends its first packets with a DTS before their time,
-    which is within the segment before. As x264 does throughout a stream, every packet has here for
-    its DTS the PTS that stands `delay` packets before it when they are sorted.
+    An encoder with B-frames that starts anew gives its first packets a DTS before their time, which
+    is within the previous segment. As x264 does throughout a stream, the DTS of every packet is
+    here the PTS `delay` packets before it, in sorted order.
     """
-    coming = _first_dts(files)
+    queue = _first_dts(files)
     last: int | None = None
     for path in files:
         with PacketFile(path) as file:
             yield file.result, None
             moved = risen([pts for pts, _ in file.times()], last)
             shown = sorted(moved.values())
-            coming.extend(shown)
+            queue.extend(shown)
             for packet in file.packets():
-                dts = packet.dts if len(files) == 1 else coming.popleft()
+                dts = packet.dts if len(files) == 1 else queue.popleft()
                 yield file.result, replace(packet, pts=moved[packet.pts], dts=dts)
             last = shown[-1] if shown else last
 
 
 def risen(times: Sequence[int], last: int | None) -> dict[int, int]:
-    """Each time, moved where needed to rise from `last` on, as in a track that never broke off."""
+    """Each time, moved where needed to rise from `last` on, as in an uninterrupted track."""
     moved: dict[int, int] = {}
     for time in sorted(times):
         last = time if last is None else max(time, last + 1)
@@ -97,7 +89,7 @@ def risen(times: Sequence[int], last: int | None) -> dict[int, int]:
 
 
 def _first_dts(files: Sequence[Path]) -> deque[int]:
-    """The DTS of the packets that have no other packet's PTS for it; as many as the delay."""
+    """The DTS of the first packets, which no PTS precedes; as many as the delay."""
     delay, first, begin = 0, list[int](), 0
     for path in files:
         with PacketFile(path) as file:

@@ -1,8 +1,8 @@
-"""Pictures into pictures: each is written whole at once, so an earlier run's need no painting."""
+"""Pictures into pictures: each is written whole at once, so those of an earlier run are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -13,61 +13,56 @@ from rtstyle.media.sequence import SequenceSink
 from rtstyle.media.video.parts import Part, PicturesPart, Video
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
-from rtstyle.rendering.job import RenderJob
+from rtstyle.rendering.job import Listener, RenderJob
 from rtstyle.rendering.plan import look_at
-from rtstyle.rendering.store import State, fingerprint, settings_of
-from rtstyle.style.style import Style
+from rtstyle.rendering.store import Record, State, fingerprint
 
 
-def render_pictures(
-    job: RenderJob,
-    *,
-    style: Style,
-    on_frame: Callable[[Report, int | None], None] = lambda report, n_frames: None,
-    on_note: Callable[[str], None] = lambda sentence: None,
-) -> Report:
-    """Paint a sequence of pictures into a folder or pattern; as `rtstyle.render` otherwise.
+def render_pictures(job: RenderJob, listener: Listener) -> Report:
+    """Render a sequence of pictures into a folder or pattern; otherwise as `rtstyle.render`.
 
     Pictures that an interrupted run with the same settings wrote stay as they are.
     """
     video = look_at(job)
     with State(job.output) as state:
-        settings, inputs = settings_of(job, style), fingerprint(job.source)
-        goes_on = state.why_afresh(settings, inputs) is None
-        writing = replace(job.writing, overwrite=job.writing.overwrite or goes_on)
+        record = Record(settings=job.settings(), source=fingerprint(job.source))
+        continues = state.why_afresh(record.settings, record.source) is None
+        writing = replace(job.writing, overwrite=job.writing.overwrite or continues)
         with _Rest(video) as source:
             sink = cast(SequenceSink, open_sink(job.output, source, writing))
-            painted = {
+            done = {
                 index
                 for index in range(len(video.origin.paths))
-                if goes_on and state.is_newer(sink.path_of(index))
+                if continues and state.is_newer(sink.path_of(index))
             }
-            if painted:
-                on_note(f"going on where an earlier run ended: {len(painted)} pictures are painted")
-            source.skip = painted
-            with sink, open_engine(job.engine, style.model) as engine:
-                if not goes_on:
-                    state.begin(settings, inputs, [], None)
-                pipeline = Pipeline(source, engine, sink, style=style, look=job.look)
-                pipeline.report.resumed = len(painted)
+            if done:
+                listener.on_note(
+                    f"going on where an earlier run ended: {len(done)} pictures are painted"
+                )
+            source.skip = done
+            with sink, open_engine(job.engine, job.style.model) as engine:
+                if not continues:
+                    state.begin(record)
+                pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look)
+                pipeline.report.resumed = len(done)
 
-                def tell(report: Report) -> None:
+                def on_frame(report: Report) -> None:
                     state.has_pictures = True
-                    on_frame(report, video.info.n_frames)
+                    listener.on_frame(report, video.info.n_frames)
 
                 try:
-                    report = pipeline.run(tell)
-                    if report.frames_out or not painted:
+                    report = pipeline.run(on_frame)
+                    if report.frames_out or not done:
                         sink.finish()
                 finally:
                     for note in (*source.notes, *sink.notes):
-                        on_note(note)
+                        listener.on_note(note)
         state.remove()
         return report
 
 
 class _Rest(PicturesPart):
-    """The pictures of a sequence but for those to `skip`."""
+    """The pictures of a sequence without those to `skip`."""
 
     def __init__(self, video: Video) -> None:
         super().__init__(video, Part())

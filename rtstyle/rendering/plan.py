@@ -21,8 +21,8 @@ from rtstyle.rendering.job import RenderJob
 class Segment:
     """The frames of `video` from `start` to before `end`, in seconds on the file's own clock.
 
-    A frame stands at exactly `start` and one at exactly `end`; None is where the video, or what was
-    asked for of it, begins or ends. All segments of a plan hold every frame once.
+    There is a frame at exactly `start` and one at exactly `end`; None is where the video, or the
+    requested part of it, begins or ends. All segments of a plan hold every frame once.
     """
 
     number: int
@@ -48,13 +48,13 @@ class Plan:
     segments: tuple[Segment, ...]
 
     @property
-    def cuts(self) -> list[Fraction]:
+    def cuts(self) -> tuple[Fraction, ...]:
         """Where one segment ends and the next begins."""
-        return [segment.end for segment in self.segments if segment.end is not None]
+        return tuple(segment.end for segment in self.segments if segment.end is not None)
 
 
 def look_at(job: RenderJob) -> Video:
-    """Open the job's source for a moment. Raises what `open_source` raises."""
+    """What opening the job's source shows. Raises what `open_source` raises."""
     with open_source(job.source, job.reading) as source:
         return Video.of(cast(FileSource | SequenceSource, source))
 
@@ -62,12 +62,12 @@ def look_at(job: RenderJob) -> Video:
 def plan(job: RenderJob, video: Video | None = None) -> Plan:
     """Cut the job at keyframes of its input, at least `job.segments.seconds` apart.
 
-    What has no keyframes to be found is one segment. Reads the index of the file, or where there
-    is none its packets, and decodes nothing but the first picture.
+    An input without known keyframes is one segment. Reads the index of the file, or without one its
+    packets, and decodes only the first frame.
     """
     video = video or look_at(job)
-    if not _joins(job):
-        return cut(video, [])
+    if job.segments is None or not _joins(job):
+        return cut(video, ())
     seconds = job.segments.seconds
     if video.origin.stream is not None:
         return cut(video, keyframes_apart(video, seconds))
@@ -77,11 +77,11 @@ def plan(job: RenderJob, video: Video | None = None) -> Plan:
 
 
 def _joins(job: RenderJob) -> bool:
-    """Whether what encoders make one after another can become one stream."""
+    """Whether the packets of encoders that follow each other can become one stream."""
     container = container_for(job.output)
-    if container.counts_frames:  # B-frames have no times there but by their place
+    if container.counts_frames:  # it has no place for the times of B-frames
         return job.writing.codec in (None, container.codec)
-    return container.muxer != "gif"  # its frames are what changed since the one before
+    return container.muxer != "gif"  # its frames hold only what changed
 
 
 def cut(video: Video, cuts: Sequence[Fraction]) -> Plan:

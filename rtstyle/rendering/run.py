@@ -1,8 +1,8 @@
-"""A render in segments from end to end: goes on with what an earlier run left."""
+"""A render in segments from start to end, continuing what an earlier run left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,90 +10,79 @@ from rtstyle.errors import EngineError, MediaError, OutputError, RtstyleError
 from rtstyle.files import Workplace, check_output
 from rtstyle.media.video.parts import NotCuttableError
 from rtstyle.metrics import Report
-from rtstyle.rendering.executor import LocalPainter, Painter
-from rtstyle.rendering.job import RenderJob, settled
-from rtstyle.rendering.mux import assemble, open_output
+from rtstyle.rendering.encode import Batch
+from rtstyle.rendering.executor import Executor
+from rtstyle.rendering.job import SILENT, Listener, RenderJob, Segments, settled
+from rtstyle.rendering.mux import mux, open_output
 from rtstyle.rendering.packet_file import BrokenSegmentError, SegmentResult
 from rtstyle.rendering.plan import Plan, Segment, cut, look_at, plan
-from rtstyle.rendering.store import State, fingerprint, settings_of
-from rtstyle.style.style import Style
+from rtstyle.rendering.store import Record, State, fingerprint
 
 
-def render_in_segments(
-    job: RenderJob,
-    *,
-    style: Style,
-    painter: Painter | None = None,
-    on_frame: Callable[[Report, int | None], None] = lambda report, n_frames: None,
-    on_note: Callable[[str], None] = lambda sentence: None,
-) -> Report:
-    """Paint the job segment by segment and join them; as `rtstyle.render` in everything else.
+def render_in_segments(job: RenderJob, executor: Executor, listener: Listener = SILENT) -> Report:
+    """Render the job segment by segment and join them; otherwise as `rtstyle.render`.
 
-    What a run before this one finished is not painted again if it had the same input and settings;
-    if it had not, a note says so. Kept segments stand in a folder beside the output, which goes
-    when all is done, or where there is nothing to go on with. `painter` paints; None is this
-    process.
+    Segments that an earlier run with the same input and settings finished are kept; with others, a
+    note says why the render starts afresh. Segments are in a folder beside the output, which is
+    removed at the end, or when it holds nothing to continue from.
     """
-    if painter is None:
-        with LocalPainter() as local:
-            return render_in_segments(
-                job, style=style, painter=local, on_frame=on_frame, on_note=on_note
-            )
     video = look_at(job)
+    segments = job.segments or Segments()
     check_output(job.output, overwrite=True, inputs=video.origin.paths)
     with State(job.output) as state:
-        job = settled(
-            job, video.info, threads=state.encoder_threads,
-            engine_threads=state.engine_threads or painter.threads,
-        )  # fmt: skip
-        settings, source = settings_of(job, style), fingerprint(job.source)
-        why_afresh = state.why_afresh(settings, source)
-        goes_on = why_afresh is None
-        if goes_on and state.owns_output(complete=True):  # killed before it had tidied up
-            on_note(f"{job.output} was complete already")
-            state.leave_done(keep=job.segments.keep)
+        kept = state.record
+        engine_threads = kept.engine_threads or executor.engine_threads
+        job = settled(job, video.info, kept.encoder_threads, engine_threads)
+        record = Record(
+            settings=job.settings(),
+            source=fingerprint(job.source),
+            encoder_threads=job.writing.threads,
+            engine_threads=job.engine.threads,
+        )
+        why_afresh = state.why_afresh(record.settings, record.source)
+        continues = why_afresh is None
+        if continues and state.owns_output(complete=True):  # killed before it had tidied up
+            listener.on_note(f"{job.output} was complete already")
+            state.leave_done(keep=segments.keep)
             return Report()
-        mine = goes_on and state.owns_output(complete=False)
-        check_output(job.output, overwrite=job.writing.overwrite or mine)
+        is_ours = continues and state.owns_output(complete=False)
+        check_output(job.output, overwrite=job.writing.overwrite or is_ours)
         job = replace(job, writing=replace(job.writing, overwrite=True))
-        planned = cut(video, state.cuts) if goes_on else plan(job, video)
-        with open_output(job, planned, job.output, workplace=Workplace(state.folder)):
-            pass  # what is wrong with the encoder's options shows before any work
-        if not goes_on:
-            painter.open(job, style)  # before anything is lost for one that does not open
+        planned = cut(video, kept.cuts) if continues else plan(job, video)
+        with open_output(job, planned, Workplace(state.folder)):
+            pass  # reports what is wrong with the encoder's options before any work
+        if not continues:
+            executor.open(job)  # before anything is lost for an engine that does not open
             if why_afresh:
-                on_note(f"painting starts afresh: {why_afresh}")
-            state.begin(settings, source, planned.cuts, job.writing.threads, job.engine.threads)
-        render = _Render(job, style, planned, state, painter, on_frame, on_note)
+                listener.on_note(f"painting starts afresh: {why_afresh}")
+            state.begin(replace(record, cuts=planned.cuts))
+        render = _Render(job, planned, state, executor, listener)
         try:
             report = render.run()
         except NotCuttableError as error:
-            on_note(f"{error} So it is painted in one piece.")
-            planned = cut(video, [])
-            state.begin(settings, source, planned.cuts, job.writing.threads, job.engine.threads)
-            report = replace(render, plan=planned).run()
-        state.leave_done(keep=job.segments.keep)
+            listener.on_note(f"{error} So it is painted in one piece.")
+            state.begin(record)
+            report = replace(render, plan=cut(video, ())).run()
+        state.leave_done(keep=segments.keep)
         return report
 
 
 @dataclass(frozen=True, slots=True)
 class _Render:
     job: RenderJob
-    style: Style
     plan: Plan
     state: State
-    painter: Painter
-    on_frame: Callable[[Report, int | None], None]
-    on_note: Callable[[str], None]
+    executor: Executor
+    listener: Listener
 
     def run(self) -> Report:
-        """Paint what is not painted, then join everything."""
+        """Encode the missing segments, then join all."""
         report = Report()
-        for _ in range(2):  # a segment may go bad between being painted and being joined
+        for _ in range(2):  # a segment's file may go bad before it is joined
             done = self._finished()
-            todo = [s for s in self.plan.segments if s.number not in done]
-            if todo:
-                report = self._paint(todo, done)
+            missing = [s for s in self.plan.segments if s.number not in done]
+            if missing:
+                report = self._encode(missing, done)
             elif not report.frames_out:
                 report.resumed = _n_frames(done.values())
             self._check_input()
@@ -109,29 +98,35 @@ class _Render:
     def _finished(self) -> dict[int, SegmentResult]:
         done, damaged = self.state.finished()
         if damaged:
-            self.on_note(f"{len(damaged)} kept segments were damaged and are painted again")
+            self.listener.on_note(
+                f"{len(damaged)} kept segments were damaged and are painted again"
+            )
         if done:
-            self.on_note(
+            self.listener.on_note(
                 f"going on where an earlier run ended: {len(done)} of "
                 f"{len(self.plan.segments)} segments are painted"
             )
         return done
 
-    def _paint(self, todo: Sequence[Segment], done: dict[int, SegmentResult]) -> Report:
+    def _encode(self, segments: Sequence[Segment], done: dict[int, SegmentResult]) -> Report:
         total = self.plan.video.info.n_frames
+        batch = Batch(
+            job=self.job,
+            segments=segments,
+            path=self.state.path,
+            resumed=_n_frames(done.values()),
+            on_frame=lambda report: self.listener.on_frame(report, total),
+        )
         try:
-            return self.painter.paint(
-                self.job, self.style, todo, self.state.path, resumed=_n_frames(done.values()),
-                on_frame=lambda report: self.on_frame(report, total),
-            )  # fmt: skip
+            return self.executor.encode(batch)
         except NotCuttableError:
             raise
         except (MediaError, EngineError, KeyboardInterrupt) as error:
-            self._save(goes_on=not isinstance(error, MediaError))
+            self._save(can_continue=not isinstance(error, MediaError))
             raise
 
-    def _save(self, *, goes_on: bool) -> None:
-        """Make an output of what is painted without a gap from the beginning on."""
+    def _save(self, *, can_continue: bool) -> None:
+        """Make an output of the frames that are done without a gap from the first on."""
         try:
             files = self.state.gapless()
             n_frames = _n_frames(result for _, result in files)
@@ -139,26 +134,25 @@ class _Render:
                 return
             self._join([path for path, _ in files], complete=False)
         except (RtstyleError, BrokenSegmentError) as error:
-            self.on_note(f"what was painted until then could not be made a video: {error}")
+            self.listener.on_note(f"what was painted until then could not be made a video: {error}")
             return
-        told = f"{self.job.output} holds the {n_frames} frames that were painted until then"
-        self.on_note(told + ("; the same command goes on from there" if goes_on else ""))
-        if not goes_on:
+        sentence = f"{self.job.output} holds the {n_frames} frames that were painted until then"
+        if can_continue:
+            sentence += "; the same command goes on from there"
+        self.listener.on_note(sentence)
+        if not can_continue:
             self.state.remove()
 
     def _join(self, files: Sequence[Path], *, complete: bool) -> None:
         workplace = Workplace(
             self.state.folder, lambda file: self.state.leave(file, complete=complete)
         )
-        notes = assemble(
-            self.job, self.plan, files, self.job.output, complete=complete, workplace=workplace
-        )
-        for note in notes:
-            self.on_note(note)
+        for note in mux(self.job, self.plan, files, complete=complete, workplace=workplace):
+            self.listener.on_note(note)
 
     def _check_input(self) -> None:
         try:
-            is_same = fingerprint(self.job.source) == self.state.source
+            is_same = fingerprint(self.job.source) == self.state.record.source
         except OSError:  # it is gone
             is_same = False
         if not is_same:

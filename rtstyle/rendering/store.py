@@ -1,4 +1,13 @@
-"""The folder beside an output in which a render is kept until it is done."""
+"""The folder beside an output that keeps a render until it is done.
+
+    .NAME.resume/state.json       what is rendered, from what, and where it is cut
+    .NAME.resume/000000.segment   one finished segment, as `packet_file` describes
+    .NAME.resume/unfinished       the segment that Ctrl-C or damage ended
+    .NAME.resume/lock             held by the process that works here
+
+Plain files and not a database, for a damaged one costs its own segment only, two segments are
+written at a time, and one may be larger than the memory.
+"""
 
 from __future__ import annotations
 
@@ -7,52 +16,74 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-import av
+from typing import BinaryIO
 
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError
 from rtstyle.files import atomic_write
 from rtstyle.media import source_kind
 from rtstyle.media.sequence import find_pictures
-from rtstyle.rendering.job import RenderJob
+from rtstyle.rendering.job import Facts
 from rtstyle.rendering.packet_file import (
     BrokenSegmentError,
     PacketFile,
     SegmentResult,
+    sync,
     sync_folder,
 )
-from rtstyle.style.style import Style
 
-_FORMAT = 1
+_FORMAT = 2  # of the folder; another one is never continued
 _LOCK = "lock"
-_SAMPLES, _SAMPLE_BYTES = 16, 1 << 16  # of an input that are compared beside its size and time
+_SAMPLES, _SAMPLE_BYTES = 16, 1 << 16  # of an input, compared beside its size and time
 
-Facts = dict[str, Any]  # what JSON holds
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What state.json holds: settings and input of a render, its cuts in seconds, how many threads
+    its encoder and, where that was chosen, its engine had; `left` identifies the output."""
+
+    settings: Facts = field(default_factory=dict)
+    source: Facts = field(default_factory=dict)
+    cuts: tuple[Fraction, ...] = ()
+    encoder_threads: int | None = None
+    engine_threads: int | None = None
+    left: Facts | None = None
+
+    def to_json(self) -> str:
+        return json.dumps({"format": _FORMAT, **asdict(self)}, default=str, indent=1)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Record:
+        """Raises ValueError, KeyError or TypeError for what is no such text."""
+        facts = json.loads(text)
+        if facts.pop("format") != _FORMAT:
+            raise _OtherFormatError
+        return cls(**facts | {"cuts": tuple(Fraction(cut) for cut in facts["cuts"])})
+
+
+class _OtherFormatError(ValueError):
+    """A folder of an earlier or later version of rtstyle."""
 
 
 class State(Closing):
-    """What an interrupted render of `output` left, held against other processes.
+    """What an interrupted render of `output` left, locked against other processes.
 
-    It stands beside the output, or within where that is a folder which was there before.
+    It is beside the output, or within it where that is a folder that already exists.
 
-    Used as a context manager. `why_afresh` tells whether it can be gone on with; if not, `begin`
-    comes before all else. Every change of the folder is whole or not at all, whatever happens
-    meanwhile. On leaving, a folder that nothing can be gone on with from is removed.
+    Used as a context manager. `why_afresh` says whether it can be continued; if not, `begin` comes
+    before everything else. Every change of the folder is atomic. On leaving, a folder without
+    anything to continue from is removed.
     """
 
     def __init__(self, output: Path) -> None:
         self.output = output
         named = Path(os.path.abspath(output))  # "." has no name
         self.folder = named.with_name(f".{named.name}.resume")
-        if named.is_dir() and not self.folder.exists():  # nothing may be allowed beside a folder
+        if named.is_dir() and not self.folder.exists():  # its parent may not be writable
             self.folder = named / ".rtstyle.resume"
         try:
             self._lock = FolderLock(self.folder)
@@ -67,8 +98,9 @@ class State(Closing):
                 "choose another folder."
             ) from error
         self._document = self.folder / "state.json"
-        self.has_pictures = False  # whether pictures were written, which stand elsewhere
-        self._facts, self._was_damaged = self._read()
+        self.has_pictures = False  # whether pictures were written, which are elsewhere
+        self.record = Record()
+        self._problem = self._read()
 
     def close(self) -> None:
         holds = self.has_pictures or any(self.folder.glob("*.segment"))
@@ -76,73 +108,34 @@ class State(Closing):
             self.remove()
         self._lock.release()
 
-    @property
-    def encoder_threads(self) -> int | None:
-        """How many threads the encoder had, for it to have as many again."""
-        threads = self._facts.get("encoder_threads")
-        return threads if isinstance(threads, int) else None
-
-    @property
-    def engine_threads(self) -> int | None:
-        """The same of the engine, where their number was chosen."""
-        threads = self._facts.get("engine_threads")
-        return threads if isinstance(threads, int) else None
-
-    @property
-    def cuts(self) -> list[Fraction]:
-        """Where the plan cuts."""
-        return [Fraction(cut) for cut in self._facts["cuts"]]
-
-    @property
-    def source(self) -> Facts:
-        """What the input was when the plan was made."""
-        return cast(Facts, self._facts.get("input", {}))
-
     def why_afresh(self, settings: Facts, source: Facts) -> str | None:
-        """Why an earlier run cannot be gone on with; None when it can, empty when there is none."""
-        if self._was_damaged:
-            return "what was kept of an earlier run is damaged"
-        if not self._facts:
-            return ""
-        if self.source != source:
+        """Why an earlier run cannot be continued; None when it can, empty when there is none."""
+        if self._problem is not None:
+            return self._problem
+        if self.record.source != source:
             return "the input changed since the earlier run"
-        before = self._facts.get("settings", {})
+        before = self.record.settings
         if changed := [key for key in settings if before.get(key) != settings[key]]:
             return f"the earlier run had another {', another '.join(changed)}"
         return None
 
-    def begin(
-        self,
-        settings: Facts,
-        source: Facts,
-        cuts: Sequence[Fraction],
-        threads: int | None,
-        engine_threads: int | None = None,
-    ) -> None:
-        """Keep a new plan; what there was of an earlier one is removed. Raises `OutputError`."""
+    def begin(self, record: Record) -> None:
+        """Start anew: segments of an earlier run are removed. Raises `OutputError`."""
         self._clear()
-        self._facts = {
-            "format": _FORMAT,
-            "settings": settings,
-            "input": source,
-            "cuts": [str(cut) for cut in cuts],
-            "encoder_threads": threads,
-            "engine_threads": engine_threads,
-        }
-        self._write()
+        self._write(record)
 
     def path(self, number: int) -> Path:
         """The file of a segment; that of -1 is what Ctrl-C left of one."""
         return self.folder / (f"{number:06d}.segment" if number >= 0 else "unfinished")
 
     def finished(self) -> tuple[dict[int, SegmentResult], list[int]]:
-        """The segments that are whole by number, and the numbers of those that were damaged.
+        """The whole segments by number, and the numbers of the damaged ones.
 
-        The files of the latter, and whatever else a kill left, are removed.
+        The files of the latter, and everything else that a kill left, are removed.
         """
         found: dict[int, SegmentResult] = {}
         damaged = []
-        wanted = {self.path(number).name: number for number in range(len(self.cuts) + 1)}
+        wanted = {self.path(number).name: number for number in range(self._n_segments)}
         for path in sorted(self.folder.iterdir()):
             if path.name in (self._document.name, _LOCK):
                 continue
@@ -151,25 +144,29 @@ class State(Closing):
                 _delete(path)
                 continue
             try:
-                found[number] = _checked(path, number)
+                with PacketFile(path) as file:
+                    file.check(number)
+                    found[number] = file.result
             except (BrokenSegmentError, OSError):
                 damaged.append(number)
                 _delete(path)
         return found, damaged
 
     def gapless(self) -> list[tuple[Path, SegmentResult]]:
-        """The segments that follow on each other from the first on, and the unfinished one if it
-        is the next. Raises `OutputError`."""
+        """The consecutive segments from the first on, and the unfinished one if it is the next.
+
+        Raises `OutputError`.
+        """
         found = []
         try:
-            for number in range(len(self.cuts) + 1):
+            for number in range(self._n_segments):
                 path = self.path(number)
                 if not path.exists():
                     path = self.path(-1)
-                result = _result(path)
-                if result.number != number:
-                    break
-                found.append((path, result))
+                with PacketFile(path) as file:
+                    if file.result.number != number:
+                        break
+                    found.append((path, file.result))
         except FileNotFoundError:
             pass
         except (BrokenSegmentError, OSError) as error:
@@ -177,27 +174,25 @@ class State(Closing):
         return found
 
     def leave(self, file: Path, *, complete: bool) -> None:
-        """Note that `file` is about to become the output, to tell it from what others put there."""
-        self._facts["left"] = {"complete": complete, **_identity(file)}
-        self._write()
+        """Note that `file` is about to become the output, so that it is recognised later."""
+        self._write(replace(self.record, left={"complete": complete, **file_stamp(file)}))
 
     def owns_output(self, *, complete: bool) -> bool:
-        """Whether the output that is there is what `leave` noted last."""
-        left = self._facts.get("left")
+        """Whether the existing output is the one that `leave` noted last."""
         try:
-            return left == {"complete": complete, **_identity(self.output)}
+            return self.record.left == {"complete": complete, **file_stamp(self.output)}
         except OSError:
             return False
 
     def is_newer(self, picture: Path) -> bool:
-        """Whether a picture was written since the run began that is gone on with."""
+        """Whether a picture was written since the run to be continued began."""
         try:
             return picture.stat().st_mtime_ns >= self._document.stat().st_mtime_ns
         except OSError:
             return False
 
     def leave_done(self, *, keep: bool) -> None:
-        """The output is there; the folder goes, if it is not to be kept."""
+        """The output is complete: remove the folder unless it is to be kept."""
         if not keep:
             self.remove()
 
@@ -216,27 +211,33 @@ class State(Closing):
             lock.unlink(missing_ok=True) if os.name == "nt" else None
             self.folder.rmdir()
 
+    @property
+    def _n_segments(self) -> int:
+        return len(self.record.cuts) + 1
+
     def _clear(self) -> None:
         for path in self.folder.iterdir():
             if path.name != _LOCK:
                 _delete(path)
 
-    def _read(self) -> tuple[Facts, bool]:
+    def _read(self) -> str | None:
+        """Read the record; why that is impossible, empty when there is none."""
         try:
-            facts = json.loads(self._document.read_bytes())
+            self.record = Record.from_json(self._document.read_bytes())
         except FileNotFoundError:
-            return {}, False
-        except (OSError, ValueError):
-            return {}, True
-        sound = isinstance(facts, dict) and facts.get("format") == _FORMAT
-        return (facts, False) if sound else ({}, True)
+            return ""
+        except _OtherFormatError:
+            return "what was kept of an earlier run is of another version of rtstyle"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return "what was kept of an earlier run is damaged"
+        return None
 
-    def _write(self) -> None:
+    def _write(self, record: Record) -> None:
+        self.record = record
         try:
-            with atomic_write(self._document) as part, part.open("w") as file:
-                json.dump(self._facts, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
+            with atomic_write(self._document) as part:
+                part.write_text(record.to_json())
+                sync(part)
             sync_folder(self.folder)
         except OSError as error:
             raise OutputError(
@@ -244,56 +245,17 @@ class State(Closing):
             ) from error
 
 
-def settings_of(job: RenderJob, style: Style) -> Facts:
-    """Everything of a settled job that pictures and their encoding depend on, in words.
-
-    What only the assembly depends on, such as the sound, may change between two runs.
-    """
-    writing = job.writing
-    vector = b"" if style.vector is None else style.vector.tobytes()
-    return {
-        "style": [style.name, _digest(vector), _digest(style.model.path.read_bytes())],
-        "look": asdict(job.look),
-        "start and duration": [str(job.reading.start), str(job.reading.duration)],
-        "rate": str(job.reading.rate),
-        "container": writing.suffix or job.output.suffix.lower(),
-        "encoder": [
-            str(part) for part in (writing.codec, writing.crf, writing.preset, writing.pixel_format)
-        ],
-        "encoder options": dict(writing.options),
-        "engine": job.engine.name,
-        "precision": job.engine.precision,
-        "hwaccel": job.reading.hwaccel,
-        "segment": str(job.segments.seconds),
-        "version": [version("rtstyle"), av.__version__],
-    }
-
-
 def fingerprint(source: Path) -> Facts:
-    """What tells an input from a changed one without reading all of it."""
+    """What distinguishes an input from a changed one, without reading all of it."""
     if source_kind(source) == "file":
-        return {**_identity(source), "samples": _samples(source)}
-    return {path.name: _identity(path) for path in find_pictures(source)}
+        return {**file_stamp(source), "samples": _samples(source)}
+    return {path.name: file_stamp(path) for path in find_pictures(source)}
 
 
-def _result(path: Path) -> SegmentResult:
-    with PacketFile(path) as file:
-        return file.result
-
-
-def _checked(path: Path, number: int) -> SegmentResult:
-    with PacketFile(path) as file:
-        file.check()
-        if file.result.number != number:
-            raise BrokenSegmentError("it is another one")
-        return file.result
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def file_stamp(path: Path) -> Facts:
+    """The size of a file and when it was changed."""
+    status = path.stat()
+    return {"size": status.st_size, "changed": status.st_mtime_ns}
 
 
 def _samples(path: Path) -> str:
@@ -305,32 +267,27 @@ def _samples(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _identity(path: Path) -> Facts:
-    told = path.stat()
-    return {"size": told.st_size, "changed": told.st_mtime_ns}
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-# A lock on a folder that the end of its process releases, however it ends.
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class FolderLock:
-    """Creates `folder` and holds it; `BlockingIOError` when another process has it.
+    """Creates `folder` and locks it until `release` or the end of the process, however it ends.
 
-    Raises `OSError` when the folder cannot be made.
+    Raises `BlockingIOError` when another process has it, `OSError` when the folder cannot be made.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "lock"
+        self._path = folder / _LOCK
         while True:
             folder.mkdir(exist_ok=True)
             try:
                 self._file = self._path.open("a+b")
             except FileNotFoundError:
-                continue  # the one who had it is just removing the folder
+                continue  # its last owner is just removing the folder
             try:
                 _lock(self._file)
                 if self._is_still_there():
@@ -345,7 +302,7 @@ class FolderLock:
         self._file.close()
 
     def _is_still_there(self) -> bool:
-        """Whether what we locked is what another process would find."""
+        """Whether the locked file is the one that another process would open."""
         with suppress(OSError):
             return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
         return False
@@ -367,4 +324,4 @@ def _lock(file: BinaryIO) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 raise
-            # A file system without locks: two at once are the user's to avoid.
+            # A file system without locks: two renders at once are the user's to avoid.

@@ -11,6 +11,7 @@ from rtstyle.closing import Closing
 from rtstyle.frame import Frame
 from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.run import Status
 from rtstyle.live.session import Figures, LiveOptions
 from rtstyle.media.base import SinkRequest
 from rtstyle.serve.app_state import AppState, SharedRun
@@ -25,7 +26,6 @@ class WebSink(Closing):
     """Shows frames on a page, with the figures and the notice that `figures()` gives.
 
     Visitors watch at `url`; the one who opens `control_url` changes the style and the rest.
-
     Raises `OutputError` when the page cannot be served.
     """
 
@@ -34,8 +34,11 @@ class WebSink(Closing):
     @classmethod
     def from_name(cls, name: str, request: SinkRequest) -> Self:
         """Serve the page of the live run that is the request's panel."""
-        run: Any = request.panel
-        page = cls(run.serve or ServeOptions(), run.controls, run.pool, figures=run.figures)
+        run = request.panel
+        if not isinstance(run, Status):
+            raise TypeError("A page is opened for a live run.")
+        options = run.serve if isinstance(run.serve, ServeOptions) else ServeOptions()
+        page = cls(options, run.controls, run.pool, figures=run.figures)
         run.note(f"watch at {page.url}")
         run.on_note(f"control at {page.control_url}")  # a secret: not on the screen
         return page

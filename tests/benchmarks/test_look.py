@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from benchmarks.quality.alexnet import AlexNet
 from benchmarks.quality.davis import measure_motion
@@ -18,23 +17,11 @@ from benchmarks.quality.look import Judges
 from rtstyle.errors import InputNotFoundError, TrainingError
 from rtstyle.media.images import read_picture
 from rtstyle.train.perceptual import load_perceptual_net
-from tests.train.materials import make_loss_net, make_painting, make_vgg16
-
-_KERNELS = {0: (3, 4, 11), 3: (4, 6, 5), 6: (6, 8, 3), 8: (8, 6, 3), 10: (6, 6, 3)}
-
-
-def _alexnet(path: Path) -> Path:
-    generator, weights = torch.Generator().manual_seed(0), {}
-    for k, (n, (c_in, c_out, side)) in enumerate(_KERNELS.items()):
-        weights[f"features.{n}.weight"] = torch.randn(c_out, c_in, side, side, generator=generator)
-        weights[f"features.{n}.bias"] = torch.rand(c_out, generator=generator)
-        weights[f"lin{k}.weight"] = torch.rand(1, c_out, 1, 1, generator=generator)
-    save_file({name: value.half() for name, value in weights.items()}, path)
-    return path
+from tests.train.materials import make_alexnet, make_loss_net, make_painting, make_vgg16
 
 
 def test_lpips_is_that_of_its_definition(tmp_path: Path) -> None:
-    net = AlexNet(_alexnet(tmp_path / "alexnet.safetensors"))
+    net = AlexNet(make_alexnet(tmp_path / "alexnet.safetensors"))
     generator = torch.Generator().manual_seed(1)
     a, b = (torch.rand(2, 3, 80, 96, generator=generator) for _ in range(2))
     expected = torch.zeros(2)
@@ -53,11 +40,9 @@ def test_lpips_is_that_of_its_definition(tmp_path: Path) -> None:
 def test_a_painting_and_a_photograph_are_nearest_to_themselves(tmp_path: Path) -> None:
     painting = make_painting(tmp_path / "painting.png", side=96)
     judges = Judges(
-        painting,
-        96,
-        vgg=load_perceptual_net(make_vgg16(tmp_path / "vgg16.safetensors")),
-        alexnet=AlexNet(_alexnet(tmp_path / "alexnet.safetensors")),
-    )
+        painting, 96, vgg=load_perceptual_net(make_vgg16(tmp_path / "vgg16.safetensors")),
+        alexnet=AlexNet(make_alexnet(tmp_path / "alexnet.safetensors")),
+    )  # fmt: skip
     style = as_tensor(read_picture(painting)[0])
     photo = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(2))
     copied, left = judges.look(style, photo), judges.look(photo, photo)
@@ -75,11 +60,9 @@ def test_networks_that_are_no_judges_are_refused(tmp_path: Path) -> None:
         AlexNet(compressed)
     with pytest.raises(TrainingError, match="measured in VGG-16, not in vgg19_16x"):
         Judges(
-            make_painting(tmp_path / "painting.png"),
-            96,
-            vgg=load_perceptual_net(compressed),
-            alexnet=AlexNet(_alexnet(tmp_path / "alexnet.safetensors")),
-        )
+            make_painting(tmp_path / "painting.png"), 96, vgg=load_perceptual_net(compressed),
+            alexnet=AlexNet(make_alexnet(tmp_path / "alexnet.safetensors")),
+        )  # fmt: skip
 
 
 def test_motion_is_followed_and_what_flickers_is_measured() -> None:

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.quality import command, entries
 from benchmarks.quality.entries import Entry, listed_entries
 from benchmarks.quality.frontier import Frontiers
+from benchmarks.quality.look import Look
 from benchmarks.quality.measure import Figure
 from benchmarks.quality.noise import noise_gain, tremble
 from benchmarks.quality.sheets import labelled_sheet
@@ -23,7 +24,13 @@ from rtstyle.media.images import read_picture
 from rtstyle.model.spec import ModelSpec
 from tests import graphs
 from tests.media.clips import make_clip
-from tests.train.materials import make_loss_net, make_painting, make_photos
+from tests.train.materials import (
+    make_alexnet,
+    make_loss_net,
+    make_painting,
+    make_photos,
+    make_vgg16,
+)
 
 
 @pytest.fixture
@@ -97,6 +104,28 @@ def test_a_report_has_every_figure_table_and_sheet(
     sheet, _ = read_picture(tmp_path / "out" / "sheet-nets.png")
     assert sheet.shape == (2 * (256 + 24), 2 * 256, 3)
     assert (tmp_path / "out" / "sheet-stability.png").exists()
+
+
+def test_networks_that_no_net_was_trained_on_have_a_table_of_their_own(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [
+        "--vgg16", str(make_vgg16(tmp_path / "vgg16.safetensors")),
+        "--alexnet", str(make_alexnet(tmp_path / "alexnet.safetensors")),
+        "--davis", str(tmp_path),
+    ]  # fmt: skip
+    assert command.main([*arguments, *given]) == 0
+    assert "Not measured" not in capsys.readouterr().err
+    model, _ = report(tmp_path)["entries"]
+    for name in Look._fields:
+        assert len(model["figures"][name]["each"]) == 2
+        assert value(model, name) is not None
+    assert list(model["figures"]["davis_warp"]["each"]) == ["clip"]
+    table = (tmp_path / "out" / "quality.md").read_text()
+    assert "| net | model | loss network | VGG-16 style |" in table
+    with pytest.raises(UsageError, match=r"no \.mp4 clips"):
+        command.main([*arguments, "--davis", str(tmp_path / "photos")])
+    assert "Pass --vgg16 with torchvision" in capsys.readouterr().err
 
 
 def test_what_was_not_measured_says_so(arguments: list[str], tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_told_in_one_sentence(
+def test_what_is_wrong_is_said_in_one_sentence(
     case: str, clip: Path, tmp_path: Path, tiny_model: ModelSpec
 ) -> None:
     arguments, status, word = WRONG[case]

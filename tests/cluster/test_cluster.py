@@ -22,13 +22,13 @@ from rtstyle.cli.options import inputs_and_output, targets
 from rtstyle.cluster.connection import connected
 from rtstyle.cluster.package import Package
 from rtstyle.cluster.run import Cluster, render_connected, render_on_cluster, share_of
-from rtstyle.cluster.worker import Facts
+from rtstyle.cluster.worker import WorkerInfo
 from rtstyle.cluster.workers import Share
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import ClusterError, MediaError, UsageError
 from rtstyle.media import WriteOptions
 from rtstyle.metrics import Report
-from rtstyle.rendering.job import RenderJob
+from rtstyle.rendering.job import Listener, RenderJob
 from rtstyle.style.style import find_styles
 from tests.media.clips import Clip, make_clip
 from tests.rendering.renders import CLIP, HALF, frame_times, paint, sound, state_of
@@ -51,15 +51,20 @@ def here(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Path]:
-    with connected("auto", cpus=2, cards=()) as scratch:
+    with connected("auto", cpus=2, gpus=()) as scratch:
         yield scratch
 
 
-def _job(source: Path, output: Path, **told: Any) -> RenderJob:
+def _job(source: Path, output: Path, **chosen: Any) -> RenderJob:
     return RenderJob(
-        source=source, output=output, style="any", engine=EngineOptions(name="identity", threads=1),
-        writing=WriteOptions(preset="ultrafast"), segments=HALF, **told,
-    )  # fmt: skip
+        source=source,
+        output=output,
+        style=find_styles()[0],
+        engine=EngineOptions(name="identity", threads=1),
+        writing=WriteOptions(preset="ultrafast"),
+        segments=HALF,
+        **chosen,
+    )
 
 
 def _paint(
@@ -67,21 +72,19 @@ def _paint(
     *jobs: RenderJob,
     notes: list[str] | None = None,
     on_frame: Callable[[Report, int | None], None] = lambda report, total: None,
-    on_worker: Callable[[Facts], None] = lambda facts: None,
+    on_worker: Callable[[WorkerInfo], None] = lambda facts: None,
 ) -> Report:
-    return render_connected(
-        jobs, style=find_styles()[0], workers=2, scratch=ray, on_frame=on_frame,
-        on_worker=on_worker, on_note=[].append if notes is None else notes.append,
-    )  # fmt: skip
+    listener = Listener(on_frame, ([] if notes is None else notes).append)
+    return render_connected(jobs, 2, ray, listener, on_worker)
 
 
 def test_a_lost_worker_costs_its_segment(
-    ray: Path, clip: Path, here: bytes, tmp_path: Path
+    ray: Path, clip: Path, here: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workers: list[int] = []
     killed: list[int] = []
 
-    def hang(facts: Facts) -> None:
+    def hang(facts: WorkerInfo) -> None:
         if not workers:
             os.kill(facts.pid, signal.SIGSTOP)
         workers.append(facts.pid)
@@ -101,6 +104,7 @@ def test_a_lost_worker_costs_its_segment(
     assert output.read_bytes() == here
     assert list(tmp_path.iterdir()) == [output]
     assert not list(ray.glob("rtstyle-*/*/*"))
+    assert capsys.readouterr().out == ""  # Ray would report the lost worker there
 
 
 def test_several_videos_without_a_shared_disk(
@@ -199,10 +203,7 @@ def test_what_does_not_answer_as_ray(clip: Path, tmp_path: Path) -> None:
         began = time.monotonic()
         for address in ("127.0.0.1:1", f"127.0.0.1:{server.server_port}", "nonsense"):
             with pytest.raises(ClusterError, match=f"No Ray answers at {address}"):
-                render_on_cluster(
-                    [_job(clip, tmp_path / "o.mp4")], style=find_styles()[0],
-                    cluster=Cluster(address=address),
-                )  # fmt: skip
+                render_on_cluster([_job(clip, tmp_path / "o.mp4")], Cluster(address=address))
         assert time.monotonic() - began < 20
     finally:
         server.shutdown()
@@ -210,11 +211,11 @@ def test_what_does_not_answer_as_ray(clip: Path, tmp_path: Path) -> None:
         thread.join()
 
 
-def test_a_missing_ray_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ray_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(ClusterError, match=r"pip install 'rtstyle\[cluster\]'"),
-        connected("auto", cpus=1, cards=()),
+        connected("auto", cpus=1, gpus=()),
     ):
         pass
 
@@ -248,19 +249,19 @@ def test_what_a_worker_takes() -> None:
     def node(**resources: float) -> dict[str, Any]:
         return {"Alive": True, "Resources": resources}
 
-    def share(nodes: list[dict[str, Any]], workers: int | None = None, **told: Any) -> Share:
-        engine = EngineOptions(**told)
-        job = RenderJob(source=Path("a"), output=Path("b"), style="any", engine=engine)
+    def share(nodes: list[dict[str, Any]], workers: int | None = None, **chosen: Any) -> Share:
+        engine = EngineOptions(**chosen)
+        job = RenderJob(source=Path("a"), output=Path("b"), style=find_styles()[0], engine=engine)
         return share_of(job, nodes, workers)
 
-    plain, cards = [node(CPU=16.0), node(CPU=6.0)], [node(CPU=16.0), node(CPU=6.0, GPU=2.0)]
+    plain, with_gpus = [node(CPU=16.0), node(CPU=6.0)], [node(CPU=16.0), node(CPU=6.0, GPU=2.0)]
     assert share(plain) == Share(4)
     assert share([node(CPU=2.0)], workers=2) == Share(1)
     assert share(plain, threads=8) == Share(8)
-    assert share(cards) == share(plain, devices=(0,)) == share(plain, name="tensorrt")
-    assert share(cards) == Share(1, 1)
-    assert share(cards, name="openvino") == Share(4)
-    assert (Share(4).fitting(plain), Share(1, 1).fitting(cards), Share(32).fitting(plain)) == (
+    assert share(with_gpus) == share(plain, devices=(0,)) == share(plain, name="tensorrt")
+    assert share(with_gpus) == Share(1, 1)
+    assert share(with_gpus, name="openvino") == Share(4)
+    assert (Share(4).fitting(plain), Share(1, 1).fitting(with_gpus), Share(32).fitting(plain)) == (
         5, 2, 0,
     )  # fmt: skip
     assert Share(4).fitting([{**plain[0], "Alive": False}]) == 0
@@ -294,7 +295,4 @@ def test_inputs_and_outputs(tmp_path: Path) -> None:
 
 def test_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="becomes a video"):
-        render_on_cluster(
-            [_job(tmp_path / "a.mp4", tmp_path / "o.png")], style=find_styles()[0],
-            cluster=Cluster(),
-        )  # fmt: skip
+        render_on_cluster([_job(tmp_path / "a.mp4", tmp_path / "o.png")], Cluster())

@@ -1,7 +1,7 @@
-"""A card made of this computer's memory: CUDA and TensorRT as far as the engine calls them.
+"""A GPU made of this computer's memory: CUDA and TensorRT as far as the engine calls them.
 
 Streams are queues that a thread of their own works off, so that an engine which does not wait where
-it must reads old pictures, as on a real card. Networks run by ONNX Runtime.
+it must reads old pictures, as on a real device. Networks run by ONNX Runtime.
 """
 
 # ruff: noqa: N802, N815  # the names are those of CUDA
@@ -139,6 +139,9 @@ class FakeCuda:
     def do_EventElapsedTime(self, begin: list[Any], end: list[Any]) -> float:
         return (end[1] - begin[1]) * 1e3
 
+    def cudaEventQuery(self, event: list[Any]) -> tuple[int]:
+        return (0 if event[0].done() else 600,)
+
     def do_EventSynchronize(self, event: list[Any]) -> None:
         event[0].result()
 
@@ -229,8 +232,8 @@ class _Engine:
         return _Context(self)
 
     def get_tensor_dtype(self, name: str) -> Any:
-        told = (*self.session.get_inputs(), *self.session.get_outputs())
-        kind = next(value.type for value in told if value.name == name)
+        values = (*self.session.get_inputs(), *self.session.get_outputs())
+        kind = next(value.type for value in values if value.name == name)
         return np.uint8 if "uint8" in kind else np.float32
 
 
@@ -270,7 +273,7 @@ class _Context:
 
 
 def install(patch: pytest.MonkeyPatch) -> FakeTensorRt:
-    """Make `import tensorrt` and cuda-bindings give a fake card; returns the fake TensorRT."""
+    """Make `import tensorrt` and cuda-bindings give a fake GPU; returns the fake TensorRT."""
     cuda = FakeCuda()
     trt = FakeTensorRt(cuda)
     patch.setitem(sys.modules, "cuda.bindings.runtime", cuda)

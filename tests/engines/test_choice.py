@@ -18,16 +18,16 @@ import torch
 
 from export.half import to_half
 from rtstyle.engines import ENGINES, EngineOptions, available_engines, open_engine, registry
-from rtstyle.engines.onnxruntime_gpu_engine import DirectMlEngine, mixed_installation
-from rtstyle.engines.striped import StripedEngine
-from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
-from rtstyle.engines.torch_fused_norm import (
+from rtstyle.engines.base import Done, Engine
+from rtstyle.engines.onnxruntime_engine import DirectMlEngine, mixed_installation
+from rtstyle.engines.torch_engine import TorchCudaEngine
+from rtstyle.engines.torch_modules import (
     merge,
     norm_relu,
     norm_relu_reference,
     run_kernels,
 )
-from rtstyle.engines.upgrading import UpgradingEngine
+from rtstyle.engines.wrappers import MultiDeviceEngine, WarmupEngine
 from rtstyle.errors import EngineError, ModelError, UsageError
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
@@ -51,10 +51,10 @@ def with_half(tiny_model: ModelSpec, tmp_path: Path) -> ModelSpec:
     return read_model(tmp_path / "tiny.onnx")
 
 
-class Slow:
+class Slow(Engine):
     """An engine that has to build, under the test's control."""
 
-    name, device = "slow", "a card"
+    name, device = "slow", "a GPU"
 
     def __init__(self, model: ModelSpec, *, fails: bool = False) -> None:
         self.model, self.fails = model, fails
@@ -64,7 +64,7 @@ class Slow:
     def is_ready(self, shapes: dict[str, tuple[int, ...]]) -> bool:
         return repr(shapes) in self.ready
 
-    def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
+    def build(self, shapes: dict[str, tuple[int, ...]]) -> None:
         self.go.wait(10)
         if self.fails:
             raise EngineError("no memory")
@@ -72,21 +72,10 @@ class Slow:
 
     def submit(self, frames: Any, style: Any = None, strength: float = 1.0) -> Any:
         self.painted += 1
-        return _Painted(255 - frames)
+        return Done(255 - frames)
 
-    def __enter__(self) -> Slow:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self.closed = True
-
-
-class _Painted:
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def result(self) -> Any:
-        return self._value
 
 
 def test_the_faster_engine_takes_over_without_a_lost_frame(
@@ -94,11 +83,11 @@ def test_the_faster_engine_takes_over_without_a_lost_frame(
 ) -> None:
     caplog.set_level("INFO", "rtstyle")
     better = Slow(tiny_model)
-    with UpgradingEngine(open_engine("identity", tiny_model), better) as engine:
+    with WarmupEngine(open_engine("identity", tiny_model), better) as engine:
         early = [engine.submit(batch(i)) for i in range(5)]
         assert engine.name == "identity"
         better.go.set()
-        engine.wait()
+        engine.wait_until_built()
         late = [engine.submit(batch(i)) for i in range(5)]
         assert engine.name == "slow"
         other = engine.submit(batch(9, 64, 64))  # a new size is built in turn
@@ -108,7 +97,7 @@ def test_the_faster_engine_takes_over_without_a_lost_frame(
     assert better.closed
     assert better.painted == 5
     assert "slow is being built while identity paints." in caplog.messages
-    assert "Engine slow on a card from now on." in caplog.messages
+    assert "Engine slow on a GPU from now on." in caplog.messages
 
 
 def test_what_cannot_be_built_is_said_once(
@@ -116,19 +105,19 @@ def test_what_cannot_be_built_is_said_once(
 ) -> None:
     better = Slow(tiny_model, fails=True)
     better.go.set()
-    with UpgradingEngine(open_engine("identity", tiny_model), better) as engine:
+    with WarmupEngine(open_engine("identity", tiny_model), better) as engine:
         for i in range(4):
             assert np.array_equal(engine.submit(batch(i)).result(), batch(i))
-            engine.wait()
-    told = [m for m in caplog.messages if "failed" in m]
-    assert told == ["identity goes on, as slow failed: no memory"]
+            engine.wait_until_built()
+    failures = [m for m in caplog.messages if "failed" in m]
+    assert failures == ["identity goes on, as slow failed: no memory"]
 
 
 def test_striped_engines_keep_the_order(tiny_model: ModelSpec) -> None:
     opened = [open_engine(EngineOptions(name="openvino", threads=1), tiny_model) for _ in range(2)]
     with (
         open_engine(EngineOptions(name="openvino", threads=1), tiny_model) as alone,
-        StripedEngine(opened) as engine,
+        MultiDeviceEngine(opened) as engine,
     ):
         pending = [engine.submit(batch(i)) for i in range(7)]
         expected = [alone.submit(batch(i)).result() for i in range(7)]
@@ -136,18 +125,18 @@ def test_striped_engines_keep_the_order(tiny_model: ModelSpec) -> None:
         assert engine.device == f"{opened[0].device}, {opened[1].device}"
 
 
-def test_auto_on_a_card(
+def test_auto_on_a_device(
     with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Paints at once on the CPU, then on the card, in half precision; without a dropped frame."""
+    """Paints at once on the CPU, then on the GPU, in half precision; without a dropped frame."""
     monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / "cache"))
     trt: FakeTensorRt = install(monkeypatch)
     monkeypatch.setattr(registry, "has_nvidia_driver", lambda: True)
     with open_engine(EngineOptions(name="auto", threads=1), with_half) as engine:
-        assert isinstance(engine, UpgradingEngine)
+        assert isinstance(engine, WarmupEngine)
         assert engine.name == "openvino"
         first = engine.submit(batch(0)).result().astype(int)
-        engine.wait()
+        engine.wait_until_built()
         second = engine.submit(batch(0)).result()
         assert engine.name == "tensorrt"
         assert np.abs(first - second).mean() < 1
@@ -165,13 +154,13 @@ def test_devices(with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path
         assert engine.model.path.parent.name == "fp16"
         pending = [engine.submit(batch(i)) for i in range(5)]
         assert len({p.result().tobytes() for p in pending}) == 5
-    with pytest.raises(EngineError, match="There is no card 2"):
+    with pytest.raises(EngineError, match="There is no GPU 2"):
         open_engine(EngineOptions(name="tensorrt", devices=(0, 2)), with_half)
     with pytest.raises(UsageError, match="twice"):
         EngineOptions(name="tensorrt", devices=(1, 1))
-    with pytest.raises(UsageError, match="does not run on cards"):
+    with pytest.raises(UsageError, match="does not run on a GPU"):
         EngineOptions(name="openvino", devices=(0,))
-    with pytest.raises(EngineError, match="openvino: it does not run on cards"):
+    with pytest.raises(EngineError, match="openvino: it does not run on a GPU"):
         open_engine(EngineOptions(name="auto", devices=(0,)), with_half)
 
 
@@ -247,18 +236,18 @@ def test_a_provider_paints_by_a_thread_of_its_own(
             engine.submit(batch(0, 4, 4)).result()
 
 
-def test_two_builds_of_onnxruntime_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_builds_of_onnxruntime_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mixed_installation() == ""
     monkeypatch.setattr(metadata, "version", lambda name: "1")
     assert "onnxruntime and onnxruntime-gpu" in mixed_installation()
 
 
-def test_torch_for_cards_paints_as_on_the_cpu(tiny_checkpoint: Path) -> None:
+def test_torch_for_gpus_paints_as_on_the_cpu(tiny_checkpoint: Path) -> None:
     """The engine's own code on the CPU: half precision, fused norms, slots."""
     model = read_model(tiny_checkpoint)
     with (
         open_engine(EngineOptions(name="torch", threads=1), model) as plain,
-        TorchCudaEngine(model, device="cpu") as engine,
+        TorchCudaEngine(model, gpu="cpu") as engine,
     ):
         batches = [batch(i) for i in range(7)] + [255 - batch(0) // 100]
         pending = [engine.submit(b) for b in batches]
@@ -266,7 +255,7 @@ def test_torch_for_cards_paints_as_on_the_cpu(tiny_checkpoint: Path) -> None:
             difference = np.abs(plain.submit(b).result().astype(int) - p)
             assert difference.mean() < 1
     if not torch.cuda.is_available():
-        with pytest.raises(EngineError, match="sees no CUDA card"):
+        with pytest.raises(EngineError, match="sees no CUDA GPU"):
             open_engine("torch-cuda", model)
 
 
@@ -294,10 +283,10 @@ def test_statistics_of_blocks_merge() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 32, 20, 20), (2, 5, 33, 17)])
 def test_triton_kernels(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a card, or where Triton is installed by its interpreter on the CPU."""
+    """On a GPU, or where Triton is installed by its interpreter on the CPU."""
     pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
     if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
-        pytest.skip("without a card, TRITON_INTERPRET=1 runs this")
+        pytest.skip("without a GPU, TRITON_INTERPRET=1 runs this")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     x = (torch.randn(shape) * 2 + 3).half().to(device, memory_format=torch.channels_last)
     scale, shift = torch.rand((2, *shape[:2]), device=device)

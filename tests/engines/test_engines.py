@@ -30,7 +30,7 @@ from rtstyle.nets.contract import Contract
 from tests import graphs
 
 RUNTIMES = ("openvino", "onnxruntime")  # those that run .onnx files
-PAINTERS = (*RUNTIMES, "torch")
+CPU_ENGINES = (*RUNTIMES, "torch")
 ON_GPU = {name for name, row in ENGINES.items() if row.runs_on_gpu}
 ACCELERATED = {*ON_GPU, "coreml"}  # what a plain machine need not have
 PROBLEMS = {row.name: row.problem for row in available_engines() if row.name in ACCELERATED}
@@ -48,7 +48,7 @@ def has_bf16() -> bool:
 
 @pytest.fixture(autouse=True)
 def plain_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What "auto" does here is that of a machine without a card; `test_choice` has the other."""
+    """What "auto" does here is that of a machine without a GPU; `test_choice` has the other."""
     monkeypatch.setattr("rtstyle.engines.registry.has_nvidia_driver", lambda: False)
 
 
@@ -139,6 +139,18 @@ def test_result_may_be_asked_for_twice_and_elsewhere(engine: Engine) -> None:
     assert np.array_equal(pending.result(), painted)
 
 
+def test_waiting_has_a_limit_and_an_end(engine: Engine) -> None:
+    """A batch that is in flight is waited for in slices; one that is over, and one that failed,
+    need no waiting."""
+    pending = engine.submit(pictures(1, 64, 64))
+    while not pending.wait(0.01):
+        pass
+    assert pending.wait(0)
+    stylized = pending.result()
+    assert pending.wait(0)
+    assert np.array_equal(pending.result(), stylized)
+
+
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_batch_may_outlive_the_engine(name: str, tiny_model: ModelSpec) -> None:
     frames = pictures(1, 32, 32)
@@ -150,7 +162,7 @@ def test_a_batch_may_outlive_the_engine(name: str, tiny_model: ModelSpec) -> Non
 
 
 @pytest.mark.parametrize(
-    ("frames", "told"),
+    ("frames", "says"),
     [
         (np.zeros((1, 32, 32, 3), np.float32), "float32"),
         (np.zeros((32, 32, 3), np.uint8), r"\(32, 32, 3\)"),
@@ -159,8 +171,8 @@ def test_a_batch_may_outlive_the_engine(name: str, tiny_model: ModelSpec) -> Non
         (np.zeros((1, 32, 33, 3), np.uint8), "33×32 does not fit"),
     ],
 )
-def test_refuses_what_does_not_fit(engine: Engine, frames: NDArray[np.uint8], told: str) -> None:
-    with pytest.raises(EngineError, match=told):
+def test_refuses_what_does_not_fit(engine: Engine, frames: NDArray[np.uint8], says: str) -> None:
+    with pytest.raises(EngineError, match=says):
         engine.submit(frames)
     with pytest.raises(EngineError, match="takes no style vector"):
         engine.submit(pictures(1, 32, 32), np.ones((1, 2), np.float32))
@@ -179,7 +191,7 @@ def test_tells_what_it_is(engine: Engine) -> None:
     assert engine.model.stride == 4
 
 
-@pytest.mark.parametrize("name", PAINTERS)
+@pytest.mark.parametrize("name", CPU_ENGINES)
 def test_fails_with_a_sentence_on_sizes_too_small(
     name: str, tiny_model: ModelSpec, tiny_checkpoint: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -298,7 +310,7 @@ def test_auto_tells_every_reason(tiny_model: ModelSpec, tmp_path: Path) -> None:
     onnx.save(graph, broken)
     with pytest.raises(EngineError) as caught:
         open_engine("auto", replace(tiny_model, path=broken))
-    assert all(f"{name}: " in str(caught.value) for name in PAINTERS)
+    assert all(f"{name}: " in str(caught.value) for name in CPU_ENGINES)
     assert "\n" not in str(caught.value)
 
 
@@ -379,7 +391,7 @@ with open_engine(options, read_model(Path(sys.argv[2]))) as engine:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is limited on Linux")
-@pytest.mark.parametrize("name", PAINTERS)
+@pytest.mark.parametrize("name", CPU_ENGINES)
 def test_too_little_memory_is_an_engine_error(
     name: str, tiny_model: ModelSpec, tiny_checkpoint: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The TensorRT engine on a card made of this computer's memory; see `fake_gpu`."""
+"""The TensorRT engine on a GPU made of this computer's memory; see `fake_gpu`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from rtstyle.engines.cuda import Cuda
+from rtstyle.engines.cuda.device import Cuda
 from rtstyle.engines.tensorrt_engine import TensorRtEngine
 from rtstyle.errors import EngineError
 from rtstyle.model.file import read_model
@@ -36,7 +36,7 @@ def model(tmp_path: Path) -> ModelSpec:
 def engine(trt: FakeTensorRt, model: ModelSpec) -> Iterator[TensorRtEngine]:
     with TensorRtEngine(model) as engine:
         yield engine
-    assert not trt.cuda.memory, "everything on the card is freed"
+    assert not trt.cuda.memory, "everything on the GPU is freed"
 
 
 COPY, BLACK = (np.array([row], np.float32) for row in ([1, 0], [0, 1]))
@@ -125,7 +125,7 @@ def test_without_a_graph_it_paints_piece_by_piece(trt: FakeTensorRt, model: Mode
     assert not trt.cuda.launches
 
 
-def test_a_lost_card_is_named(trt: FakeTensorRt, model: ModelSpec) -> None:
+def test_a_lost_device_is_named(trt: FakeTensorRt, model: ModelSpec) -> None:
     with TensorRtEngine(model) as engine:
         good = engine.submit(batch(0), COPY)
         assert np.array_equal(good.result(), batch(0))
@@ -151,15 +151,15 @@ def test_too_little_memory_is_a_sentence(trt: FakeTensorRt, model: ModelSpec) ->
 
 
 @pytest.mark.parametrize(
-    ("driver", "devices", "device", "told"),
+    ("driver", "devices", "device", "says"),
     [(0, 1, 0, "no NVIDIA driver"), (11080, 1, 0, "supports CUDA 11.8; at least 12.0"),
-     (13000, 0, 0, "no card 0; CUDA sees 0"), (13000, 2, 2, "no card 2; CUDA sees 2")],
+     (13000, 0, 0, "no GPU 0; CUDA sees 0"), (13000, 2, 2, "no GPU 2; CUDA sees 2")],
 )  # fmt: skip
-def test_cards_and_drivers(
-    trt: FakeTensorRt, driver: int, devices: int, device: int, told: str
+def test_gpus_and_drivers(
+    trt: FakeTensorRt, driver: int, devices: int, device: int, says: str
 ) -> None:
     trt.cuda.driver, trt.cuda.devices = driver, devices
-    with pytest.raises(EngineError, match=told):
+    with pytest.raises(EngineError, match=says):
         Cuda(device)
 
 

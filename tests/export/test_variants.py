@@ -144,7 +144,7 @@ def rtx() -> Any:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_graph_builds_for_tensorrt(path: Path, tmp_path: Path) -> None:
     rtx()
-    build = importlib.import_module("rtstyle.engines.tensorrt_build")
+    build = importlib.import_module("rtstyle.engines.tensorrt_plan")
     half = tmp_path / "half.onnx"
     onnx.save_model(to_half(fold_casts(onnx.load_model(path))), half)
     spec = read_model(half)

@@ -22,7 +22,7 @@ def has_card() -> bool:
     except MediaError:
         return False
     except FileNotFoundError:
-        return hwaccel.encoder_on_card("libx264", "auto", 640, 360) is not None
+        return hwaccel.device_encoder("libx264", "auto", 640, 360) is not None
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def test_an_encoder_on_the_card_is_only_named_where_it_opens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hwaccel, "_opens", lambda name, width, height: width >= 160)
-    assert hwaccel.encoder_on_card("libx264", "cuda", 640, 360) == "h264_nvenc"
-    assert hwaccel.encoder_on_card("libx264", "cuda", 64, 64) is None
-    assert hwaccel.encoder_on_card("libvpx-vp9", "cuda", 640, 360) is None
-    assert hwaccel.encoder_on_card("libx264", "none", 640, 360) is None
+    assert hwaccel.device_encoder("libx264", "cuda", 640, 360) == "h264_nvenc"
+    assert hwaccel.device_encoder("libx264", "cuda", 64, 64) is None
+    assert hwaccel.device_encoder("libvpx-vp9", "cuda", 640, 360) is None
+    assert hwaccel.device_encoder("libx264", "none", 640, 360) is None
 
 
 def test_other_words_are_refused(clip: Path, tmp_path: Path) -> None:

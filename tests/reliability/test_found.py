@@ -113,7 +113,7 @@ def test_too_little_memory_is_a_sentence(
     def fail(path: Path) -> None:
         np.empty(1 << 62, np.uint8)
 
-    monkeypatch.setattr("rtstyle.media.images.read_picture", fail)
+    monkeypatch.setattr("rtstyle.media.sequence.read_picture", fail)
     monkeypatch.setattr(sys, "argv", ["rtstyle", "render", "in.png", str(tmp_path / "out.png")])
     with pytest.raises(SystemExit) as left:
         rtstyle.cli.main.main()

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import pytest
 
 from rtstyle.media import ReadOptions, WriteOptions
 from rtstyle.media.video.source import FileSource
@@ -40,7 +41,7 @@ if not point.isdigit():
     setattr(State, point, die)
 render(
     source, output, style=find_styles()[0], engine="identity",
-    resume=Segments(seconds=Fraction(1, 2)), writing=WriteOptions(preset="ultrafast"),
+    segments=Segments(seconds=Fraction(1, 2)), writing=WriteOptions(preset="ultrafast"),
     on_frame=lambda report, total: die() if report.frames_out == frames else None,
 )
 """
@@ -50,7 +51,7 @@ def paint(
     source: Path,
     output: Path,
     *,
-    resume: bool | Segments = HALF,
+    segments: Segments | None = HALF,
     notes: list[str] | None = None,
     reading: ReadOptions | None = None,
     crf: float | None = None,
@@ -59,18 +60,25 @@ def paint(
     engine: str = "identity",
     on_frame: Callable[[Report, int | None], None] = lambda report, total: None,
 ) -> Report:
-    """Render without painting."""
-    told: list[str] = [] if notes is None else notes
+    """Render without stylizing; in one go without `segments`."""
+    noted: list[str] = [] if notes is None else notes
     preset = FAST.get(output.suffix, "ultrafast") if output.suffix else None
     return render(
-        source, output, style=find_styles()[0], engine=engine, resume=resume, reading=reading,
+        source,
+        output,
+        style=find_styles()[0],
+        engine=engine,
+        resume=segments is not None,
+        segments=segments,
+        reading=reading,
         writing=WriteOptions(preset=preset, crf=crf, overwrite=overwrite, options=options or {}),
-        on_frame=on_frame, on_note=told.append,
-    )  # fmt: skip
+        on_frame=on_frame,
+        on_note=noted.append,
+    )
 
 
 def paint_until_killed(source: Path, output: Path, point: str) -> None:
-    """Render in a process of its own that is killed at frame `point`, or in a method of `State`."""
+    """Render in a process of its own, killed at frame `point` or in that method of `State`."""
     command = [sys.executable, "-c", _SCRIPT, str(source), str(output), point]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -97,3 +105,14 @@ def decode_times(path: Path) -> list[int]:
 
 def state_of(output: Path) -> Path:
     return output.with_name(f".{output.name}.resume")
+
+
+def interrupt(source: Path, output: Path, at_frame: int) -> None:
+    """As Ctrl-C at that frame."""
+
+    def press(report: Report, total: int | None) -> None:
+        if report.frames_out == at_frame:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        paint(source, output, on_frame=press)

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import av
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from rtstyle.frame import StreamInfo
@@ -23,6 +23,7 @@ from rtstyle.media.video.source import FileSource
 from rtstyle.rendering.job import RenderJob, Segments
 from rtstyle.rendering.mux import risen
 from rtstyle.rendering.plan import Plan, cut, plan
+from rtstyle.style.style import find_styles
 from tests.media.clips import Clip, make_clip
 
 TIMES = st.lists(st.fractions(0, 100, max_denominator=90), unique=True, max_size=30).map(sorted)
@@ -31,11 +32,12 @@ VIDEO = Video(StreamInfo(8, 8, Fraction(25), Fraction(1, 25)), Origin((Path("a.m
 
 def _job(source: Path, seconds: Fraction, reading: ReadOptions | None = None) -> RenderJob:
     return RenderJob(
-        source=source, output=source.with_name("o.mp4"), style="",
+        source=source, output=source.with_name("o.mp4"), style=find_styles()[0],
         reading=reading or ReadOptions(), segments=Segments(seconds=seconds),
     )  # fmt: skip
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(keyframes=TIMES, seconds=st.fractions(Fraction(1, 10), 30), times=TIMES)
 def test_every_time_is_in_one_segment(
     keyframes: list[Fraction], seconds: Fraction, times: list[Fraction]
@@ -44,7 +46,7 @@ def test_every_time_is_in_one_segment(
     assert set(cuts) <= set(keyframes)
     assert all(b - a >= seconds for a, b in pairwise([Fraction(0), *cuts]))
     made = cut(VIDEO, cuts)
-    assert made.cuts == cuts
+    assert made.cuts == tuple(cuts)
     for time in times:
         holding = [
             s for s in made.segments
@@ -70,12 +72,14 @@ def test_parts_of_any_file_are_the_whole(
     tick = Fraction(1, 1000)
     times = list(accumulate(steps, initial=first))
     options = (("preset", "ultrafast"), ("bf", str(n_b_frames)), ("x264-params", "b-adapt=0"))
-    begin = None if start is None else min(start, times[-1]) * tick
+    assume(suffix != ".ts" or len(times) >= 6)  # FFmpeg opens no shorter one
+    begin = None if start is None else min(start, times[-1] - 1) * tick  # mp4 rounds times down
     with TemporaryDirectory() as folder:
         source = make_clip(
             Path(folder) / f"a{suffix}",
             Clip(times, tick, 16, 16, options=options, keyframe_every=keyframe_every),
         )
+        assume(source.stat().st_size > 2048)  # FFmpeg recognises no .ts that is shorter
         job = _job(source, ticks * tick, ReadOptions(start=None if suffix == ".ts" else begin))
         made = plan(job)
         assert pickle.loads(pickle.dumps(made)) == made

@@ -74,3 +74,15 @@ def make_vgg16(path: Path) -> Path:
         index += 1
     save_file(weights, path)
     return path
+
+
+def make_alexnet(path: Path) -> Path:
+    """Random weights with the names of torchvision's AlexNet and the heads of LPIPS."""
+    kernels = {0: (3, 4, 11), 3: (4, 6, 5), 6: (6, 8, 3), 8: (8, 6, 3), 10: (6, 6, 3)}
+    generator, weights = torch.Generator().manual_seed(0), {}
+    for k, (n, (c_in, c_out, side)) in enumerate(kernels.items()):
+        weights[f"features.{n}.weight"] = torch.randn(c_out, c_in, side, side, generator=generator)
+        weights[f"features.{n}.bias"] = torch.rand(c_out, generator=generator)
+        weights[f"lin{k}.weight"] = torch.rand(1, c_out, 1, 1, generator=generator)
+    save_file({name: value.half() for name, value in weights.items()}, path)
+    return path

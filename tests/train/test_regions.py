@@ -72,7 +72,10 @@ def test_each_region_is_painted_in_its_style(bank: ModelSpec, tmp_path: Path) ->
         away, across = (np.abs(painted - whole)[half].mean() for whole in (own, other))
         assert away < 0.5 * across
 
-    for more, told in (([], "exists already"), (["-y", "--region", "#000000=udnie"], "told twice")):
+    for more, told in (
+        ([], "exists already"),
+        (["-y", "--region", "#000000=udnie"], "given twice"),
+    ):
         again = CliRunner().invoke(app, [*command, *more])
         assert isinstance(again.exception, UsageError)
         assert told in str(again.exception)

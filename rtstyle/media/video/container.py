@@ -12,7 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from rtstyle.errors import InputNotFoundError, MediaError
-from rtstyle.media.video.nvcodec import decoder_on_card
+from rtstyle.media.video.nvcodec import decoder_hwaccel
 
 # Formats whose streams lie in the file itself. Playlists (hls, dash, concat), devices and image
 # patterns are left out: a file handed to us must not make us open others.
@@ -36,13 +36,13 @@ def open_container(path: Path, hwaccel: str = "none") -> InputContainer:
     try:
         if path.stat().st_size == 0:
             raise MediaError(f"{path} is empty (0 bytes); a video was expected.")
-        if (accelerated := decoder_on_card(hwaccel)) is not None:
+        if (accelerated := decoder_hwaccel(hwaccel)) is not None:
             try:
                 return _open(path, accelerated)
             except (FFmpegError, RuntimeError, NotImplementedError) as error:
                 if hwaccel != "auto":
                     raise MediaError(
-                        f"{path} cannot be decoded on a card ({error}); use --hwaccel auto."
+                        f"{path} cannot be decoded on a GPU ({error}); use --hwaccel auto."
                     ) from error
         return _open(path, None)
     except PermissionError as error:

@@ -85,6 +85,7 @@ class Decoder:
     def frames_from(self, start: Fraction) -> Iterator[TimedFrame]:
         """All frames from a keyframe at or before `start` on."""
         self._counts_from = int(start / self._tick)
+        self._learn_encoder()
         for earlier in _SEEK_EARLIER:
             self._seek(int((start - earlier) / self._tick))
             frames = self._timed()
@@ -95,11 +96,24 @@ class Decoder:
         self._seek(min(self._stream.start_time or 0, 0))
         return self._timed()
 
+    def _learn_encoder(self) -> None:
+        """Decode the first packet: it alone may say which encoder made the video.
+
+        FFmpeg reproduces what old encoders did differently, such as x264 before build 151 in High
+        4:4:4, and remembers the encoder when a seek flushes the decoder. Without this, a decoder
+        that begins further on gives other pictures, or garbage, in place of clean ones.
+        """
+        with suppress(FFmpegError):
+            next(self._container.demux(self._stream)).decode()
+
     def _seek(self, ticks: int) -> None:
         self._awaited.clear()
         self._any_picture, self.skipped, self.untimed, self.lost = False, 0, 0, 0
-        with suppress(FFmpegError):  # cannot seek: what lies before the start is dropped later
+        try:
             self._container.seek(ticks, stream=self._stream)
+        except FFmpegError:  # no times to seek by: from the beginning; earlier frames are dropped
+            with suppress(FFmpegError):
+                self._container.seek(0, unsupported_byte_offset=True)
 
     def _timed(self) -> Iterator[TimedFrame]:
         last: Fraction | None = None

@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from rtstyle.errors import OutputError, UsageError
-from rtstyle.frame import CardImage, Frame, Image, StreamInfo
+from rtstyle.frame import DeviceFrame, DeviceImage, Frame, Image, StreamInfo
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.color import PaletteWriter, RgbWriter
 from rtstyle.media.video.container import reason
@@ -24,7 +24,7 @@ from rtstyle.media.video.formats import (
     needs_even_size,
     pixel_format_for,
 )
-from rtstyle.media.video.nvcodec import CardFrames, encoder_on_card, frames_on_card
+from rtstyle.media.video.nvcodec import DeviceFrames, device_encoder, encoder_hwaccel
 
 
 class VideoTrack:
@@ -41,7 +41,7 @@ class VideoTrack:
         self.end = Fraction(0)  # seconds, where the last frame ends
         self.codec = (
             options.codec
-            or encoder_on_card(container.codec, options.hwaccel, info.width, info.height)
+            or device_encoder(container.codec, options.hwaccel, info.width, info.height)
             or container.codec
         )
         self._container, self._info, self._options = container, info, options
@@ -50,7 +50,7 @@ class VideoTrack:
         self._first_ticks: int | None = None
         self._last_ticks: int | None = None
         self._adopted = False
-        self._card_frames = CardFrames()
+        self._device_frames = DeviceFrames()
         self.stream = self._add(output)
         self._padding = self._configure()
         self._writer = self._make_writer()
@@ -67,7 +67,7 @@ class VideoTrack:
             names = ", ".join(sorted(unknown))
             raise UsageError(f"The codec {self.codec} has no option {names}; check its name.")
 
-    def check_size(self, frame: Frame) -> None:
+    def check_size(self, frame: Frame | DeviceFrame) -> None:
         """Raise `OutputError` where a frame has another size than `info`."""
         height, width = frame.image.shape[:2]
         if (width, height) != (self._info.width, self._info.height):
@@ -76,7 +76,7 @@ class VideoTrack:
                 f"of {width}×{height} came; all frames of a video have one size."
             )
 
-    def encode(self, frame: Frame) -> list[Packet[VideoStream]]:
+    def encode(self, frame: Frame | DeviceFrame) -> list[Packet[VideoStream]]:
         """The packets that are ready after this frame."""
         picture = self._picture(frame.image)
         picture.time_base = self.tick
@@ -85,10 +85,10 @@ class VideoTrack:
         self.end = frame.time + (frame.duration or 1 / self._info.rate)
         return self.stream.encode(picture)
 
-    def _picture(self, image: Image) -> VideoFrame:
-        if isinstance(image, CardImage):
+    def _picture(self, image: Image | DeviceImage) -> VideoFrame:
+        if isinstance(image, DeviceImage):
             if isinstance(self._writer, RgbWriter) and self._writer.is_yuv420:
-                picture = self._card_frames.frame(image)
+                picture = self._device_frames.frame(image)
                 self._writer.tag(picture)
                 return picture
             image = image.download()
@@ -123,11 +123,11 @@ class VideoTrack:
     def _add(self, output: OutputContainer) -> VideoStream:
         try:
             codec_options = encoder_options(self.codec, self._options)
-            on_card = frames_on_card(
+            accelerated = encoder_hwaccel(
                 self.codec, self._options.pixel_format, self._info.width, self._info.height
             )
             stream = output.add_stream(
-                self.codec, rate=self._info.rate, options=codec_options, hwaccel=on_card
+                self.codec, rate=self._info.rate, options=codec_options, hwaccel=accelerated
             )
             if not isinstance(stream, VideoStream):
                 raise ValueError("it does not encode video")

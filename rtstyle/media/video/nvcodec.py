@@ -1,4 +1,4 @@
-"""Decoding and encoding on an NVIDIA card, where it can: NVDEC and NVENC through FFmpeg."""
+"""Decoding and encoding on an NVIDIA GPU, where it can: NVDEC and NVENC through FFmpeg."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from av.video.frame import CudaContext
 from av.video.reformatter import ColorRange
 
 from rtstyle.errors import UsageError
-from rtstyle.frame import CardImage, Image
+from rtstyle.frame import DeviceImage, Image
 from rtstyle.media.video.color import is_hdr, matrix_of, range_of
 
 CHOICES = ("auto", "cuda", "none")
-_ON_CARD = {"libx264": "h264_nvenc", "libx265": "hevc_nvenc", "libsvtav1": "av1_nvenc"}
+_NVENC = {"libx264": "h264_nvenc", "libx265": "hevc_nvenc", "libsvtav1": "av1_nvenc"}
 
 
-def decoder_on_card(choice: str) -> HWAccel | None:
+def decoder_hwaccel(choice: str) -> HWAccel | None:
     """What to open a video with; None for software.
 
-    "auto" is a card where there is a driver, and lets FFmpeg take software for what the card does
-    not know; "cuda" does not. Frames stay in the card's memory; see `rtstyle.media.video.nvcodec`.
+    "auto" is a GPU where there is a driver, and lets FFmpeg take software for what the GPU does
+    not know; "cuda" does not. Frames stay in the GPU's memory; see `device_image`.
     Raises `UsageError` for another word.
     """
     if choice not in CHOICES:
@@ -39,33 +39,33 @@ def decoder_on_card(choice: str) -> HWAccel | None:
     return HWAccel("cuda", allow_software_fallback=choice == "auto", is_hw_owned=True)
 
 
-def encoder_on_card(codec: str, choice: str, width: int, height: int) -> str | None:
-    """The card's encoder in place of the software one `codec`; None where none opens.
+def device_encoder(codec: str, choice: str, width: int, height: int) -> str | None:
+    """The GPU's encoder in place of the software one `codec`; None where none opens.
 
-    Many cards have none (H100, H200), and all refuse very small pictures: what opens is tried.
+    Many GPUs have none (H100, H200), and all refuse very small pictures: what opens is tried.
     """
     if choice not in CHOICES:
         raise UsageError(f"There is no hwaccel {choice!r}; use {', '.join(CHOICES)}.")
-    name = _ON_CARD.get(codec)
+    name = _NVENC.get(codec)
     if name is None or choice == "none" or (choice == "auto" and not _usable()):
         return None
     return name if _opens(name, width + width % 2, height + height % 2) else None
 
 
-def frames_on_card(
+def encoder_hwaccel(
     encoder: str, pixel_format: str | None, width: int, height: int
 ) -> HWAccel | None:
-    """What to open the encoder with so that it takes frames where they lie on the card, and others
+    """What to open the encoder with so that it takes frames where they lie on the GPU, and others
     too. None for one that takes its frames from this computer's memory: in software, or where the
     user chose their format."""
-    if encoder not in _ON_CARD.values() or pixel_format is not None:
+    if encoder not in _NVENC.values() or pixel_format is not None:
         return None
     opens = _opens(encoder, width + width % 2, height + height % 2)
     return HWAccel("cuda", is_hw_owned=True) if opens else None
 
 
 def _usable() -> bool:
-    """Whether this FFmpeg can use a card and there is NVIDIA's driver; asked without using it."""
+    """Whether this FFmpeg can use a GPU and there is NVIDIA's driver; asked without using it."""
     if "cuda" not in hwdevices_available():
         return False
     with suppress(OSError):
@@ -87,7 +87,7 @@ def _opens(name: str, width: int, height: int) -> bool:
     return True
 
 
-# FFmpeg's frames in a card's memory as pictures that stay there, and back; no copy either way.
+# FFmpeg's frames in a GPU's memory as pictures that stay there, and back; no copy either way.
 
 
 # Of red and blue in luma, by swscale's number of the matrix.
@@ -98,41 +98,41 @@ _WEIGHTS = {
 _NV12 = "nv12"
 
 
-def card_image(frame: VideoFrame, download: Callable[[], Image]) -> CardImage | None:
-    """The frame as a picture that stays on the card, or None for one that has to come down: not
+def device_image(frame: VideoFrame, download: Callable[[], Image]) -> DeviceImage | None:
+    """The frame as a picture that stays on the GPU, or None for one that has to come down: not
     8 bit 4:2:0, interlaced, of high dynamic range, or in this computer's memory."""
     if frame.format.name != "cuda":
         return None
     return nv12_image(frame, download)
 
 
-def nv12_image(frame: VideoFrame, download: Callable[[], Image]) -> CardImage | None:
-    """As `card_image`, wherever the frame lies."""
+def nv12_image(frame: VideoFrame, download: Callable[[], Image]) -> DeviceImage | None:
+    """As `device_image`, wherever the frame lies."""
     stored = frame.sw_format or frame.format
     weights = _WEIGHTS.get(matrix_of(frame) or 0)
     odd = frame.width % 2 or frame.height % 2
     if stored.name != _NV12 or odd or weights is None or frame.interlaced_frame or is_hdr(frame):
         return None
     luma, chroma = frame.planes[:2]
-    return CardImage(
+    return DeviceImage(
         luma, chroma, (frame.height, frame.width), weights,
-        full_range=range_of(frame) == ColorRange.JPEG, card=luma.__dlpack_device__()[1],
+        full_range=range_of(frame) == ColorRange.JPEG, device=luma.__dlpack_device__()[1],
         download=download,
     )  # fmt: skip
 
 
-class CardFrames:
-    """Makes frames for an encoder out of pictures on a card. Used by one thread."""
+class DeviceFrames:
+    """Makes frames for an encoder out of pictures on a GPU. Used by one thread."""
 
     def __init__(self) -> None:
         self._contexts: dict[int, CudaContext] = {}
 
-    def frame(self, image: CardImage) -> VideoFrame:
+    def frame(self, image: DeviceImage) -> VideoFrame:
         """The picture as a frame, which keeps its memory until the encoder has done with it."""
         height, width = image.size
         context = None
         if image.luma.__dlpack_device__()[0] == _CUDA:
-            context = self._contexts.setdefault(image.card, CudaContext(image.card))
+            context = self._contexts.setdefault(image.device, CudaContext(image.device))
         return VideoFrame.from_dlpack(
             (image.luma, image.chroma), _NV12, width, height, cuda_context=context
         )

@@ -6,7 +6,7 @@ from contextlib import suppress
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import av
 from av.container import OutputContainer
@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import PartialFile, Workplace
-from rtstyle.frame import Frame, StreamInfo
+from rtstyle.frame import DeviceFrame, Frame, StreamInfo
 from rtstyle.media.base import Origin, SinkRequest
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.container import reason
@@ -37,7 +37,7 @@ class FileSink(Closing):
     `OutputExistsError`, and `OutputError` when the file cannot be written.
     """
 
-    takes_card_images = True
+    takes_device_frames: Literal[True] = True
     notes: list[str]
 
     @classmethod
@@ -77,7 +77,7 @@ class FileSink(Closing):
             self._discard()
             raise
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Frame | DeviceFrame) -> None:
         """Encode the next frame, (height, width) as in `info`. Raises `OutputError`."""
         assert self._output is not None
         self.video.check_size(frame)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import cast
 
 from av import VideoFrame
 from av.error import FFmpegError
 
 from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, UsageError
-from rtstyle.frame import CardImage, Frame, Image, StreamInfo
+from rtstyle.frame import DeviceFrame, DeviceImage, Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
 from rtstyle.media.options import ReadOptions
 from rtstyle.media.video.color import RgbReader
 from rtstyle.media.video.container import best_video, is_cut_off, open_container, reason
 from rtstyle.media.video.decoder import FREE_CLOCK, Decoder, Losses, TimedFrame
-from rtstyle.media.video.nvcodec import card_image
+from rtstyle.media.video.nvcodec import device_image
 from rtstyle.media.video.orientation import Orientation, orientation_of
 
 
@@ -75,8 +74,6 @@ class FileSource(Closing):
             raise
 
     def _open(self, path: Path, hwaccel: str) -> None:
-        # What a card has decoded is delivered as a `CardImage` where this, asked of each, says so.
-        self.keeps_on_card: Callable[[CardImage], bool] = lambda image: False
         self.notes = []
         self._path = path
         self._container = open_container(path, hwaccel)
@@ -122,25 +119,28 @@ class FileSource(Closing):
 
     def frames(self) -> Iterator[Frame]:
         """Every frame in order, times exact. Raises `MediaError` after the last good frame."""
+        for frame in self.device_frames():
+            yield frame.download() if isinstance(frame, DeviceFrame) else frame
+
+    def device_frames(self) -> Iterator[Frame | DeviceFrame]:
+        """As `frames`, in its stead: what a GPU has decoded stays there where it can."""
         try:
             for index, (frame, time) in enumerate(self.times()):
-                image = self._picture(frame)
                 duration = frame.duration * self._tick if frame.duration else None
-                yield Frame(image, time, index, duration)
+                image = self._picture(frame)
+                if isinstance(image, DeviceImage):
+                    yield DeviceFrame(image, time, index, duration)
+                else:
+                    yield Frame(image, time, index, duration)
         finally:
             self.notes += self.losses().sentences()
 
-    def _picture(self, frame: VideoFrame) -> Image:
-        """In this computer's memory, or a `CardImage` in its place that stays on a card."""
-
+    def _picture(self, frame: VideoFrame) -> Image | DeviceImage:
         def download() -> Image:
             return self.orientation.apply(self._reader.read(frame))
 
         fits = self.orientation.is_upright and (frame.width, frame.height) == self.stored_size
-        on_card = card_image(frame, download) if fits else None
-        if on_card is None or not self.keeps_on_card(on_card):
-            return download()
-        return cast(Image, on_card)
+        return (device_image(frame, download) if fits else None) or download()
 
     def times(self) -> Iterator[TimedFrame]:
         """Instead of `frames`: FFmpeg's frames as decoded, with their times in seconds."""

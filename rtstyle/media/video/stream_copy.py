@@ -25,9 +25,7 @@ class Copy:
 
     def __init__(self, output: OutputContainer, stream: Stream, shift: Fraction) -> None:
         self._stream = output.add_stream_from_template(stream, opaque=True)
-        self._stream.metadata.update(kept_metadata(stream.metadata))
-        self._stream.disposition = stream.disposition
-        self._shift = round(shift / stream.time_base) if stream.time_base else 0
+        self._shift = _describe(self._stream, stream, shift)
         self._is_sound = isinstance(stream, AudioStream)
         self._usual_duration = _packet_duration(stream)
         self._last: int | None = None
@@ -75,9 +73,7 @@ class SoundTranscode:
         rate = 48_000 if codec == "libopus" else stream.rate
         self._stream = cast(AudioStream, output.add_stream(codec, rate=rate))
         self._stream.layout = "stereo" if stream.layout.nb_channels >= 2 else "mono"
-        self._stream.metadata.update(kept_metadata(stream.metadata))
-        self._stream.disposition = stream.disposition
-        self._shift = round(shift / stream.time_base) if stream.time_base else 0
+        self._shift = _describe(self._stream, stream, shift)
 
     def write(self, output: OutputContainer, packet: Packet[Any]) -> None:
         for frame in packet.decode():
@@ -101,9 +97,7 @@ class TextTranscode:
         self._stream.codec_context.subtitle_header = self._decoder.subtitle_header
         tick = stream.time_base or Fraction(1, 1000)
         self._stream.time_base = self._stream.codec_context.time_base = tick
-        self._stream.metadata.update(kept_metadata(stream.metadata))
-        self._stream.disposition = stream.disposition
-        self._shift = round(shift / tick)
+        self._shift = _describe(self._stream, stream, shift)
 
     def write(self, output: OutputContainer, packet: Packet[Any]) -> None:
         subtitles = None if is_end_mark(packet) else self._decoder.decode2(packet)
@@ -115,6 +109,13 @@ class TextTranscode:
         encoded.duration = packet.duration
         encoded.stream = self._stream
         output.mux_one(encoded)
+
+
+def _describe(output: Stream, stream: Stream, shift: Fraction) -> int:
+    """Give `output` the metadata of `stream`; `shift`, in seconds, in the ticks of `stream`."""
+    output.metadata.update(kept_metadata(stream.metadata))
+    output.disposition = stream.disposition
+    return round(shift / stream.time_base) if stream.time_base else 0
 
 
 def is_end_mark(packet: Packet[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Batches that stay on the card: on the fake card, by torch and ONNX Runtime on the processor."""
+"""Batches that stay on the GPU: on a fake GPU, by torch and ONNX Runtime on the processor."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import pytest
 from rtstyle.bench.case import Case
 from rtstyle.bench.levels import engine_level
 from rtstyle.engines.base import Engine
-from rtstyle.engines.onnxruntime_engine import OnnxRuntimeEngine
-from rtstyle.engines.onnxruntime_gpu_engine import OnnxRuntimeCudaEngine
-from rtstyle.engines.resident import bring_to_card
+from rtstyle.engines.onnxruntime_engine import OnnxRuntimeCudaEngine, OnnxRuntimeEngine
 from rtstyle.engines.tensorrt_engine import TensorRtEngine
 from rtstyle.errors import EngineError
 from rtstyle.model.file import read_model
@@ -40,7 +38,7 @@ def trt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTensorRt:
 
 
 class ByProcessor(OnnxRuntimeCudaEngine):
-    """The same code with this computer's memory in place of a card's."""
+    """The same code with this computer's memory in place of a GPU's."""
 
     provider, memory = "CPUExecutionProvider", "cpu"
 
@@ -54,9 +52,9 @@ def engine(
 ) -> Iterator[Engine]:
     made: Engine
     if request.param == "torch-cuda":
-        from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
+        from rtstyle.engines.torch_engine import TorchCudaEngine
 
-        made = TorchCudaEngine(read_model(tiny_checkpoint), device="cpu")
+        made = TorchCudaEngine(read_model(tiny_checkpoint), gpu="cpu")
     elif request.param == "onnxruntime-cuda":
         made = ByProcessor(model)
     else:
@@ -64,53 +62,53 @@ def engine(
         made = TensorRtEngine(model)
     with made:
         yield made
-    assert not trt.cuda.memory, "everything on the card is freed"
+    assert not trt.cuda.memory, "everything on the GPU is freed"
 
 
 def test_what_stays_is_painted_and_timed(engine: Engine) -> None:
     for style in (COPY, BLACK) if engine.model.style_size else (None,):
-        resident = bring_to_card(engine, FRAMES, style)
-        assert resident is not None
-        with resident:
-            times = resident.time_ms(5)
+        slot = engine.open_slot(FRAMES, style)
+        assert slot is not None
+        with slot:
+            times = slot.time_run_ms(5)
             assert len(times) == 5
             assert all(time > 0 for time in times)
-            assert len(resident.time_ms(1)) == 1
-            painted = resident.result()
+            assert len(slot.time_run_ms(1)) == 1
+            painted = slot.download()
         assert np.array_equal(painted, engine.submit(FRAMES, style).result())
 
 
 def test_nothing_is_copied_while_it_is_timed(trt: FakeTensorRt, model: ModelSpec) -> None:
     with TensorRtEngine(model) as engine:
-        resident = bring_to_card(engine, FRAMES, COPY)
-        assert resident is not None
-        with resident:
+        slot = engine.open_slot(FRAMES, COPY)
+        assert slot is not None
+        with slot:
             trt.cuda.fail["cudaMemcpyAsync"] = 719
-            assert len(resident.time_ms(20)) == 20
+            assert len(slot.time_run_ms(20)) == 20
             with pytest.raises(EngineError, match="MemcpyAsync"):
-                resident.result()
+                slot.download()
             del trt.cuda.fail["cudaMemcpyAsync"]
 
 
-def test_a_lost_card_is_told(trt: FakeTensorRt, model: ModelSpec) -> None:
+def test_a_lost_device_is_reported(trt: FakeTensorRt, model: ModelSpec) -> None:
     with TensorRtEngine(model) as engine:
-        resident = bring_to_card(engine, FRAMES, COPY)
-        assert resident is not None
-        with resident:
+        slot = engine.open_slot(FRAMES, COPY)
+        assert slot is not None
+        with slot:
             trt.cuda.fail["cudaEventSynchronize"] = 719
             with pytest.raises(EngineError, match="unspecified"):
-                resident.time_ms(1)
+                slot.time_run_ms(1)
             del trt.cuda.fail["cudaEventSynchronize"]
 
 
 def test_a_processor_has_nothing_to_bring(tiny_model: ModelSpec) -> None:
     with OnnxRuntimeEngine(tiny_model) as engine:
-        assert bring_to_card(engine, FRAMES) is None
+        assert engine.open_slot(FRAMES) is None
 
 
 def case(**more: object) -> Case:
-    told = {"width": 12, "height": 8, "seconds": 0.05, "burn_in": 0.0}
-    return Case(level="engine", style="s", **(told | more))  # type: ignore[arg-type]
+    fields = {"width": 12, "height": 8, "seconds": 0.05, "burn_in": 0.0}
+    return Case(level="engine", style="s", **(fields | more))  # type: ignore[arg-type]
 
 
 def test_the_engine_level_is_measured_where_pictures_stay(
@@ -122,7 +120,7 @@ def test_the_engine_level_is_measured_where_pictures_stay(
         timing = engine_level(
             case(batch=2), engine, Style("s", model, COPY), lambda: began.append(1)
         )
-    assert timing.latency_of == "one batch that stays on the card, between CUDA events"
+    assert timing.latency_of == "one batch that stays on the GPU, between CUDA events"
     assert all(time >= 4 for time in timing.latencies_ms)
     assert 100 < timing.fps <= 500, "two pictures in four milliseconds and what a thread adds"
     assert began == [1]
@@ -132,14 +130,14 @@ def test_a_fast_wrong_answer_is_no_figure(
     trt: FakeTensorRt, model: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Wrong(TensorRtEngine):
-        def painter_on_card(self, shapes: object) -> object:  # type: ignore[override]
-            return lambda inputs, output, stream: None
+        def open_slot(self, frames, style=None, strength=1.0):  # type: ignore[no-untyped-def]
+            return super().open_slot(frames, BLACK, strength)
 
     with Wrong(model) as engine, pytest.raises(EngineError, match="painted differently"):
         engine_level(case(), engine, Style("s", model, COPY))
 
 
-def test_without_a_card_it_is_submitted(tiny_model: ModelSpec) -> None:
+def test_without_a_device_it_is_submitted(tiny_model: ModelSpec) -> None:
     (style,) = styles_of(tiny_model)
     with OnnxRuntimeEngine(tiny_model) as engine:
         timing = engine_level(case(width=64, height=48), engine, style)

@@ -1,4 +1,4 @@
-"""The two Triton kernels of `torch_fused_norm`, over pictures in channels-last order."""
+"""The two Triton kernels of `torch_modules.norm_relu`, over pictures in channels-last order."""
 
 # ruff: noqa: N803  # Triton's constants are capital
 

@@ -1,37 +1,38 @@
-"""Too little memory on a card: room is made, then batches are painted in smaller parts."""
+"""Too little GPU memory: caches are dropped, then batches are run in smaller parts."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from threading import RLock
+from time import monotonic
 
 import numpy as np
 
-from rtstyle.engines.base import Batch, Pending, StyleVector
+from rtstyle.engines.base import Batch, Pending, StyleVector, wait_for
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
 
-HINT = "paint smaller pictures (--height) or leave the card to this program alone"
+HINT = "paint smaller pictures (--height) or leave the GPU to this program alone"
 _log = logging.getLogger("rtstyle")
 
 
-class OutOfCardMemoryError(EngineError):
-    """A card whose memory does not hold what is to be painted."""
+class OutOfDeviceMemoryError(EngineError):
+    """A GPU whose memory does not hold a batch."""
 
 
-def tells_of_memory(text: str) -> bool:
-    """Whether a runtime's words are about too little memory, and not about a bad address."""
+def is_about_memory(text: str) -> bool:
+    """Whether a runtime's message is about too little memory, and not about a bad address."""
     text = text.lower()
-    told = ("out of memory", "out_of_memory", "failed to allocate", "smaller than requested")
-    return any(words in text for words in told)
+    phrases = ("out of memory", "out_of_memory", "failed to allocate", "smaller than requested")
+    return any(phrase in text for phrase in phrases)
 
 
 class BatchSplitter:
-    """Paints batches whole, or in as many parts as the card's memory asks for.
+    """Runs batches whole, or in as many parts as the GPU's memory requires.
 
-    `start` paints a batch or raises `OutOfCardMemoryError`, at once or in the result. Then
-    `make_room` gives up what the engine only keeps ready, and if that does not help the batch is
+    `start` runs a batch or raises `OutOfDeviceMemoryError`, at once or in the result. Then
+    `make_room` frees what the engine only keeps ready, and if that does not help the batch is
     halved, down to single pictures; what fits is remembered for every size. A single picture that
     does not fit is an `EngineError`. Safe from any thread.
     """
@@ -47,7 +48,6 @@ class BatchSplitter:
         self._lock = RLock()
 
     def submit(self, frames: Batch, style: StyleVector | None, strength: float) -> Pending:
-        """Start painting; see `Engine.submit`."""
         with self._lock:
             count = len(frames)
             most = max(1, min(count, self._most.get(frames.shape[1:], count)))
@@ -63,16 +63,16 @@ class BatchSplitter:
     ) -> Pending:
         try:
             pending = self._start(frames, style, strength)
-        except OutOfCardMemoryError as error:
+        except OutOfDeviceMemoryError as error:
             return self._again(error, frames, style, strength, has_room=has_room)
 
-        def again(error: OutOfCardMemoryError) -> Pending:
+        def again(error: OutOfDeviceMemoryError) -> Pending:
             return self._again(error, frames, style, strength, has_room=has_room)
 
         return _Attempt(pending, again)
 
     def _again(
-        self, error: OutOfCardMemoryError, frames: Batch, style: StyleVector | None,
+        self, error: OutOfDeviceMemoryError, frames: Batch, style: StyleVector | None,
         strength: float, *, has_room: bool,
     ) -> Pending:  # fmt: skip
         """Start anew what did not fit: with more room, else in smaller parts."""
@@ -83,24 +83,36 @@ class BatchSplitter:
             if len(frames) == 1 or self._model.batch is not None:
                 raise error
             self._most[frames.shape[1:]] = len(frames) // 2
-            _log.info("The card's memory is too small for %d pictures at once.", len(frames))
+            _log.info("The GPU's memory is too small for %d pictures at once.", len(frames))
             return self.submit(frames, style, strength)
 
 
 class _Attempt:
-    """A batch that may still turn out not to fit, and is then begun `again`."""
+    """A batch that may still turn out not to fit, and is then started `again`."""
 
-    def __init__(self, pending: Pending, again: Callable[[OutOfCardMemoryError], Pending]) -> None:
+    def __init__(
+        self, pending: Pending, again: Callable[[OutOfDeviceMemoryError], Pending]
+    ) -> None:
         self._pending = pending
-        self._again: Callable[[OutOfCardMemoryError], Pending] | None = again
+        self._again: Callable[[OutOfDeviceMemoryError], Pending] | None = again
+
+    def wait(self, seconds: float) -> bool:
+        if not self._pending.wait(seconds):
+            return False
+        again, self._again = self._again, None
+        if again is None:
+            return True
+        try:
+            self._pending.result()
+        except OutOfDeviceMemoryError as error:
+            self._pending = again(error)
+            return self._pending.wait(0)
+        except EngineError:
+            pass  # raised by `result`
+        return True
 
     def result(self) -> Batch:
-        if self._again is None:
-            return self._pending.result()
-        try:
-            return self._pending.result()
-        except OutOfCardMemoryError as error:
-            self._pending, self._again = self._again(error), None
+        wait_for(self)
         return self._pending.result()
 
 
@@ -109,6 +121,10 @@ class _Joined:
 
     def __init__(self, parts: list[Pending]) -> None:
         self._parts = parts
+
+    def wait(self, seconds: float) -> bool:
+        end = monotonic() + seconds
+        return all(part.wait(max(0.0, end - monotonic())) for part in self._parts)
 
     def result(self) -> Batch:
         return np.concatenate([part.result() for part in self._parts])

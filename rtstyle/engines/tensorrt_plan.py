@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rtstyle.engines.cuda import Gpu
+import numpy as np
+
+from rtstyle.engines.base import Shapes
+from rtstyle.engines.cuda.device import Gpu
+from rtstyle.engines.cuda.memory import HINT, OutOfDeviceMemoryError
 from rtstyle.errors import EngineError
 from rtstyle.files import atomic_write, cache_folder
-
-Shapes = Mapping[str, tuple[int, ...]]  # of every input, by name
 
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _OLDEST = (10, 0)  # of TensorRT itself: execute_async_v3 and strong typing
@@ -60,7 +62,6 @@ def build_plan(
 
     Raises `EngineError` with the parser's or the builder's reason.
     """
-    trt = runtime.module
     builder, network, _parser = _parse(runtime, model)
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
@@ -76,12 +77,58 @@ def build_plan(
         )
     if timing_cache is not None and (timings := config.get_timing_cache()) is not None:
         _write(timing_cache, bytes(timings.serialize()))
-    del trt
     return bytes(plan)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedPlan:
+    """What TensorRT calls an engine, with what must outlive its contexts."""
+
+    trt: Any
+    loader: Any
+    engine: Any
+
+    def context(self) -> Any:
+        """A new execution context. Raises `OutOfDeviceMemoryError`."""
+        context = self.engine.create_execution_context()
+        if context is None:
+            raise OutOfDeviceMemoryError(f"The GPU has no memory for one more picture; {HINT}.")
+        return context
+
+    def tensors(self) -> Iterator[tuple[str, np.dtype[Any], bool]]:
+        """Name and type of every input and output, and whether it is an input."""
+        for i in range(self.engine.num_io_tensors):
+            name = self.engine.get_tensor_name(i)
+            kind = np.dtype(self.trt.nptype(self.engine.get_tensor_dtype(name)))
+            yield name, kind, self.engine.get_tensor_mode(name) == self.trt.TensorIOMode.INPUT
+
+
+def find_plan(runtime: Runtime, gpu: Gpu, model: Path, shapes: Shapes) -> bytes:
+    """The plan for inputs of these shapes, read from the cache or built. Raises `EngineError`."""
+    if (plan := kept_plan(runtime, gpu, model, shapes)) is not None:
+        return plan
+    _log.info("Building %s for %s; this happens once.", model.name, gpu)
+    timings = timing_cache_path(runtime, gpu)
+    plan = build_plan(runtime, model, shapes, timing_cache=timings)
+    keep_plan(runtime, gpu, model, shapes, plan)
+    return plan
+
+
+def load_plan(runtime: Runtime, gpu: Gpu, model: Path, shapes: Shapes) -> LoadedPlan:
+    """The plan on the GPU. Raises `EngineError`."""
+    loader = runtime.module.Runtime(runtime.logger)
+    engine = loader.deserialize_cuda_engine(find_plan(runtime, gpu, model, shapes))
+    if engine is None:  # kept by something that only looks the same: made anew
+        plan = build_plan(runtime, model, shapes)
+        keep_plan(runtime, gpu, model, shapes, plan)
+        engine = loader.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise EngineError(f"{runtime.name} cannot load the plan it built for {model.name}.")
+    return LoadedPlan(runtime.module, loader, engine)
+
+
 def describe_network(runtime: Runtime, model: Path) -> list[tuple[str, str]]:
-    """The kind of every layer and of what it gives: ("CONVOLUTION", "HALF")."""
+    """The kind of every layer and the type of its output: ("CONVOLUTION", "HALF")."""
     _, network, _parser = _parse(runtime, model)
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     return [(layer.type.name, layer.get_output(0).dtype.name) for layer in layers]
@@ -103,7 +150,7 @@ def keep_plan(runtime: Runtime, gpu: Gpu, model: Path, shapes: Shapes, plan: byt
 
 
 def plan_path(runtime: Runtime, gpu: Gpu, model: Path, shapes: Shapes) -> Path:
-    """Where the plan is kept. A plan runs only with the very runtime, driver and kind of card it
+    """Where the plan is kept. A plan runs only with the very runtime, driver and kind of GPU it
     was made for, so all of them are in the name, with the model's content and the shapes."""
     parts = (
         hashlib.sha256(model.read_bytes()).hexdigest(), runtime.name, runtime.version, gpu.name,
@@ -130,9 +177,9 @@ def _parse(runtime: Runtime, model: Path) -> tuple[Any, Any, Any]:
     parser = trt.OnnxParser(network, runtime.logger)
     if not parser.parse(model.read_bytes()):
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
-        told = str(errors[0].desc()).strip() if errors else "no reason was given"
+        reason = str(errors[0].desc()).strip() if errors else "no reason was given"
         raise EngineError(
-            f"{runtime.name} {runtime.version} cannot read {model.name}: {told.splitlines()[0]}"
+            f"{runtime.name} {runtime.version} cannot read {model.name}: {reason.splitlines()[0]}"
         )
     return builder, network, parser
 

@@ -1,4 +1,4 @@
-"""The few calls of the CUDA runtime that engines need, through cuda-bindings: no torch."""
+"""One GPU by the few calls of the CUDA runtime that engines need, by cuda-bindings: no torch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtstyle.engines.card_memory import HINT, OutOfCardMemoryError
+from rtstyle.engines.cuda.memory import HINT, OutOfDeviceMemoryError
 from rtstyle.errors import EngineError
 
-_TOO_LITTLE_MEMORY = 2  # cudaErrorMemoryAllocation
+_OUT_OF_MEMORY, _NOT_READY = 2, 600  # cudaErrorMemoryAllocation, cudaErrorNotReady
 _OLDEST_DRIVER = (12, 0)  # CUDA version that the driver supports
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One graphics card: its place, its name, its compute capability and its driver's CUDA."""
+    """One GPU: its number, name, compute capability and the CUDA version of its driver."""
 
     index: int
     name: str
@@ -33,11 +33,11 @@ class Gpu:
 
 
 class Cuda:
-    """The CUDA runtime with one card chosen for the calling thread.
+    """The CUDA runtime with one GPU chosen for the calling thread.
 
-    Every method raises `EngineError` with the card and CUDA's own words, `OutOfCardMemoryError`
-    where they are of memory. Raises the former too when there is no driver, it is too old, or the
-    card is not there.
+    Every method raises `EngineError` with the GPU and CUDA's own words, `OutOfDeviceMemoryError`
+    when memory ran out. Raises the former too without a driver, with one that is too old, or when
+    there is no such GPU.
     """
 
     def __init__(self, device: int = 0) -> None:
@@ -49,7 +49,9 @@ class Cuda:
         version = int(self.call("DriverGetVersion"))
         driver = (version // 1000, version % 1000 // 10)
         if version == 0:
-            raise EngineError("There is no NVIDIA driver; a CUDA engine needs a card with one.")
+            raise EngineError(
+                "There is no NVIDIA driver; a CUDA engine needs an NVIDIA GPU with one."
+            )
         if driver < _OLDEST_DRIVER:
             raise EngineError(
                 f"The NVIDIA driver supports CUDA {driver[0]}.{driver[1]}; at least "
@@ -57,26 +59,33 @@ class Cuda:
             )
         count = int(self.call("GetDeviceCount"))
         if not 0 <= device < count:
-            raise EngineError(f"There is no card {device}; CUDA sees {count}, counted from 0.")
+            raise EngineError(f"There is no GPU {device}; CUDA sees {count}, counted from 0.")
         self.call("SetDevice", device)
-        told = self.call("GetDeviceProperties", device)
-        name = told.name.decode() if isinstance(told.name, bytes) else str(told.name)
-        self.gpu = Gpu(device, name, (int(told.major), int(told.minor)), driver)
+        found = self.call("GetDeviceProperties", device)
+        name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
+        self.gpu = Gpu(device, name, (int(found.major), int(found.minor)), driver)
         self._where = f" on {self.gpu}"
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call `cuda<name>`; gives what it returns beside the error code."""
+        """Call `cuda<name>`; returns its value without the error code."""
         code, *values = getattr(self._rt, f"cuda{name}")(*arguments)
         if int(code) != 0:
             _, text = self._rt.cudaGetErrorString(code)
             words = text.decode() if isinstance(text, bytes) else str(text)
-            if int(code) == _TOO_LITTLE_MEMORY:
-                raise OutOfCardMemoryError(f"CUDA failed in {name}{self._where}: {words}; {HINT}.")
+            if int(code) == _OUT_OF_MEMORY:
+                raise OutOfDeviceMemoryError(
+                    f"CUDA failed in {name}{self._where}: {words}; {HINT}."
+                )
             raise EngineError(f"CUDA failed in {name}{self._where}: {words}.")
         return values[0] if values else None
 
+    def is_done(self, event: Any) -> bool:
+        """Whether the work before a recorded event is over, also by an error, which waiting for
+        the event raises."""
+        return int(self._rt.cudaEventQuery(event)[0]) != _NOT_READY
+
     def use(self) -> None:
-        """Choose the card for the calling thread."""
+        """Choose the GPU for the calling thread."""
         self.call("SetDevice", self.gpu.index)
 
     def stream(self) -> int:
@@ -88,31 +97,33 @@ class Cuda:
         return self.call("EventCreateWithFlags", 1 | 2)  # blocking sync, no timing
 
     def timed_event(self) -> Any:
-        """An event that tells its time; see `milliseconds`."""
+        """An event that carries its time; see `milliseconds`."""
         return self.call("EventCreateWithFlags", 1)  # blocking sync
 
     def milliseconds(self, begin: Any, end: Any) -> float:
-        """The card's own time between two timed events that are over."""
+        """The GPU's own time between two timed events that are over."""
         return float(self.call("EventElapsedTime", begin, end))
 
     def malloc(self, size: int) -> int:
-        """`size` bytes on the card."""
+        """The address of `size` new bytes on the GPU."""
         return int(self.call("Malloc", size))
 
     def pinned(self, shape: tuple[int, ...], kind: Any) -> PinnedArray:
-        """An array in memory that the card reads and writes directly."""
+        """An array in host memory that the GPU reads and writes directly."""
         return PinnedArray(self, shape, np.dtype(kind))
 
-    def copy_to_card(self, target: int, source: PinnedArray, stream: int) -> None:
+    def upload(self, target: int, source: PinnedArray, stream: int) -> None:
+        """Enqueue a copy to the GPU."""
         self.call("MemcpyAsync", target, source.address, source.array.nbytes,
                   self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice, stream)  # fmt: skip
 
-    def copy_from_card(self, target: PinnedArray, source: int, stream: int) -> None:
+    def download(self, target: PinnedArray, source: int, stream: int) -> None:
+        """Enqueue a copy from the GPU."""
         self.call("MemcpyAsync", target.address, source, target.array.nbytes,
                   self._rt.cudaMemcpyKind.cudaMemcpyDeviceToHost, stream)  # fmt: skip
 
     def record(self, work: Callable[[], None], stream: int) -> Any:
-        """What `work` puts on `stream` as one graph, to be launched by `call("GraphLaunch")`."""
+        """What `work` enqueues on `stream` as one graph for `call("GraphLaunch")`."""
         mode = self._rt.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self.call("StreamBeginCapture", stream, mode)
         try:

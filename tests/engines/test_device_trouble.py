@@ -1,4 +1,4 @@
-"""Too little memory on a card, and cards that are lost: every engine by the same means."""
+"""Too little memory on a GPU, and GPUs that are lost: every engine by the same means."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from rtstyle.engines import EngineOptions, onnxruntime_gpu_engine, open_engine, torch_cuda_engine
-from rtstyle.engines.base import Batch, Pending, StyleVector
-from rtstyle.engines.batch import Done
-from rtstyle.engines.card_memory import BatchSplitter, OutOfCardMemoryError, tells_of_memory
-from rtstyle.engines.onnxruntime_gpu_engine import DirectMlEngine
+from rtstyle.engines import EngineOptions, onnxruntime_engine, open_engine, torch_engine
+from rtstyle.engines.base import Batch, Done, Pending, StyleVector
+from rtstyle.engines.cuda.memory import BatchSplitter, OutOfDeviceMemoryError, is_about_memory
+from rtstyle.engines.onnxruntime_engine import DirectMlEngine
 from rtstyle.engines.tensorrt_engine import TensorRtEngine
-from rtstyle.engines.torch_cuda_engine import TorchCudaEngine
+from rtstyle.engines.torch_engine import TorchCudaEngine
 from rtstyle.errors import EngineError
 from rtstyle.media import open_sink, open_source
 from rtstyle.media.synthetic import SyntheticSource
@@ -32,7 +31,7 @@ def batch(count: int, height: int = 32, width: int = 48) -> np.ndarray:
     return rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
-class Card:
+class Device:
     """Paints the negative of at most `holds` pictures at once; `late` fails in the result."""
 
     def __init__(self, holds: int, *, late: bool = False) -> None:
@@ -46,7 +45,7 @@ class Card:
             scale = 1 if style is None else style[:, :1, None, None]
             return Done(np.asarray((255 - frames) * scale, np.uint8))
         if not self.late:
-            raise OutOfCardMemoryError("The card is full.")
+            raise OutOfDeviceMemoryError("The GPU is full.")
         return _Late()
 
     def make_room(self) -> None:
@@ -54,8 +53,11 @@ class Card:
 
 
 class _Late:
+    def wait(self, seconds: float) -> bool:
+        return True
+
     def result(self) -> Batch:
-        raise OutOfCardMemoryError("The card is full.")
+        raise OutOfDeviceMemoryError("The GPU is full.")
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -63,15 +65,15 @@ class _Late:
 def test_what_does_not_fit_is_painted_in_parts(
     tiny_model: ModelSpec, count: int, holds: int, late: bool
 ) -> None:
-    card = Card(holds, late=late)
-    splitter = BatchSplitter(tiny_model, card.start, card.make_room)
+    device = Device(holds, late=late)
+    splitter = BatchSplitter(tiny_model, device.start, device.make_room)
     frames = batch(count)
     for _ in range(2):
         assert np.array_equal(splitter.submit(frames, None, 1.0).result(), 255 - frames)
-    assert max(card.painted) <= holds
-    rooms = card.rooms
+    assert max(device.painted) <= holds
+    rooms = device.rooms
     splitter.submit(frames, None, 1.0).result()
-    assert card.rooms == rooms, "what fits is remembered"
+    assert device.rooms == rooms, "what fits is remembered"
     rows = np.array([[i % 2] for i in range(count)], np.float32)
     painted = splitter.submit(frames, rows, 1.0).result()
     assert np.array_equal(painted, (255 - frames) * rows[:, :, None, None].astype(np.uint8))
@@ -79,29 +81,31 @@ def test_what_does_not_fit_is_painted_in_parts(
 
 def test_a_single_picture_that_does_not_fit_is_an_error(tiny_model: ModelSpec) -> None:
     for late in (False, True):
-        card = Card(0, late=late)
-        with pytest.raises(EngineError, match="The card is full"):
-            BatchSplitter(tiny_model, card.start, card.make_room).submit(
+        device = Device(0, late=late)
+        with pytest.raises(EngineError, match="The GPU is full"):
+            BatchSplitter(tiny_model, device.start, device.make_room).submit(
                 batch(4), None, 1.0
             ).result()
-        card = Card(1, late=late)
+        device = Device(1, late=late)
         fixed = replace(tiny_model, batch=4)
-        with pytest.raises(EngineError, match="The card is full"):
-            BatchSplitter(fixed, card.start, card.make_room).submit(batch(4), None, 1.0).result()
+        with pytest.raises(EngineError, match="The GPU is full"):
+            BatchSplitter(fixed, device.start, device.make_room).submit(
+                batch(4), None, 1.0
+            ).result()
 
 
 def test_room_is_made_before_parts(tiny_model: ModelSpec) -> None:
-    card = Card(0)
-    splitter = BatchSplitter(tiny_model, card.start, lambda: setattr(card, "holds", 4))
+    device = Device(0)
+    splitter = BatchSplitter(tiny_model, device.start, lambda: setattr(device, "holds", 4))
     assert np.array_equal(splitter.submit(batch(4), None, 1.0).result(), 255 - batch(4))
-    assert card.painted == [4]
+    assert device.painted == [4]
 
 
 def test_words_of_memory() -> None:
-    assert tells_of_memory("CUDA failure 2: out of memory ; GPU=0")
-    assert tells_of_memory("Failed to allocate memory for requested buffer of size 12")
-    assert tells_of_memory("Available memory of 1 is smaller than requested bytes of 2")
-    assert not tells_of_memory("an illegal memory access was encountered")
+    assert is_about_memory("CUDA failure 2: out of memory ; GPU=0")
+    assert is_about_memory("Failed to allocate memory for requested buffer of size 12")
+    assert is_about_memory("Available memory of 1 is smaller than requested bytes of 2")
+    assert not is_about_memory("an illegal memory access was encountered")
 
 
 @pytest.fixture
@@ -117,8 +121,8 @@ def model(tmp_path: Path) -> ModelSpec:
 
 
 @pytest.fixture
-def small_card(trt: FakeTensorRt, monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
-    """A card of 40 kB: three slots of one 32×48 picture, or two of two, but none of five."""
+def small_device(trt: FakeTensorRt, monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    """A GPU of 40 kB: three slots of one 32×48 picture, or two of two, but none of five."""
     malloc = trt.cuda.do_Malloc
     room = 40_000
 
@@ -138,7 +142,7 @@ def small_card(trt: FakeTensorRt, monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return trt.cuda
 
 
-def test_tensorrt_on_a_small_card(small_card: FakeCuda, model: ModelSpec) -> None:
+def test_tensorrt_on_a_small_device(small_device: FakeCuda, model: ModelSpec) -> None:
     """Parts are painted right, also when another size took the room; all memory is given back."""
     with TensorRtEngine(model) as engine:
         for count in (1, 5, 3):
@@ -150,30 +154,30 @@ def test_tensorrt_on_a_small_card(small_card: FakeCuda, model: ModelSpec) -> Non
         with pytest.raises(EngineError, match=r"Fake RTX \(cuda:0\): out of memory; paint smaller"):
             engine.submit(batch(1, 96, 96)).result()
         assert not engine.submit(batch(1)).result().any(), "smaller ones are painted all the same"
-    assert not small_card.memory
+    assert not small_device.memory
 
 
-def test_torch_on_a_small_card(
+def test_torch_on_a_small_device(
     tiny_checkpoint: Path, tiny_model: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Allocation fails for more than two pictures, in the slots as on a card."""
-    make = torch_cuda_engine._Slot.__init__
+    """Allocation fails for more than two pictures, in the slots as on a GPU."""
+    make = torch_engine.TorchSlot.__init__
 
-    def allocate(self, net, device, inputs) -> None:  # type: ignore[no-untyped-def]
-        if len(next(iter(inputs.values()))) > 2:
+    def allocate(self, runner, device, model, shapes) -> None:  # type: ignore[no-untyped-def]
+        if shapes["frame"][0] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nTry that")
-        make(self, net, device, inputs)
+        make(self, runner, device, model, shapes)
 
-    monkeypatch.setattr(torch_cuda_engine._Slot, "__init__", allocate)
+    monkeypatch.setattr(torch_engine.TorchSlot, "__init__", allocate)
     spec = read_model(tiny_checkpoint)
     with (
         open_engine(EngineOptions(name="torch", threads=1), spec) as plain,
-        TorchCudaEngine(spec, device="cpu") as engine,
+        TorchCudaEngine(spec, gpu="cpu") as engine,
     ):
         painted = engine.submit(batch(5)).result()
         assert np.abs(painted - plain.submit(batch(5)).result().astype(int)).mean() < 1
         monkeypatch.setattr(
-            torch_cuda_engine._Slot, "__init__",
+            torch_engine.TorchSlot, "__init__",
             lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory.")),
         )  # fmt: skip
         with pytest.raises(
@@ -183,13 +187,13 @@ def test_torch_on_a_small_card(
         assert "\n" not in str(caught.value)
 
 
-def test_onnxruntime_on_a_small_card(
+def test_onnxruntime_on_a_small_device(
     tiny_model: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The allocator's own words, in the result."""
     monkeypatch.setattr(DirectMlEngine, "provider", "CPUExecutionProvider")
     monkeypatch.setattr(DirectMlEngine, "options", lambda self: {})
-    run = onnxruntime_gpu_engine._Size.run
+    run = onnxruntime_engine.OnnxRuntimeSlot.stylize
 
     def small(self, inputs):  # type: ignore[no-untyped-def]
         if len(inputs["frame"]) > 2:
@@ -200,7 +204,7 @@ def test_onnxruntime_on_a_small_card(
             )
         return run(self, inputs)
 
-    monkeypatch.setattr(onnxruntime_gpu_engine._Size, "run", small)
+    monkeypatch.setattr(onnxruntime_engine.OnnxRuntimeSlot, "stylize", small)
     with (
         DirectMlEngine(tiny_model) as engine,
         open_engine(EngineOptions(name="onnxruntime", threads=1), tiny_model) as plain,
@@ -211,10 +215,10 @@ def test_onnxruntime_on_a_small_card(
 
 
 @pytest.mark.parametrize("lost", ["cudaEventSynchronize", "cudaGraphLaunch", "cudaSetDevice"])
-def test_a_card_lost_in_mid_run_leaves_what_was_painted(
+def test_a_device_lost_in_mid_run_leaves_what_was_painted(
     trt: FakeTensorRt, model: ModelSpec, tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error names the card, not what closing it fails by; the file plays."""
+    """The error names the GPU, not what closing it fails by; the file plays."""
     clip, output = tmp_path / "in.mp4", tmp_path / "out.mp4"
     with SyntheticSource(64, 48, n_frames=12) as source, open_sink(clip, source) as sink:
         for frame in source.frames():

@@ -1,0 +1,1 @@
+"""NVIDIA GPUs without torch: the device, its memory, and batches in flight on it."""
