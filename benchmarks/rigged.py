@@ -60,6 +60,9 @@ class SlowGpu(IdentityEngine):
         done = super().submit(*arguments)
 
         class Later:
+            def wait(self, seconds: float) -> bool:
+                return True
+
             def result(self) -> Any:
                 time.sleep(SLOW_S)
                 return done.result()

@@ -184,8 +184,10 @@ def _train(training: Training, material: Material) -> None:
     def step(done: int, losses: dict[str, float]) -> None:
         if done % 200 == 0:
             each = (time.monotonic() - began) / (done - before)
-            told = ", ".join(f"{term} {value:.3f}" for term, value in losses.items())
-            print(f"{training.name} {done}/{recipe.updates}, {each:.3f} s each: {told}", flush=True)
+            terms = ", ".join(f"{term} {value:.3f}" for term, value in losses.items())
+            print(
+                f"{training.name} {done}/{recipe.updates}, {each:.3f} s each: {terms}", flush=True
+            )
         time_is_up = end is not None and time.monotonic() > end
         if time_is_up or (parent is not None and not parent.is_alive()):  # it may be killed
             raise _ToGoOn
@@ -286,9 +288,9 @@ def write_entries(names: Sequence[str], work: Path, book: Path = BOOK) -> Path:
     for name, training in read_book(book).items():
         if name not in names or not (work / name / CHECKPOINT).exists():
             continue
-        told = {"file": f"{name}/{CHECKPOINT}", "painting": f"{training.paintings[0]}.jpg"}
+        where = {"file": f"{name}/{CHECKPOINT}", "painting": f"{training.paintings[0]}.jpg"}
         for entry in training.report:
-            rows = (f'{key} = "{value}"' for key, value in (dict(entry) | told).items())
+            rows = (f'{key} = "{value}"' for key, value in (dict(entry) | where).items())
             lines += ["[[entry]]", *rows, ""]
     path = work / "entries.toml"
     path.write_text("\n".join(lines), encoding="utf-8")

@@ -117,9 +117,15 @@ def measure(
 
 
 def measure_one(
-    plan: _Plan, name: str, models: dict[str, ModelSpec], label: str, size: str,
-    shape: tuple[int, int], folder: Path, skip: Callable[[str], None],
-) -> Row:  # fmt: skip
+    plan: _Plan,
+    name: str,
+    models: dict[str, ModelSpec],
+    label: str,
+    size: str,
+    shape: tuple[int, int],
+    folder: Path,
+    skip: Callable[[str], None],
+) -> Row:
     """One net at one size by one engine."""
     model = models.get(".safetensors" if label.startswith("torch") else ".onnx")
     if model is None:
@@ -148,13 +154,18 @@ def measure_one(
     peak = peak_of(plan.device)
     roofline = None if peak is None else 1 / max(gflop / peak[0] / 1e3, gbyte / peak[1] / 1e3)
     return Row(
-        net=name, size=size, engine=label, engine_fps=round(fps, 1),
-        pipeline_fps=_rounded(pipeline, 1), file_fps=_rounded(from_file, 1),
-        overlap=None if pipeline is None else round(pipeline / fps, 3), gflop=round(gflop, 2),
+        net=name,
+        size=size,
+        engine=label,
+        engine_fps=round(fps, 1),
+        pipeline_fps=_rounded(pipeline, 1),
+        file_fps=_rounded(from_file, 1),
+        overlap=None if pipeline is None else round(pipeline / fps, 3),
+        gflop=round(gflop, 2),
         roofline_fps=None if roofline is None else round(roofline, 1),
         roofline_share=None if roofline is None else round(fps / roofline, 3),
         idle_ms=None if idle is None else round(idle, 4),
-    )  # fmt: skip
+    )
 
 
 def _where_installed(call: Callable[[], float], skip: Callable[[str], None]) -> float | None:

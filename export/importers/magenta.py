@@ -64,7 +64,7 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
         mirrored=any("MirrorPad" in name for name in theirs),
         mobile=_mobile_widths(looker.tensors),
     )
-    weights = _painter_weights(net, theirs) | _looker_weights(net, looker.tensors)
+    weights = _transformer_weights(net, theirs) | _looker_weights(net, looker.tensors)
     load_weights(net, weights, of=f"{transformer.path} and {looker.path}")
     return Imported(net, "magenta", "magenta/arbitrary_image_stylization")
 
@@ -225,7 +225,7 @@ class _MobileConv(nn.Module):
         return F.relu6(x) if self.relu else x
 
 
-def _painter_weights(net: Magenta, theirs: Tensors) -> Tensors:
+def _transformer_weights(net: Magenta, theirs: Tensors) -> Tensors:
     weights: Tensors = {}
     for i in (1, 2, 3):
         scope = f"transformer/contract/conv{i}"

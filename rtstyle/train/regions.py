@@ -48,12 +48,12 @@ def write_regions(
     divided = Regions(bank=spec.architecture, options=spec.options, height=height, width=width)
     divided.net.load_state_dict(net.state_dict())
     divided.maps.copy_(torch.from_numpy(maps))
-    told = {f"#{bytes(colour).hex()}": style.name for colour, style in regions.items()}
+    regions_of_map = {f"#{bytes(colour).hex()}": style.name for colour, style in regions.items()}
     card = ModelCard(
         styles=(output.stem,),
-        description=f"By regions: {', '.join(told.values())}.",
+        description=f"By regions: {', '.join(regions_of_map.values())}.",
         licence=spec.licence,
-        provenance=spec.provenance | {"regions": told, "map": picture.name},
+        provenance=spec.provenance | {"regions": regions_of_map, "map": picture.name},
     )
     return write_model(divided.eval(), output, card, architecture="regions", check=check)
 

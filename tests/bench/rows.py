@@ -11,8 +11,13 @@ MACHINE = Machine("Test <CPU>", 4, 16.0, "Linux 6", "3.11", reasons={"gpu": "the
 
 
 def case(level: str = "memory", **more: object) -> Case:
-    told: dict[str, object] = {"style": "waves", "engine": "openvino", "width": 640, "height": 360}
-    return Case(level=level, **told | more)  # type: ignore[arg-type]
+    message: dict[str, object] = {
+        "style": "waves",
+        "engine": "openvino",
+        "width": 640,
+        "height": 360,
+    }
+    return Case(level=level, **message | more)  # type: ignore[arg-type]
 
 
 def measured(level: str = "memory", *, fps: float = 40.0, **more: object) -> Measured:

@@ -13,8 +13,8 @@ from rtstyle.errors import EngineError
 
 
 def test_every_step_runs_without_a_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = ["--device", "cpu", "--quick", "--net", "fast-cin", "--out", str(tmp_path)]
-    assert command.main(told) == 0
+    arguments = ["--device", "cpu", "--quick", "--net", "fast-cin", "--out", str(tmp_path)]
+    assert command.main(arguments) == 0
     report = json.loads((tmp_path / "gpu.json").read_text())
     (row,) = report["rows"]
     assert (row["net"], row["engine"]) == ("fast-cin", "torch-cuda")

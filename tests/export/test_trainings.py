@@ -155,10 +155,10 @@ def test_trainings_stop_in_time_go_on_and_start_from_each_other(
         run_trainings(["nowhere"], material, book=book)
     with pytest.raises(TrainingError, match="other, portraits"):
         run_trainings(["other", "portraits"], material, book=book)
-    told = capfd.readouterr().err
-    assert "pair has no something; it has painting, nothing." in told
-    assert "network vgg16, and the weights given are of vgg19_16x; pass" in told
-    assert "none are known of these photographs" in told
+    message = capfd.readouterr().err
+    assert "pair has no something; it has painting, nothing." in message
+    assert "network vgg16, and the weights given are of vgg19_16x; pass" in message
+    assert "none are known of these photographs" in message
 
 
 def test_a_training_goes_on_from_what_another_machine_kept(
@@ -211,8 +211,8 @@ def test_a_training_outlives_no_killed_parent(material: Material, tmp_path: Path
         "from pathlib import *\nfrom export.trainings import *\n"
         f"run_trainings(['endless'], {material!r}, book=PosixPath({str(tmp_path / 'book.toml')!r}))"
     )
-    told = [sys.executable, "-c", code]
-    with subprocess.Popen(told, stdout=subprocess.PIPE, text=True) as parent:
+    message = [sys.executable, "-c", code]
+    with subprocess.Popen(message, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()  # it says so after 200 updates
         parent.kill()

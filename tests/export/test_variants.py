@@ -164,14 +164,14 @@ def test_plans_from_the_command_line(
     rtx()
     half, plan = tmp_path / "half.onnx", tmp_path / "plans" / "tiny.plan"
     onnx.save_model(to_half(onnx.load_model(tiny_model.path)), half)
-    told = ["tensorrt", str(half), "-o", str(plan), "--runtime", "tensorrt-rtx", "--size"]
-    assert main([*told, "2x96x62"]) == 0
+    message = ["tensorrt", str(half), "-o", str(plan), "--runtime", "tensorrt-rtx", "--size"]
+    assert main([*message, "2x96x62"]) == 0
     assert "8 convolutions in float16, 0 in float32" in capsys.readouterr().out
     assert plan.stat().st_size > 10_000
-    assert main([*told, "96"]) == 2
+    assert main([*message, "96"]) == 2
     assert "1280x720" in capsys.readouterr().err
     half.write_bytes(half.read_bytes()[:-500])
-    assert main([*told, "96x64"]) == 1
+    assert main([*message, "96x64"]) == 1
 
 
 def test_programs_need_a_gpu(

@@ -213,7 +213,7 @@ def test_half_precision_is_computed_in_single(name: str) -> None:
     torch.testing.assert_close(half, by_name(name)(x, y), rtol=2e-2, atol=1e-3)
 
 
-def test_an_unknown_style_loss_is_told() -> None:
+def test_an_unknown_style_loss_is_reported() -> None:
     with pytest.raises(UsageError, match="no style loss 'grim'; known are gram, mmd-linear"):
         style_loss("grim")
 
