@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from rtstyle.engines.base import PendingImage, StyleVector
-from rtstyle.engines.batch import shapes_of
 from rtstyle.engines.cuda.engine import SlotEngine
 from rtstyle.engines.cuda.slot import PoolCache
 from rtstyle.engines.torch_engine import TorchSlot
@@ -95,7 +94,7 @@ class FrameSlot(TorchSlot):
     def __init__(self, engine: SlotEngine, device: torch.device, like: DeviceImage) -> None:
         self._size, self._weights, self._full_range = like.size, like.weights, like.full_range
         padded = geometry(*like.size, model=engine.model, look=Look()).padded
-        shapes = shapes_of(engine.model, 1, padded)
+        shapes = engine.model.input_shapes(1, *padded)
         self._gpu = like.device
         super().__init__(engine.runner(shapes), device, engine.model, shapes)
 

@@ -183,7 +183,7 @@ def test_jcjohnson(padding: str, picture: Tensor, tmp_path: Path) -> None:
     pads = [mirror(1)] if padding == "reflect" else []
     zero = 1 if padding == "zero" else 0
     branch = sequence(
-        *pads, conv(8, 8, 3, pad=zero), norm(8), relu * pads, conv(8, 8, 3, pad=zero), norm(8)
+        *pads, conv(8, 8, 3, pad=zero), norm(8), relu, *pads, conv(8, 8, 3, pad=zero), norm(8)
     )
     other = ("nn.Identity", {}) if inner else ("nn.ShaveImage", {"size": 2})
     table = ("nn.ConcatTable", {"modules": {1: branch, 2: other}})
