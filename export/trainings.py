@@ -161,6 +161,8 @@ def _train(training: Training, material: Material) -> None:
     if missing := [file for file in files if not file.is_file()]:
         raise InputNotFoundError(f"There is no painting {missing[0]}.")
     held_out = material.without.read_text(encoding="utf-8").split()
+    places = folder / CHECKPOINT, CHECKPOINTS / training.name / UNFINISHED
+    begun = next((path for path in places if path.exists()), None)
     photos = load_photos(material.content, cache=material.work, without=held_out)
     if recipe.face_weight or recipe.portraits:
         photos = with_faces(photos, material.faces)
@@ -170,13 +172,11 @@ def _train(training: Training, material: Material) -> None:
         paintings=load_paintings(files, recipe.style_size)[1],
         loss_net=_loss_net(recipe.loss_net, material.loss_nets),
         device=choose_device(material.device),
-        init=None if training.init is None else _start(training.init, material.work),
+        init=None if begun or training.init is None else _start(training.init, material.work),
         names=training.paintings,
     )
-    for begun in (folder / CHECKPOINT, CHECKPOINTS / training.name / UNFINISHED):
-        if begun.exists():
-            trainer.resume(begun)
-            break
+    if begun:
+        trainer.resume(begun)
     before, began = trainer.done, time.monotonic()
     end = None if material.minutes is None else began + 60 * material.minutes
     parent = multiprocessing.parent_process()

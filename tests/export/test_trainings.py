@@ -177,7 +177,7 @@ def test_a_training_goes_on_from_what_another_machine_kept(
     for name, value in load_checkpoint_net(unfinished)[0].state_dict().items():
         torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-4)
     elsewhere = replace(material, work=tmp_path / "elsewhere")
-    trainings._train(training, elsewhere)
+    trainings._train(replace(training, init="what that machine lacks"), elsewhere)
     with (elsewhere.work / "tiny" / "losses.csv").open() as file:
         assert [line.split(",")[0] for line in file] == ["update", "2", "3"]
     assert main(["pause", "tinier", "--work", str(work)]) == 1
