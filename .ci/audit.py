@@ -58,8 +58,8 @@ def _audit(requirements: Path) -> list[dict[str, Any]]:
     if not done.stdout.strip():
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise LookupError(lines[-1].strip()[:200] if lines else "pip-audit says nothing")
-    told: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
-    return told
+    dependencies: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    return dependencies
 
 
 def _vulnerable(dependencies: list[dict[str, Any]]) -> dict[str, list[str]]:

@@ -164,7 +164,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Compare, print, and tell by the exit status."""
+    """Compare and print; exit status 1 for a loss."""
     options = parse(Options, argv, program="python -m benchmarks compare", about=__doc__)
     if not 0 < options.loss < 1 or options.pictures < 1 or options.pairs * options.launches < 2:
         raise UsageError("A loss lies between 0 and 1, and at least 2 pairs of 1 picture are due.")

@@ -17,12 +17,12 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Annotated
 
 import typer
 
 from benchmarks.options import parse
+from rtstyle.bench.levels import frame_rate
 from rtstyle.demo import make_clip
 from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.image import Look, prepare
@@ -62,14 +62,7 @@ def engine_alone(clip: Path, style: Style, engine: EngineOptions) -> float:
     with open_engine(engine, style.model) as loaded:
         batches = [prepare(image, model=loaded.model, look=Look()) for image in frames]
         loaded.submit(batches[0], style.vector).result()  # compiles for this size
-        start = perf_counter()
-        pending = loaded.submit(batches[0], style.vector)
-        for batch in batches[1:]:
-            following = loaded.submit(batch, style.vector)
-            pending.result()
-            pending = following
-        pending.result()
-        return len(batches) / (perf_counter() - start)
+        return frame_rate(loaded, batches, style.vector, count=len(batches), in_flight=2)
 
 
 def end_to_end(clip: Path, folder: Path, style: Style, engine: EngineOptions) -> Report:
@@ -112,8 +105,10 @@ def peak_memory_mb(clip: Path, style: str, threads: int | None) -> float | None:
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", code, str(clip), f"{folder}/out.mp4", style, str(threads or 0)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     return round(int(done.stdout.split()[1]) * 1024 / 1e6, 1)  # "VmHWM:  12345 kB"
 
 

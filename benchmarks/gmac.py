@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 def count_macs(model: Path | onnx.ModelProto, *, height: int, width: int, batch: int = 1) -> int:
     """MACs for a batch of pictures of `height` × `width`, in the model's own rounding to strides.
 
-    Raises `ModelError` when the graph does not tell the size of every product.
+    Raises `ModelError` when the graph does not determine the size of every product.
     """
     return sum(
         _macs(node, *shapes)
@@ -40,7 +40,7 @@ def products(
 ) -> list[tuple[onnx.NodeProto, Shape, Shape, Shape]]:
     """Every convolution and matrix product with the shapes of its input, weight and output.
 
-    Raises `ModelError` when the graph does not tell the size of every one.
+    Raises `ModelError` when the graph does not determine the size of every one.
     """
     name = "The model" if isinstance(model, onnx.ModelProto) else model.name
     graph = _with_size(model, {"N": batch, "H": height, "W": width})

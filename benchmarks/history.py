@@ -2,7 +2,7 @@
 
 Measures the cases of `benchmarks/tracked.json` and appends them to the history of this machine,
 `benchmarks/history/KEY.jsonl`, one run a line. Then prints every case beside the run before. Runs
-of different days differ by what else a machine did; whether a change costs speed, `compare` tells.
+of different days differ by what else a machine did; `compare` finds whether a change costs speed.
 """
 
 from __future__ import annotations

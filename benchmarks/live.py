@@ -21,6 +21,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.options import parse
+from rtstyle.bench.levels import latencies_ms
 from rtstyle.engines import EngineOptions
 from rtstyle.engines.base import Engine
 from rtstyle.frame import Frame
@@ -147,11 +148,7 @@ def net_alone_ms(style: Style, pool: EnginePool, *, count: int = 60) -> float:
     size = geometry(360, 640, model=style.model, look=Look()).padded
     engine = pool.lease(Canvas(style.model, size))
     batch = prepare(picture, model=engine.model, look=Look())
-    times = []
-    for _ in range(count):
-        start = perf_counter()
-        engine.submit(batch, style.vector).result()
-        times.append((perf_counter() - start) * 1e3)
+    times = latencies_ms(engine, [batch], style.vector, seconds=0.0, count=count)
     pool.release(engine)
     return median(times)
 

@@ -1,4 +1,4 @@
-"""Text of anybody's on a Markdown page, where it must stay text."""
+"""Untrusted text on a Markdown page, escaped so that it stays text."""
 
 from __future__ import annotations
 

@@ -46,12 +46,15 @@ def interleave(
 
 
 def compare(times: list[tuple[float, float]]) -> Comparison:
-    """What pairs of seconds (A, B) tell: the median ratio, which a neighbour's bursts do not move,
+    """The median ratio of pairs of seconds (A, B), which short bursts of other load do not move,
     with a bootstrap interval. At least 2 pairs."""
     ratios = np.array([a / b for a, b in times])
     found = stats.bootstrap(
-        (ratios,), np.median, confidence_level=CONFIDENCE, method="percentile",
+        (ratios,),
+        np.median,
+        confidence_level=CONFIDENCE,
+        method="percentile",
         rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
+    ).confidence_interval
     middle, low, high = (float(value) for value in (np.median(ratios), found.low, found.high))
     return Comparison(middle, low, high, len(times))

@@ -165,9 +165,10 @@ def measure_peers(
 
 
 def _one_round(
-    works: dict[str, Callable[[], float]], times: dict[str, list[float]],
+    works: dict[str, Callable[[], float]],
+    times: dict[str, list[float]],
     skip: Callable[[str], None],
-) -> None:  # fmt: skip
+) -> None:
     for name in list(works):
         try:
             times[name].append(works[name]())
@@ -224,10 +225,12 @@ def floor_seconds(clip: Path, folder: Path) -> float:
 def rtstyle_seconds(net: Net, clip: Path, folder: Path, threads: int | None) -> float:
     """Seconds a frame of the whole of rtstyle, opening and loading included."""
     report = render(
-        clip, folder / "painted.mp4", style=styles_of(net.spec)[0],
+        clip,
+        folder / "painted.mp4",
+        style=styles_of(net.spec)[0],
         engine=EngineOptions(threads=threads),
         writing=WriteOptions(overwrite=True),
-    )  # fmt: skip
+    )
     return 1 / report.fps
 
 
@@ -349,11 +352,13 @@ def main(argv: list[str]) -> int:
             threads=options.threads, skip=skipped.append, minutes=options.minutes,
         )  # fmt: skip
     study = Study(
-        name="peers", command=command_line("peers", argv),
-        tables=(_table(rows, f"{width}×{height}"),), missing=tuple(skipped),
+        name="peers",
+        command=command_line("peers", argv),
+        tables=(_table(rows, f"{width}×{height}"),),
+        missing=tuple(skipped),
         seconds=round(perf_counter() - began, 1),
         figures={"size": f"{width}x{height}", "rows": [asdict(row) for row in rows]},
-    )  # fmt: skip
+    )
     show(study)
     print(keep(study, options.out))
     return 130 if "what came after Ctrl-C" in skipped else 0
@@ -366,10 +371,13 @@ def _table(rows: list[Row], size: str) -> Table:
         columns=("peer", "version", "fps", "of the first", "interval", "off by"),
         rows=tuple(
             (
-                row.name, row.version or "–", f"{row.fps:.2f}", f"{row.ratio:.2f}",
+                row.name,
+                row.version or "–",
+                f"{row.fps:.2f}",
+                f"{row.ratio:.2f}",
                 f"{row.ratio_low:.2f} to {row.ratio_high:.2f}",
                 "–" if row.off_by is None else f"{row.off_by:.2f}",
             )
             for row in rows
         ),
-    )  # fmt: skip
+    )

@@ -60,6 +60,9 @@ class SlowGpu(IdentityEngine):
         done = super().submit(*arguments)
 
         class Later:
+            def wait(self, seconds: float) -> bool:
+                return True
+
             def result(self) -> Any:
                 time.sleep(SLOW_S)
                 return done.result()
@@ -87,9 +90,10 @@ class Rig:
 
 
 def _sleeping(
-    source: type[Any] = EndlessPictures, engine: type[Any] = IdentityEngine,
+    source: type[Any] = EndlessPictures,
+    engine: type[Any] = IdentityEngine,
     sink: type[Any] = NullSink,
-) -> Callable[[Rig, Style, Path], tuple[Any, Any, Any]]:  # fmt: skip
+) -> Callable[[Rig, Style, Path], tuple[Any, Any, Any]]:
     return lambda rig, style, _: (source(rig.width, rig.height), engine(style.model), sink())
 
 
@@ -150,7 +154,7 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    """Run every rig, print, keep, and tell by the exit status."""
+    """Run every rig, print, keep; exit status 1 for a wrong name."""
     options = parse(Options, argv, program="python -m benchmarks rigged", about=__doc__)
     if not 0 < options.seconds < 1e4:
         raise UsageError(f"A pipeline runs for more than 0 seconds, not {options.seconds}.")
@@ -163,17 +167,20 @@ def main(argv: list[str]) -> int:
         print(": ".join(rows[-1][:3]), flush=True)
     right = sum(row[-1] == "yes" for row in rows)
     study = Study(
-        name="rigged", command=command_line("rigged", argv),
+        name="rigged",
+        command=command_line("rigged", argv),
         tables=(
             Table(
                 title="The slow part and what the report names",
-                columns=("pipeline", "slow part", "named", "fps", "right"), rows=tuple(rows),
+                columns=("pipeline", "slow part", "named", "fps", "right"),
+                rows=tuple(rows),
             ),
         ),
         verdicts=(f"{right} of {len(rows)} bottlenecks were named rightly.",),
-        passed=right == len(rows), seconds=round(perf_counter() - began, 1),
+        passed=right == len(rows),
+        seconds=round(perf_counter() - began, 1),
         figures={"rigs": figures},
-    )  # fmt: skip
+    )
     show(study)
     print(keep(study, options.out))
     return 0 if study.passed else 1

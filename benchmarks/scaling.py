@@ -32,7 +32,7 @@ WAYS = {"pixels": "pixels", "batch": "pictures", "threads": "threads", "length":
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """y ~ x ** `exponent`, give or take `error`, which two points do not tell."""
+    """y ~ x ** `exponent`, with the standard error `error`, None from two points."""
 
     exponent: float
     error: float | None
@@ -147,12 +147,15 @@ def main(argv: list[str]) -> int:
 
 def _table(over: str, points: Sequence[Point]) -> Table:
     return Table(
-        title=f"Over {over}", columns=(WAYS[over], "fps", "ms a picture", "peak RSS MB"),
+        title=f"Over {over}",
+        columns=(WAYS[over], "fps", "ms a picture", "peak RSS MB"),
         rows=tuple(
             (
-                f"{p.x:,.0f}", f"{1e3 / p.picture_ms:.2f}", f"{p.picture_ms:.1f}",
+                f"{p.x:,.0f}",
+                f"{1e3 / p.picture_ms:.2f}",
+                f"{p.picture_ms:.1f}",
                 "–" if p.peak_rss_mb is None else f"{p.peak_rss_mb:.0f}",
             )
             for p in points
         ),
-    )  # fmt: skip
+    )

@@ -61,7 +61,7 @@ STUDIES = {
         "the cores; memory is a fixed part of the runtime plus activations that follow the pixels, "
         "and does not follow the length of a clip.",
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +106,12 @@ def keep(study: Study, out: Path | None = None) -> Path:
     path = out or FOLDER / f"{study.name}.json"
     machine = this_machine()
     document = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"), "version": __version__,
-        "machine": str(machine), "machine_key": machine.key, **asdict(study),
-    }  # fmt: skip
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "machine": str(machine),
+        "machine_key": machine.key,
+        **asdict(study),
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -157,12 +160,13 @@ def _table(data: dict[str, Any]) -> Table:
 def page(kept: dict[str, Kept]) -> str:
     """The page as Markdown."""
     lines = [
-        "# Speed", "",
+        "# Speed",
+        "",
         "What the benchmarks of this repository found, with what bounds each figure. Written by",
         "`python -m benchmarks results` from `benchmarks/results/studies/`; do not edit it.",
         "Frames a second of whole machines are in "
         "[benchmarks/results](../benchmarks/results/README.md).",
-    ]  # fmt: skip
+    ]
     for name, (heading, command, about) in STUDIES.items():
         lines += ["", f"## {heading}", "", about, ""]
         if name not in kept:

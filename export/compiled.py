@@ -1,4 +1,4 @@
-"""Programs for one size of picture on one kind of card: TensorRT plans, torch-tensorrt programs."""
+"""Programs for one frame size on one kind of GPU: TensorRT plans, torch-tensorrt programs."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def shapes_of(spec: ModelSpec, size: Size) -> dict[str, tuple[int, ...]]:
 
 
 def write_program(checkpoint: Path, output: Path, size: Size) -> None:
-    """Compile a checkpoint by torch-tensorrt in half precision, for the card in this machine.
+    """Compile a checkpoint by torch-tensorrt in half precision, for the GPU of this machine.
 
-    Precision is in the net itself: newer versions drop a wish for it without a word. Raises
-    `EngineError` without torch-tensorrt or a card, or when it does not compile.
+    The precision is in the net itself: newer versions silently ignore an option for it. Raises
+    `EngineError` without torch-tensorrt or a GPU, or when it does not compile.
     """
     from rtstyle.engines.torch_modules import half_net
     from rtstyle.nets.checkpoint import load_checkpoint_net
@@ -95,7 +95,7 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     except (ImportError, OSError, RuntimeError) as error:
         raise EngineError(f"torch-tensorrt cannot be loaded ({error}).") from None
     if not torch.cuda.is_available():
-        raise EngineError("torch-tensorrt compiles for the card in the machine; there is none.")
+        raise EngineError("torch-tensorrt compiles for the GPU in the machine; there is none.")
     wrapped = Contract(half_net(net)).eval().cuda()
     inputs = [
         torch.zeros(shape, dtype=torch.uint8 if len(shape) == 4 else torch.float32, device="cuda")

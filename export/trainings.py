@@ -161,6 +161,8 @@ def _train(training: Training, material: Material) -> None:
     if missing := [file for file in files if not file.is_file()]:
         raise InputNotFoundError(f"There is no painting {missing[0]}.")
     held_out = material.without.read_text(encoding="utf-8").split()
+    places = folder / CHECKPOINT, CHECKPOINTS / training.name / UNFINISHED
+    begun = next((path for path in places if path.exists()), None)
     photos = load_photos(material.content, cache=material.work, without=held_out)
     if recipe.face_weight or recipe.portraits:
         photos = with_faces(photos, material.faces)
@@ -170,13 +172,11 @@ def _train(training: Training, material: Material) -> None:
         paintings=load_paintings(files, recipe.style_size)[1],
         loss_net=_loss_net(recipe.loss_net, material.loss_nets),
         device=choose_device(material.device),
-        init=None if training.init is None else _start(training.init, material.work),
+        init=None if begun or training.init is None else _start(training.init, material.work),
         names=training.paintings,
     )
-    for begun in (folder / CHECKPOINT, CHECKPOINTS / training.name / UNFINISHED):
-        if begun.exists():
-            trainer.resume(begun)
-            break
+    if begun:
+        trainer.resume(begun)
     before, began = trainer.done, time.monotonic()
     end = None if material.minutes is None else began + 60 * material.minutes
     parent = multiprocessing.parent_process()
@@ -184,8 +184,10 @@ def _train(training: Training, material: Material) -> None:
     def step(done: int, losses: dict[str, float]) -> None:
         if done % 200 == 0:
             each = (time.monotonic() - began) / (done - before)
-            told = ", ".join(f"{term} {value:.3f}" for term, value in losses.items())
-            print(f"{training.name} {done}/{recipe.updates}, {each:.3f} s each: {told}", flush=True)
+            terms = ", ".join(f"{term} {value:.3f}" for term, value in losses.items())
+            print(
+                f"{training.name} {done}/{recipe.updates}, {each:.3f} s each: {terms}", flush=True
+            )
         time_is_up = end is not None and time.monotonic() > end
         if time_is_up or (parent is not None and not parent.is_alive()):  # it may be killed
             raise _ToGoOn
@@ -286,9 +288,9 @@ def write_entries(names: Sequence[str], work: Path, book: Path = BOOK) -> Path:
     for name, training in read_book(book).items():
         if name not in names or not (work / name / CHECKPOINT).exists():
             continue
-        told = {"file": f"{name}/{CHECKPOINT}", "painting": f"{training.paintings[0]}.jpg"}
+        where = {"file": f"{name}/{CHECKPOINT}", "painting": f"{training.paintings[0]}.jpg"}
         for entry in training.report:
-            rows = (f'{key} = "{value}"' for key, value in (dict(entry) | told).items())
+            rows = (f'{key} = "{value}"' for key, value in (dict(entry) | where).items())
             lines += ["[[entry]]", *rows, ""]
     path = work / "entries.toml"
     path.write_text("\n".join(lines), encoding="utf-8")

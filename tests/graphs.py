@@ -27,8 +27,8 @@ def save(
 ) -> Path:
     """Write a graph to `path`; inputs and outputs are (TensorProto.DataType, shape) by name."""
 
-    def values(told: dict[str, tuple[int, Shape | None]]) -> list[Any]:
-        return [helper.make_tensor_value_info(name, *kind) for name, kind in told.items()]
+    def values(message: dict[str, tuple[int, Shape | None]]) -> list[Any]:
+        return [helper.make_tensor_value_info(name, *kind) for name, kind in message.items()]
 
     graph = helper.make_graph(nodes, "test", values(inputs), values(outputs), list(weights))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

@@ -49,9 +49,12 @@ def _quick_and_clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _pipeline(engine: faulty.FaultyEngine, patience: float = 60) -> Pipeline:
     return Pipeline(
-        SyntheticSource(34, 30, n_frames=30), engine, NullSink(),
-        style=styles_of(engine.model)[0], patience=patience,
-    )  # fmt: skip
+        SyntheticSource(34, 30, n_frames=30),
+        engine,
+        NullSink(),
+        style=styles_of(engine.model)[0],
+        patience=patience,
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,9 +147,12 @@ def test_building_for_a_new_size_is_no_hang(tiny_model: ModelSpec) -> None:
 
     engine = Building(tiny_model)
     pipeline = Pipeline(
-        Growing(34, 30, n_frames=20), engine, NullSink(), style=styles_of(tiny_model)[0],
+        Growing(34, 30, n_frames=20),
+        engine,
+        NullSink(),
+        style=styles_of(tiny_model)[0],
         patience=0.2,
-    )  # fmt: skip
+    )
     assert pipeline.run().frames_out == 20
 
 
@@ -158,9 +164,12 @@ def test_a_slow_source_is_not_the_engines_fault(tiny_model: ModelSpec) -> None:
                 yield frame
 
     pipeline = Pipeline(
-        Slow(34, 30, n_frames=6), faulty.FaultyEngine(tiny_model), NullSink(),
-        style=styles_of(tiny_model)[0], patience=0.2,
-    )  # fmt: skip
+        Slow(34, 30, n_frames=6),
+        faulty.FaultyEngine(tiny_model),
+        NullSink(),
+        style=styles_of(tiny_model)[0],
+        patience=0.2,
+    )
     assert pipeline.run().frames_out == 6
 
 
@@ -230,9 +239,12 @@ def test_a_soak_notices_a_wrong_time_and_a_wrong_picture() -> None:
         late = frame.index == 150
         wrong = frame.index == 199
         sink.write(
-            Frame(255 - frame.image if wrong else frame.image,
-                  frame.time + (Fraction(1, 10**9) if late else 0), frame.index)
-        )  # fmt: skip
+            Frame(
+                255 - frame.image if wrong else frame.image,
+                frame.time + (Fraction(1, 10**9) if late else 0),
+                frame.index,
+            )
+        )
     assert sink.wrong == 2
 
 

@@ -139,7 +139,7 @@ def test_preserves_colors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"strength": 1.5}, "between 0 and 1, not 1.5"),
         ({"strength": -0.1}, "not -0.1"),
@@ -151,10 +151,10 @@ def test_preserves_colors() -> None:
         ({"scale": 1, "height": 100}, "not both"),
     ],
 )
-def test_refuses_options_that_cannot_be(options: dict[str, Any], told: str) -> None:
+def test_refuses_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         Look(**options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_refuses_a_painting_too_large_and_says_what_fits() -> None:

@@ -78,9 +78,12 @@ def test_the_strength_reaches_the_engine(tiny_model: ModelSpec) -> None:
             return super().submit(frames, style, strength)
 
     pipeline = Pipeline(
-        _source(3), Listening(tiny_model), NullSink(), style=_style(tiny_model),
+        _source(3),
+        Listening(tiny_model),
+        NullSink(),
+        style=_style(tiny_model),
         look=Look(strength=0.3),
-    )  # fmt: skip
+    )
     pipeline.run()
     assert seen == [0.3] * 3
 
@@ -157,9 +160,13 @@ def test_live_the_newest_frame_wins_and_order_is_kept(tiny_model: ModelSpec) -> 
 
     sink = SlowSink()
     report = Pipeline(
-        _source(200), IdentityEngine(tiny_model), sink,
-        style=_style(tiny_model), capacity=1, newest_wins=True,
-    ).run()  # fmt: skip
+        _source(200),
+        IdentityEngine(tiny_model),
+        sink,
+        style=_style(tiny_model),
+        capacity=1,
+        newest_wins=True,
+    ).run()
     indices = [f.index for f in sink.frames]
     assert indices == sorted(set(indices))
     assert indices[-1] == 199

@@ -210,11 +210,11 @@ def test_nothing_unpickles() -> None:
                 if not isinstance(node, ast.Call):
                     continue
                 called = ast.unparse(node.func)
-                told = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                message = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                 where = f"{path}:{node.lineno}"
                 assert called not in {"eval", "exec", "pickle.load", "pickle.loads"}, where
                 assert not called.endswith((".Unpickler", "joblib.load", "yaml.load")), where
                 if called == "torch.load":
-                    assert told.get("weights_only") == "True", where
+                    assert message.get("weights_only") == "True", where
                 if called == "np.load":
-                    assert told.get("allow_pickle", "False") == "False", where
+                    assert message.get("allow_pickle", "False") == "False", where

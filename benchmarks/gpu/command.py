@@ -24,9 +24,10 @@ import typer
 
 from benchmarks.gpu.machine import machine_facts, peak_of
 from benchmarks.gpu.nets import NETS, QUICK_NETS, cost, make_models
-from benchmarks.gpu.rates import engine_rate, file_rate, idle_gap, pipeline_rate
+from benchmarks.gpu.rates import file_rate, idle_gap, pipeline_rate
 from benchmarks.gpu.rows import Report, Row, line, markdown
 from benchmarks.options import parse
+from rtstyle.bench.levels import frame_rate
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, RtstyleError, UsageError
 from rtstyle.model.spec import ModelSpec
@@ -116,9 +117,15 @@ def measure(
 
 
 def measure_one(
-    plan: _Plan, name: str, models: dict[str, ModelSpec], label: str, size: str,
-    shape: tuple[int, int], folder: Path, skip: Callable[[str], None],
-) -> Row:  # fmt: skip
+    plan: _Plan,
+    name: str,
+    models: dict[str, ModelSpec],
+    label: str,
+    size: str,
+    shape: tuple[int, int],
+    folder: Path,
+    skip: Callable[[str], None],
+) -> Row:
     """One net at one size by one engine."""
     model = models.get(".safetensors" if label.startswith("torch") else ".onnx")
     if model is None:
@@ -135,7 +142,7 @@ def measure_one(
         rng = np.random.default_rng(0)
         frames = [rng.integers(0, 256, (1, height, width, 3), np.uint8) for _ in range(4)]
         engine.submit(frames[0], style).result()
-        fps = median(engine_rate(engine, frames, style, plan.seconds) for _ in range(3))
+        fps = median(frame_rate(engine, frames, style, seconds=plan.seconds) for _ in range(3))
         idle = idle_gap(engine, frames, style) if plan.device != "cpu" else None
         chosen = Style(name, engine.model, style)
         count = max(8, int(fps * plan.seconds))
@@ -147,13 +154,18 @@ def measure_one(
     peak = peak_of(plan.device)
     roofline = None if peak is None else 1 / max(gflop / peak[0] / 1e3, gbyte / peak[1] / 1e3)
     return Row(
-        net=name, size=size, engine=label, engine_fps=round(fps, 1),
-        pipeline_fps=_rounded(pipeline, 1), file_fps=_rounded(from_file, 1),
-        overlap=None if pipeline is None else round(pipeline / fps, 3), gflop=round(gflop, 2),
+        net=name,
+        size=size,
+        engine=label,
+        engine_fps=round(fps, 1),
+        pipeline_fps=_rounded(pipeline, 1),
+        file_fps=_rounded(from_file, 1),
+        overlap=None if pipeline is None else round(pipeline / fps, 3),
+        gflop=round(gflop, 2),
         roofline_fps=None if roofline is None else round(roofline, 1),
         roofline_share=None if roofline is None else round(fps / roofline, 3),
         idle_ms=None if idle is None else round(idle, 4),
-    )  # fmt: skip
+    )
 
 
 def _where_installed(call: Callable[[], float], skip: Callable[[str], None]) -> float | None:

@@ -11,9 +11,13 @@ from rtstyle.errors import EngineError
 # Dense half-precision TFLOP/s and memory TB/s as the maker states them; a GPU that is not here
 # gets no share of the roofline.
 PEAKS = {
-    "H200": (989.0, 4.8), "H100": (989.0, 3.35), "A100": (312.0, 2.0), "L40S": (362.0, 0.864),
-    "L4": (121.0, 0.3), "T4": (65.0, 0.32),
-}  # fmt: skip
+    "H200": (989.0, 4.8),
+    "H100": (989.0, 3.35),
+    "A100": (312.0, 2.0),
+    "L40S": (362.0, 0.864),
+    "L4": (121.0, 0.3),
+    "T4": (65.0, 0.32),
+}
 
 
 def machine_facts(device: str) -> dict[str, str]:

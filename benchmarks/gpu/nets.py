@@ -55,9 +55,14 @@ def cost(model: ModelSpec, height: int, width: int) -> tuple[float, float]:
 
 
 def make_models(
-    folder: Path, name: str, architecture: str, options: dict[str, Any],
-    skip: Callable[[str], None], *, quick: bool,
-) -> dict[str, ModelSpec]:  # fmt: skip
+    folder: Path,
+    name: str,
+    architecture: str,
+    options: dict[str, Any],
+    skip: Callable[[str], None],
+    *,
+    quick: bool,
+) -> dict[str, ModelSpec]:
     """A checkpoint with random weights, and where onnx is installed an fp16 model file: speed does
     not depend on the weights."""
     import torch

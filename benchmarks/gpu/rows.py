@@ -37,9 +37,11 @@ def markdown(report: Report) -> str:
     lines = ["# What the GPU reaches", ""]
     lines += [f"- {name}: {value}" for name, value in report.machine.items()]
     lines += [
-        "", "| net | size | engine | engine fps | pipeline fps | file fps | overlap | roofline |"
-        " idle ms |", "|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+        "",
+        "| net | size | engine | engine fps | pipeline fps | file fps | overlap | roofline |"
+        " idle ms |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in report.rows:
         share = "–" if row.roofline_share is None else f"{row.roofline_share:.0%}"
         idle = "–" if row.idle_ms is None else f"{row.idle_ms:.3f}"

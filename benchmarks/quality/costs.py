@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from statistics import median
-from time import perf_counter
 
 import numpy as np
 import onnx
 
 from benchmarks.gmac import count_macs
+from rtstyle.bench.levels import latencies_ms
 from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError
 from rtstyle.model.spec import ModelSpec
@@ -35,7 +35,7 @@ def count_parameters(model: ModelSpec) -> int:
 
 
 def count_gmac(model: ModelSpec) -> float | None:
-    """Billions of multiplications for a picture of 640×360; None when the graph does not tell.
+    """Billions of multiplications for a frame of 640×360; None when the graph leaves it open.
 
     A checkpoint is exported to know, as the export takes multiplications out.
     """
@@ -58,12 +58,8 @@ def frames_per_second(style: Style) -> tuple[float, str]:
         shape = (1, *_rounded_up(engine.model, engine.model.stride), 3)
         frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         engine.submit(frames, style.vector).result()  # compiles for this size
-        times: list[float] = []
-        while sum(times) < SECONDS:
-            start = perf_counter()
-            engine.submit(frames, style.vector).result()
-            times.append(perf_counter() - start)
-        return 1 / median(times), f"{engine.name} on {engine.device}"
+        times = latencies_ms(engine, [frames], style.vector, seconds=SECONDS)
+        return 1e3 / median(times), f"{engine.name} on {engine.device}"
 
 
 def _rounded_up(model: ModelSpec, stride: int) -> tuple[int, int]:

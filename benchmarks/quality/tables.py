@@ -72,10 +72,13 @@ def _layout(group: str, entries: list[Row]) -> tuple[str, list[Column]]:
         return "Shipped styles", [("style", _label), ("model", _model), *_LOOK, *_STABLE, *_COST]
     if group == UNSEEN:
         return "Any painting: paintings never trained on", [
-            ("painting", _label), *_LOOK, _figure("style gap closed", "style_gap_closed", ".0%"),
-            _figure("pixels moved", "pixels_moved", ".0%"), ("content unchanged", _unchanged),
+            ("painting", _label),
+            *_LOOK,
+            _figure("style gap closed", "style_gap_closed", ".0%"),
+            _figure("pixels moved", "pixels_moved", ".0%"),
+            ("content unchanged", _unchanged),
             *_STABLE,
-        ]  # fmt: skip
+        ]
     by_label = {entry["label"]: entry for entry in entries}
 
     def other(row: Row) -> Row | None:
@@ -89,10 +92,11 @@ def _layout(group: str, entries: list[Row]) -> tuple[str, list[Column]]:
         ]  # fmt: skip
     if group == SINGLE:
         return "One style of many against a net of its own", [
-            ("net of its own", _label), ("one of many", _against),
+            ("net of its own", _label),
+            ("one of many", _against),
             *_change("style loss", "style_loss", other),
             *_change("content loss", "content_loss", other),
-        ]  # fmt: skip
+        ]
     name = [("net", _label)]
     if group == LOSSES:
         name.append(("trained with", _trained_with))

@@ -66,10 +66,12 @@ def measure(options: Options) -> Finding:
 
         def job(output: Path) -> RenderJob:
             return RenderJob(
-                source=source, output=output, style=style,
+                source=source,
+                output=output,
+                style=style,
                 engine=EngineOptions(name=options.engine, threads=1),
                 segments=Segments(seconds=options.segment),
-            )  # fmt: skip
+            )
 
         here, killed_one = folder / "here.mp4", folder / "killed.mp4"
         with LocalExecutor() as executor:
@@ -77,10 +79,11 @@ def measure(options: Options) -> Finding:
         with connected("auto", cpus=2, gpus=()) as scratch:
 
             def seconds(
-                output: Path, workers: int,
+                output: Path,
+                workers: int,
                 on_frame: Callable[[Report, int | None], None] = lambda report, total: None,
                 on_worker: Callable[[WorkerInfo], None] = lambda info: None,
-            ) -> float:  # fmt: skip
+            ) -> float:
                 output.unlink(missing_ok=True)
                 pinned: list[int] = []
 

@@ -75,24 +75,31 @@ def measure(options: Options) -> Finding:
     figures: dict[str, str | int | float] = {"inputs": sum(tried.values())}
     figures["kinds"] = ", ".join(f"{kind} {tried[kind]}" for kind in KINDS if tried[kind])
     for outcome, words in (
-        ("painted", "painted whole"), ("salvaged", "painted up to the damage, with a sentence"),
+        ("painted", "painted whole"),
+        ("salvaged", "painted up to the damage, with a sentence"),
         ("refused", "refused with a sentence"),
-    ):  # fmt: skip
+    ):
         figures[words] = outcomes[outcome]
     names = {
-        "hang": "hangs", "crash": "crashes", "traceback": "tracebacks",
+        "hang": "hangs",
+        "crash": "crashes",
+        "traceback": "tracebacks",
         "words": "other than one sentence",
-        "partial": "half files under the final name", "leftover": "files left behind",
+        "partial": "half files under the final name",
+        "leftover": "files left behind",
         "lost": "frames, times or sound packets lost",
-    }  # fmt: skip
+    }
     figures |= {names[fault]: faults[fault] for fault in FAULTS}
     figures["slowest, s"], figures["most memory, MB"] = slowest, worst
     only = "".join(f" --only {text}" for text in options.only or ())
     return Finding(
-        check="damage", claim=CLAIM, figures=figures, passed=not faults,
+        check="damage",
+        claim=CLAIM,
+        figures=figures,
+        passed=not faults,
         command=f"python -m benchmarks reliability damage --count {options.count}{only}",
         seconds=time.perf_counter() - began,
-    )  # fmt: skip
+    )
 
 
 def select(count: int, only: Sequence[str] | None) -> list[Case]:

@@ -86,8 +86,8 @@ def _sounds(path: Path, offset: Fraction) -> list[dict[str, Any]]:
                 if packet.size:
                     tick = packet.time_base or Fraction(1)
                     # Sound has one time; where a file tells two, it is damaged.
-                    is_told = packet.pts is not None and packet.dts in (None, packet.pts)
-                    time = str((packet.pts or 0) * tick - offset) if is_told else None
+                    has_times = packet.pts is not None and packet.dts in (None, packet.pts)
+                    time = str((packet.pts or 0) * tick - offset) if has_times else None
                     packets = found[packet.stream.index]["packets"]
                     packets.append((time, _bare(bytes(packet))))
         for stream in streams:

@@ -91,9 +91,11 @@ class Sandbox(Closing):
         if self._nursery is None:
             self._nursery = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.reliability.sandbox"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
                 cwd=Path(__file__).parents[2],
-            )  # fmt: skip
+            )
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
         self._nursery.stdin.write(json.dumps(order) + "\n")

@@ -154,8 +154,10 @@ def take_sample() -> Sample:
 def figures_of(sink: CheckingSink) -> dict[str, str | int | float]:
     """What is known so far."""
     figures: dict[str, str | int | float] = {
-        "frames": sink.n, "wrong": sink.wrong, "pictures compared": sink.compared,
-    }  # fmt: skip
+        "frames": sink.n,
+        "wrong": sink.wrong,
+        "pictures compared": sink.compared,
+    }
     if len(sink.samples) < 20:
         return figures
     early, late = _windows(sink.samples)

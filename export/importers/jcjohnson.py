@@ -38,8 +38,9 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
     if kind != "vgg":
         raise ModelError(f"{files[0].path.name} was trained with {kind!r} colours; only vgg is.")
     net = Torch7Net(_module(held))
-    return Imported(net.eval().requires_grad_(False), "fast-neural-style",
-                    "jcjohnson/fast-neural-style")  # fmt: skip
+    return Imported(
+        net.eval().requires_grad_(False), "fast-neural-style", "jcjohnson/fast-neural-style"
+    )
 
 
 class Torch7Net(nn.Module):

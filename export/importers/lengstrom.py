@@ -71,9 +71,10 @@ class FastStyleTransfer(nn.Module):
         self.options = {"width": width, "blocks": blocks}
         deep = 4 * width
         self.down = nn.Sequential(
-            _Layer(3, width, 9), _Layer(width, 2 * width, stride=2),
+            _Layer(3, width, 9),
+            _Layer(width, 2 * width, stride=2),
             _Layer(2 * width, deep, stride=2),
-        )  # fmt: skip
+        )
         self.body = nn.ModuleList(
             nn.Sequential(_Layer(deep, deep), _Layer(deep, deep, relu=False)) for _ in range(blocks)
         )

@@ -40,9 +40,11 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
     if transformer is None and looker is None:
         return None
     if transformer is None or looker is None:
-        missing = "style net (saved_model_style_js)" if looker is None else (
-            "transformer (saved_model_transformer_js)"
-        )  # fmt: skip
+        missing = (
+            "style net (saved_model_style_js)"
+            if looker is None
+            else ("transformer (saved_model_transformer_js)")
+        )
         raise ModelError(
             f"Magenta's model is two nets: name the model.json of the {missing} too. The style net "
             "must be the MobileNet one."
@@ -52,14 +54,17 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
     first, deep = theirs["transformer/contract/conv1/weights"], "transformer/contract/conv3/weights"
     separable = "transformer/expand/conv1/dilate_conv/depthwise_weights" in theirs
     net = Magenta(
-        widths=(first.shape[3], theirs["transformer/contract/conv2/weights"].shape[3],
-                theirs[deep].shape[3]),
+        widths=(
+            first.shape[3],
+            theirs["transformer/contract/conv2/weights"].shape[3],
+            theirs[deep].shape[3],
+        ),
         style_size=looker.tensors["mobilenet_conv/Conv/weights"].shape[3],
         separable=separable,
         mirrored=any("MirrorPad" in name for name in theirs),
         mobile=_mobile_widths(looker.tensors),
-    )  # fmt: skip
-    weights = _painter_weights(net, theirs) | _looker_weights(net, looker.tensors)
+    )
+    weights = _transformer_weights(net, theirs) | _looker_weights(net, looker.tensors)
     load_weights(net, weights, of=f"{transformer.path} and {looker.path}")
     return Imported(net, "magenta", "magenta/arbitrary_image_stylization")
 
@@ -89,18 +94,24 @@ class Magenta(nn.Module):
         w1, w2, w3 = widths
         common: dict[str, Any] = {"mirrored": mirrored}
         self.contract = nn.ModuleList(
-            (_Conv(3, w1, 9, **common), _Conv(w1, w2, stride=2, **common),
-             _Conv(w2, w3, stride=2, **common))
-        )  # fmt: skip
+            (
+                _Conv(3, w1, 9, **common),
+                _Conv(w1, w2, stride=2, **common),
+                _Conv(w2, w3, stride=2, **common),
+            )
+        )
         self.norms = nn.ModuleList(nn.BatchNorm2d(w, eps=_BATCH_EPS) for w in widths)
         common["separable"] = separable
         self.residual = nn.ModuleList(
             _StyledConv(w3, w3, style_size, **common) for _ in range(2 * _BLOCKS)
         )
         self.expand = nn.ModuleList(
-            (_StyledConv(w3, w2, style_size, **common), _StyledConv(w2, w1, style_size, **common),
-             _StyledConv(w1, 3, style_size, 9, **common))
-        )  # fmt: skip
+            (
+                _StyledConv(w3, w2, style_size, **common),
+                _StyledConv(w2, w1, style_size, **common),
+                _StyledConv(w1, 3, style_size, 9, **common),
+            )
+        )
         self.looker = _MobileNet(mobile, style_size)
 
     def encode(self, painting: Tensor) -> Tensor:
@@ -214,7 +225,7 @@ class _MobileConv(nn.Module):
         return F.relu6(x) if self.relu else x
 
 
-def _painter_weights(net: Magenta, theirs: Tensors) -> Tensors:
+def _transformer_weights(net: Magenta, theirs: Tensors) -> Tensors:
     weights: Tensors = {}
     for i in (1, 2, 3):
         scope = f"transformer/contract/conv{i}"

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from export.importers.base import Imported, load_weights
 from export.importers.files import CheckpointFile
 from rtstyle.errors import ModelError
-from rtstyle.nets.statistics import adaptive_instance_norm, statistics
+from rtstyle.nets.adain import adaptive_instance_norm, statistics
 
 _MARKS = {
     "encoder": "enc1.0.conv_layer.weight",
@@ -43,9 +43,11 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
     net = MicroAst(width=width)
     weights: dict[str, NDArray[Any]] = {}
     for file, prefix in (
-        (content, "content_encoder."), (style, "style_encoder."),
-        (modulator, "modulator."), (decoder, "decoder."),
-    ):  # fmt: skip
+        (content, "content_encoder."),
+        (style, "style_encoder."),
+        (modulator, "modulator."),
+        (decoder, "decoder."),
+    ):
         weights |= {f"{prefix}{name}": value for name, value in file.tensors.items()}
     load_weights(net, weights, of="MicroAST")
     return Imported(net, "microast", "EndyWon/MicroAST")

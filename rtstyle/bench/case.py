@@ -28,10 +28,11 @@ LEVELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is painted, with what, at which size in pixels and for how long.
+    """What is stylized, with what, at which size in pixels and for how long.
 
-    `seconds` are measured after `burn_in` seconds that are not. `frames` ends a case of the levels
-    "memory" and "file" after so many pictures instead. Raises `UsageError` for what cannot be.
+    It is measured for `seconds` after `burn_in` seconds that do not count. With `frames`, a case of
+    the levels "memory" and "file" ends after that many frames. Raises `UsageError` for what is
+    invalid.
     """
 
     level: str

@@ -51,8 +51,8 @@ class Document:
         return speeds
 
     def to_json(self) -> str:
-        """The document of schema version `SCHEMA`. `results` and `latencies` repeat the fewest
-        figures that a catalogue of machines needs; `cases` has them all."""
+        """The document of schema version `SCHEMA`. `results` and `latencies` repeat the
+        figures that a catalogue of machines needs; `cases` has all."""
         latencies: dict[str, dict[str, Any]] = {}
         for row in self.measured:
             data = {"of": row.latency_of, **asdict(row.latency_ms)}
@@ -89,8 +89,8 @@ def read_document(path: Path) -> Document:
 
 
 def parse_document(content: str, path: Path) -> Document:
-    """The document in `content`, which stands in `path`; whoever wrote it, all in it has the type
-    and the bounds that it should have. Raises `MediaError`."""
+    """The document in `content`, from the file `path`. Every value is checked for its type and
+    bounds, whoever wrote it. Raises `MediaError`."""
     try:
         data = json.loads(content)
         version = data["schema"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ import numpy as np
 
 from rtstyle.bench.case import Case
 from rtstyle.bench.sources import EndlessClip, EndlessPictures, make_clip, make_pictures
-from rtstyle.engines.base import Batch, Engine, Pending
+from rtstyle.engines.base import Batch, Engine, StyleVector
 from rtstyle.engines.cuda.slot import Slot
 from rtstyle.errors import EngineError, OutputError
 from rtstyle.image import Look, geometry, prepare
@@ -91,33 +91,54 @@ def _in_slot(case: Case, slot: Slot, stylized: Batch, on_begin: Callable[[], Non
 def _submitting(
     case: Case, engine: Engine, style: Style, batches: list[Batch], on_begin: Callable[[], None]
 ) -> Timing:
-    """Batches one after the other for the latency, then several in flight for the rate. A result is
-    an array in this process's memory, so the work is over when its time is taken."""
-
-    def submit(number: int) -> Pending:
-        return engine.submit(batches[number % len(batches)], style.vector)
-
-    begin = perf_counter()
-    while perf_counter() - begin < case.burn_in:
-        submit(0).result()
-
+    """Batches one after the other for the latency, then several in flight for the rate."""
+    latencies_ms(engine, batches, style.vector, seconds=case.burn_in, count=0)
     on_begin()
+    latencies = latencies_ms(engine, batches, style.vector, seconds=case.seconds / 2)
+    fps = frame_rate(engine, batches, style.vector, seconds=case.seconds / 2)
+    return Timing(fps, "one batch, from submit to result", latencies)
+
+
+def latencies_ms(
+    engine: Engine,
+    batches: Sequence[Batch],
+    style: StyleVector | None,
+    *,
+    seconds: float,
+    count: int = LEAST,
+) -> list[float]:
+    """Milliseconds from submit to result, batch after batch, over `seconds` and `count` batches."""
     latencies: list[float] = []
     begin = perf_counter()
-    while perf_counter() - begin < case.seconds / 2 or len(latencies) < LEAST:
-        start = perf_counter()
-        submit(len(latencies)).result()
+    while (start := perf_counter()) - begin < seconds or len(latencies) < count:
+        engine.submit(batches[len(latencies) % len(batches)], style).result()
         latencies.append((perf_counter() - start) * 1e3)
+    return latencies
 
-    waiting = deque(submit(number) for number in range(IN_FLIGHT))
-    done, begin = 0, perf_counter()
-    while (elapsed := perf_counter() - begin) < case.seconds / 2 or done < LEAST:
-        waiting.popleft().result()
-        waiting.append(submit(done))
+
+def frame_rate(
+    engine: Engine,
+    batches: Sequence[Batch],
+    style: StyleVector | None,
+    *,
+    seconds: float = 0.0,
+    count: int = LEAST,
+    in_flight: int = IN_FLIGHT,
+) -> float:
+    """Frames a second with several batches in flight, over `seconds` and `count` batches.
+
+    A result is an array in this process's memory, so the work is over when its time is taken.
+    """
+    waiting = deque(engine.submit(batches[n % len(batches)], style) for n in range(in_flight))
+    done = frames = 0
+    begin = perf_counter()
+    while (elapsed := perf_counter() - begin) < seconds or done < count:
+        frames += len(waiting.popleft().result())
+        waiting.append(engine.submit(batches[(done + in_flight) % len(batches)], style))
         done += 1
     for pending in waiting:
         pending.result()
-    return Timing(done * case.batch / elapsed, "one batch, from submit to result", latencies)
+    return frames / elapsed
 
 
 def memory_level(
@@ -169,11 +190,12 @@ def run_pipeline(
     *,
     clock: Callable[[], float] | None = None,
     on_begin: Callable[[], None] = lambda: None,
+    capacity: int = 2,
 ) -> Timing:
-    """Paint until the case's time is over. With `clock` the source is live."""
+    """Run the pipeline until the case is over. With `clock` the source is live."""
     live = clock is not None
     pipeline = Pipeline(
-        source, engine, sink, style=style, newest_wins=live, capacity=1 if live else 2
+        source, engine, sink, style=style, newest_wins=live, capacity=1 if live else capacity
     )
     pipeline.clock = clock
     watch = _Stopwatch(pipeline, case, on_begin)

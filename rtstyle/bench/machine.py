@@ -73,8 +73,10 @@ def _cpu() -> str:
     if sys.platform == "darwin":
         done = subprocess.run(
             ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if name := done.stdout.strip():
             return name
     return platform.processor() or platform.machine() or "unknown"
@@ -167,7 +169,7 @@ def gpu_facts(device: int = 0) -> dict[str, Any] | str:
 
 @contextmanager
 def _nvml(device: int) -> Iterator[tuple[Any, Any]]:
-    """NVML and its handle of the card. Raises `NoCardError`."""
+    """NVML, NVIDIA's management library, and its handle of the GPU. Raises `NoGpuError`."""
     try:
         nvml: Any = import_module("pynvml")
     except ImportError:

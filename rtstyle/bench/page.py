@@ -56,7 +56,7 @@ def html_page(document: Document) -> str:
         f"<h2>Not measured</h2>{_list(missing)}" if missing else "",
         f"<h2>What the figures mean</h2>{_list(_meanings(document))}" if rows else "",
         "</body></html>\n",
-    ]  # fmt: skip
+    ]
     return "\n".join(parts)
 
 

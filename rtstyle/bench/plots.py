@@ -25,9 +25,12 @@ _WIDTH = 4.4  # inches
 _MOST_NAME = 26  # characters
 _INK = "#010203"  # stands for the page's own colour
 _STAGES = {
-    "decode": "#4477aa", "prepare": "#66ccee", "paint": "#228833", "finish": "#ccbb44",
+    "decode": "#4477aa",
+    "prepare": "#66ccee",
+    "paint": "#228833",
+    "finish": "#ccbb44",
     "encode": "#ee6677",
-}  # fmt: skip
+}
 _ENGINES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999999")
 _MARKS = "osD^vP*"
 _SETTINGS = {
@@ -94,9 +97,7 @@ def stage_plot(size: str, rows: Sequence[Measured]) -> str:
             for stage in (stage for stages in PARTS.values() for stage in stages):
                 took = row.stages_ms.get(stage, 0.0)
                 label = "" if place else stage
-                axes.barh(
-                    place, took, left=begin, height=0.7, color=_STAGES[stage], label=label
-                )  # fmt: skip
+                axes.barh(place, took, left=begin, height=0.7, color=_STAGES[stage], label=label)
                 begin += took
             axes.plot([1e3 / row.fps], [place], marker="|", markersize=11, color=_INK)
         axes.set_yticks(range(len(rows)), [_short(row) for row in rows])
@@ -116,14 +117,16 @@ def latency_plot(row: Measured) -> str:
         axes.stairs(row.histogram.counts, row.histogram.edges_ms, fill=True, color="#4477aa")
         times = row.latency_ms
         for value, colour, name in (
-            (times.p50, _INK, "p50"), (times.p95, "#ccbb44", "p95"), (times.p99, "#ee6677", "p99"),
-        ):  # fmt: skip
+            (times.p50, _INK, "p50"),
+            (times.p95, "#ccbb44", "p95"),
+            (times.p99, "#ee6677", "p99"),
+        ):
             axes.axvline(value, color=colour, linewidth=1.3, label=f"{name} {value:.4g} ms")
         axes.set_title(f"{_short(row)}, {row.case.size.replace('x', '×')}")
         axes.set_yticks([])
         figure.legend(
             loc="outside lower center", ncols=3, fontsize=8, columnspacing=1, handlelength=1
-        )  # fmt: skip
+        )
         return _svg(figure, f"Latencies of {_short(row)}")
 
 

@@ -1,4 +1,4 @@
-"""Runs cases one after the other, each in a process of its own, and loses none of them."""
+"""Runs cases one after the other, each in a process of its own; none is lost to a crash."""
 
 from __future__ import annotations
 

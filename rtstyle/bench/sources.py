@@ -1,4 +1,4 @@
-"""Pictures without end for the pipeline: from memory, or of a short clip over and over."""
+"""Endless sources for the pipeline: frames in memory, or a short clip over and over."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_clip(path: Path, width: int, height: int, *, frames: int = CLIP_FRAMES)
 
 
 class _Endless(Closing):
-    """What the two have in common: no end, no notes, nothing to close."""
+    """Base of both: no end, no notes, nothing to close."""
 
     notes: list[str]
     origin: Origin | None

@@ -95,11 +95,14 @@ def print_table(document: Document, console: Console) -> None:
 def markdown(document: Document) -> str:
     """The same as Markdown."""
     lines = [
-        "# What this machine gives", "", _line(HEADINGS),
+        "# What this machine gives",
+        "",
+        _line(HEADINGS),
         _line("---" if heading in TEXTS else "--:" for heading in HEADINGS),
-        *(_line(cells(row)) for row in document.measured), "",
+        *(_line(cells(row)) for row in document.measured),
+        "",
         *(f"- {line}" for line in notes(document)),
-    ]  # fmt: skip
+    ]
     if document.missing:
         lines += ["", "Not measured:", ""]
         lines += [f"- {missing.what}: {missing.reason}" for missing in document.missing]

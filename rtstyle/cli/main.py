@@ -90,8 +90,10 @@ def styles(
             *(escape(plain(t)) for t in (style.description, stem, style.model.architecture)),
         )
     Console().print(table)
-    if encoding := [model.path.stem for model in models if model.style_input == "statistics"]:
-        typer.echo(f"Any picture is a style too, painted by {encoding[0]}: --style my_painting.jpg")
+    if arbitrary := [model.path.stem for model in models if model.style_input == "statistics"]:
+        typer.echo(
+            f"Any picture is a style too, painted by {arbitrary[0]}: --style my_painting.jpg"
+        )
     if preview:
         from rtstyle.cli.gallery import write_gallery
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, sleep
@@ -27,13 +27,17 @@ SLICE_SECONDS = 1.0  # of a wait without a limit; Ctrl-C gets through between tw
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 20e-6, 500e-6  # seconds between two queries of a GPU
 
 
-class Pending(Protocol):
-    """A batch in flight. One thread at a time waits for it, and it need not be the submitter's."""
+class Waitable(Protocol):
+    """Work in flight. One thread at a time waits for it, and it need not be the submitter's."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most `seconds`; whether the batch is finished. A batch that failed is
-        finished too, and `result` raises why."""
+        """Wait for at most `seconds`; whether the work is finished. Work that failed is finished
+        too, and its `result` raises why."""
         ...
+
+
+class Pending(Waitable, Protocol):
+    """A batch in flight."""
 
     def result(self) -> Batch:
         """The stylized batch, of the shape submitted; waits as long as it takes, in slices that
@@ -44,10 +48,8 @@ class Pending(Protocol):
         ...
 
 
-class PendingImage(Protocol):
-    """As `Pending`, of a frame that stays in the GPU's memory."""
-
-    def wait(self, seconds: float) -> bool: ...
+class PendingImage(Waitable, Protocol):
+    """A frame in flight that stays in the GPU's memory; as `Pending` otherwise."""
 
     def result(self) -> DeviceImage: ...
 
@@ -65,7 +67,7 @@ class Done:
         return self.stylized
 
 
-class Engine(Closing):
+class Engine(Closing, ABC):
     """Stylizes batches with one loaded model. Used as a context manager, which frees the device.
 
     `submit` is called from one thread; `Pending.result` may be called from another. The engine
@@ -148,7 +150,7 @@ def poll(is_done: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def wait_for(pending: Pending) -> None:
+def wait_for(pending: Waitable) -> None:
     """Wait as long as it takes."""
     while not pending.wait(SLICE_SECONDS):
         pass

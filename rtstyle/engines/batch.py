@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtstyle.engines.base import Batch, Engine, Shapes, StyleVector
+from rtstyle.engines.base import Batch, Engine, StyleVector
 from rtstyle.errors import EngineError
 from rtstyle.model.file import UNKNOWN_STRIDE
 from rtstyle.model.spec import ModelSpec
@@ -66,17 +66,6 @@ def to_inputs(
     if model.takes_strength:
         inputs["strength"] = np.full(count, strength, np.float32)
     return inputs
-
-
-def shapes_of(model: ModelSpec, count: int, size: tuple[int, int]) -> Shapes:
-    """The shapes that `to_inputs` gives for a batch of `count` pictures of `size` (H, W)."""
-    frame = (count, 3, *size) if model.layout == "nchw" else (count, *size, 3)
-    shapes: Shapes = {model.frame_input: frame}
-    if model.style_size:
-        shapes["style"] = (count, model.style_size)
-    if model.takes_strength:
-        shapes["strength"] = (count,)
-    return shapes
 
 
 def to_batch(model: ModelSpec, output: NDArray[Any]) -> Batch:

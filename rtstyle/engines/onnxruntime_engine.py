@@ -234,10 +234,12 @@ class OnnxRuntimeTensorRtEngine(ProviderEngine):
     def options(self) -> dict[str, str]:
         folder = str(cache_folder() / "engines")
         return super().options() | {
-            "trt_engine_cache_enable": "1", "trt_engine_cache_path": folder,
-            "trt_timing_cache_enable": "1", "trt_timing_cache_path": folder,
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": folder,
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": folder,
             "trt_cuda_graph_enable": "1",
-        }  # fmt: skip
+        }
 
 
 class OnnxRuntimeRtxEngine(ProviderEngine):
@@ -280,8 +282,10 @@ class OnnxRuntimeSlot(Slot):
         self._engine, self._session, self._binding = engine, session, None
         self._output_name = session.get_outputs()[0].name
         if engine.memory:
-            dtypes = {i.name: np.uint8 if "uint8" in i.type else np.float32
-                      for i in (*session.get_inputs(), *session.get_outputs())}  # fmt: skip
+            dtypes = {
+                i.name: np.uint8 if "uint8" in i.type else np.float32
+                for i in (*session.get_inputs(), *session.get_outputs())
+            }
             frame = shapes[engine.model.frame_input]
             self._buffers = {
                 name: ort.OrtValue.ortvalue_from_shape_and_type(

@@ -47,7 +47,8 @@ def _with_nvidia(rank: int) -> Callable[[Machine], int | None]:
 ENGINES = {
     "openvino": EngineRow(
         "rtstyle.engines.openvino_engine:OpenVinoEngine",
-        rank=lambda machine: 20 if machine.is_x86 else 22, faster_in_int8=True,
+        rank=lambda machine: 20 if machine.is_x86 else 22,
+        faster_in_int8=True,
     ),
     "openvino-bf16": EngineRow(
         "rtstyle.engines.openvino_engine:OpenVinoBf16Engine", faster_in_int8=True
@@ -58,29 +59,36 @@ ENGINES = {
     "torch": EngineRow("rtstyle.engines.torch_engine:TorchEngine", rank=lambda machine: 30),
     "tensorrt": EngineRow(
         "rtstyle.engines.tensorrt_engine:TensorRtEngine",
-        rank=_with_nvidia(0), runs_on_gpu=True, builds_per_size=True,
+        rank=_with_nvidia(0),
+        runs_on_gpu=True,
+        builds_per_size=True,
     ),
     "tensorrt-rtx": EngineRow(
         "rtstyle.engines.tensorrt_engine:TensorRtRtxEngine",
-        rank=_with_nvidia(1), runs_on_gpu=True, builds_per_size=True,
+        rank=_with_nvidia(1),
+        runs_on_gpu=True,
+        builds_per_size=True,
     ),
     "torch-cuda": EngineRow(
         "rtstyle.engines.torch_engine:TorchCudaEngine",
-        rank=_with_nvidia(2), runs_on_gpu=True,
+        rank=_with_nvidia(2),
+        runs_on_gpu=True,
     ),
     "torch-tensorrt": EngineRow(
         "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine", runs_on_gpu=True
     ),
     "onnxruntime-tensorrt": EngineRow(
         "rtstyle.engines.onnxruntime_engine:OnnxRuntimeTensorRtEngine",
-        rank=_with_nvidia(3), runs_on_gpu=True,
+        rank=_with_nvidia(3),
+        runs_on_gpu=True,
     ),
     "onnxruntime-tensorrt-rtx": EngineRow(
         "rtstyle.engines.onnxruntime_engine:OnnxRuntimeRtxEngine", runs_on_gpu=True
     ),
     "onnxruntime-cuda": EngineRow(
         "rtstyle.engines.onnxruntime_engine:OnnxRuntimeCudaEngine",
-        rank=_with_nvidia(4), runs_on_gpu=True,
+        rank=_with_nvidia(4),
+        runs_on_gpu=True,
     ),
     "directml": EngineRow(
         "rtstyle.engines.onnxruntime_engine:DirectMlEngine",
@@ -92,7 +100,7 @@ ENGINES = {
         rank=lambda machine: 10 if machine.system == "darwin" else None,
     ),
     "identity": EngineRow("rtstyle.engines.identity_engine:IdentityEngine"),
-}  # fmt: skip
+}
 
 
 def automatic() -> tuple[str, ...]:

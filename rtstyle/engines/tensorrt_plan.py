@@ -153,9 +153,14 @@ def plan_path(runtime: Runtime, gpu: Gpu, model: Path, shapes: Shapes) -> Path:
     """Where the plan is kept. A plan runs only with the very runtime, driver and kind of GPU it
     was made for, so all of them are in the name, with the model's content and the shapes."""
     parts = (
-        hashlib.sha256(model.read_bytes()).hexdigest(), runtime.name, runtime.version, gpu.name,
-        str(gpu.capability), str(gpu.driver), repr(sorted(shapes.items())),
-    )  # fmt: skip
+        hashlib.sha256(model.read_bytes()).hexdigest(),
+        runtime.name,
+        runtime.version,
+        gpu.name,
+        str(gpu.capability),
+        str(gpu.driver),
+        repr(sorted(shapes.items())),
+    )
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     return cache_folder() / "engines" / f"{model.stem}-{key}.plan"
 

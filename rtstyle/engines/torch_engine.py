@@ -282,6 +282,8 @@ class TorchSlot(CudaSlot):
 
     def download(self) -> Batch:
         try:
+            if self._on_gpu:
+                self._stream.synchronize()
             return to_batch(self._model, self._output.cpu().numpy().copy())
         except RuntimeError as error:
             raise device_error("a run failed", error) from error

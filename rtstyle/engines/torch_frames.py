@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from rtstyle.engines.base import PendingImage, StyleVector
-from rtstyle.engines.batch import shapes_of
 from rtstyle.engines.cuda.engine import SlotEngine
 from rtstyle.engines.cuda.slot import PoolCache
 from rtstyle.engines.torch_engine import TorchSlot
@@ -66,9 +65,13 @@ def rgb_to_nv12(rgb: Tensor) -> Tensor:
 
 
 def submit(
-    engine: SlotEngine, gpu: int | str, pools: PoolCache[FrameSlot], image: DeviceImage,
-    style: StyleVector | None, strength: float,
-) -> PendingImage:  # fmt: skip
+    engine: SlotEngine,
+    gpu: int | str,
+    pools: PoolCache[FrameSlot],
+    image: DeviceImage,
+    style: StyleVector | None,
+    strength: float,
+) -> PendingImage:
     """Start stylizing a frame by the runner of `engine`, in a slot out of `pools`.
 
     Raises `EngineError`.
@@ -91,7 +94,7 @@ class FrameSlot(TorchSlot):
     def __init__(self, engine: SlotEngine, device: torch.device, like: DeviceImage) -> None:
         self._size, self._weights, self._full_range = like.size, like.weights, like.full_range
         padded = geometry(*like.size, model=engine.model, look=Look()).padded
-        shapes = shapes_of(engine.model, 1, padded)
+        shapes = engine.model.input_shapes(1, *padded)
         self._gpu = like.device
         super().__init__(engine.runner(shapes), device, engine.model, shapes)
 
@@ -165,6 +168,11 @@ class FrameSlot(TorchSlot):
             return np.ascontiguousarray(rgb[0].round().byte().permute(1, 2, 0).cpu().numpy())
 
         return DeviceImage(
-            luma, chroma, self._size, BT709, full_range=False, device=self._gpu,
+            luma,
+            chroma,
+            self._size,
+            BT709,
+            full_range=False,
+            device=self._gpu,
             download=download,
-        )  # fmt: skip
+        )

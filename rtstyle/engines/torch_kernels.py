@@ -30,9 +30,16 @@ def block_statistics(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def apply(  # type: ignore[no-untyped-def]
-    x, y, factor, offset, pixels, c, PADDED: tl.constexpr, PIXELS: tl.constexpr,
+    x,
+    y,
+    factor,
+    offset,
+    pixels,
+    c,
+    PADDED: tl.constexpr,
+    PIXELS: tl.constexpr,
     RELU: tl.constexpr,
-):  # fmt: skip
+):
     """y = x * factor + offset for each channel, and ReLU."""
     block, n = tl.program_id(0), tl.program_id(1)
     rows = block * PIXELS + tl.arange(0, PIXELS)

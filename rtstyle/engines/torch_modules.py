@@ -198,9 +198,16 @@ def run_kernels(x: Tensor, scale: Tensor, shift: Tensor, eps: float, relu: bool)
     offset = shift - mean * factor
     y = torch.empty_like(x)
     apply[(blocks, n)](
-        x, y, factor.contiguous(), offset.contiguous(), pixels, c, PADDED=padded, PIXELS=_PIXELS,
+        x,
+        y,
+        factor.contiguous(),
+        offset.contiguous(),
+        pixels,
+        c,
+        PADDED=padded,
+        PIXELS=_PIXELS,
         RELU=relu,
-    )  # fmt: skip
+    )
     return y
 
 

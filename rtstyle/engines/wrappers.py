@@ -9,7 +9,7 @@ from itertools import cycle
 from threading import Lock, Thread
 
 from rtstyle.engines.base import Batch, Engine, Pending, PendingImage, Shapes, StyleVector
-from rtstyle.engines.batch import check_batch, shapes_of
+from rtstyle.engines.batch import check_batch
 from rtstyle.engines.cuda.slot import Slot
 from rtstyle.errors import EngineError
 from rtstyle.frame import DeviceImage
@@ -120,9 +120,7 @@ class WarmupEngine(DelegatingEngine):
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
         check_batch(self.model, frames, style, strength)
-        chosen = self._chosen(
-            shapes_of(self.model, len(frames), (frames.shape[1], frames.shape[2]))
-        )
+        chosen = self._chosen(self.model.input_shapes(*frames.shape[:3]))
         return chosen.submit(frames, style, strength)
 
     def takes_device_image(self, image: DeviceImage) -> bool:
@@ -136,7 +134,7 @@ class WarmupEngine(DelegatingEngine):
 
     def _chosen_for(self, image: DeviceImage) -> Engine:
         padded = geometry(*image.size, model=self.model, look=Look()).padded
-        return self._chosen(shapes_of(self.model, 1, padded))
+        return self._chosen(self.model.input_shapes(1, *padded))
 
     def wait_until_built(self, timeout: float | None = None) -> None:
         """Wait until nothing is being built."""

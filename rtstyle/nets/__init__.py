@@ -15,10 +15,10 @@ ARCHITECTURES = {
     "fast": "rtstyle.nets.fast:Fast",
     "texture-pyramid": "rtstyle.nets.texture_pyramid:TexturePyramid",
     "stylebank": "rtstyle.nets.stylebank:StyleBank",
-    "fast-stylebank": "rtstyle.nets.fast_stylebank:FastStyleBank",
-    "regions": "rtstyle.nets.regions:Regions",
+    "fast-stylebank": "rtstyle.nets.stylebank:FastStyleBank",
+    "regions": "rtstyle.nets.stylebank:Regions",
     "adain": "rtstyle.nets.adain:AdaIN",
-    "fast-adain": "rtstyle.nets.fast_adain:FastAdaIN",
+    "fast-adain": "rtstyle.nets.adain:FastAdaIN",
 }
 
 

@@ -124,6 +124,8 @@ class Connection:
         if reason:
             await self.say({"goodbye": reason})
         self.controls.forget(self._on_change)
+        for name in self._uploads:  # from the gallery of a shared run, too
+            self.controls.remove(name)
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         if self._session is not None:
@@ -183,6 +185,9 @@ class Connection:
             sdp = filter_offer(offer, from_loopback=self._is_loopback)
             await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
             peer.addTrack(self._track)
+            if self._state.shared is not None:  # nothing is received that nobody reads
+                for transceiver in peer.getTransceivers():
+                    transceiver.direction = "sendonly"
             await peer.setLocalDescription(await peer.createAnswer())
         except Exception as error:
             # aiortc raises, and asserts, whatever malformed text makes it stumble over.

@@ -172,7 +172,7 @@ class StylizedTrack(MediaStreamTrack):
 # Bits a second at first and at most. Brush strokes are all texture: at aiortc's own 0.5 and 1.5
 # million they turn to blocks.
 _FIRST_BITRATE, _LARGEST_BITRATE = 1_500_000, 6_000_000
-_MOST_MEDIA, _MOST_CANDIDATES, _LONGEST_OFFER = 4, 32, 32 * 1024
+_MOST_CANDIDATES, _LONGEST_OFFER = 32, 32 * 1024
 _MDNS_NAME = re.compile(r"[0-9a-f-]{36}\.local", re.IGNORECASE)
 
 _addresses = ice.get_host_addresses
@@ -197,11 +197,13 @@ def filter_offer(sdp: str, *, from_loopback: bool) -> str:
 
     Those are the addresses that a browser may have: UDP on a port above 1023, of a private or
     public unicast address or a name that mDNS resolves; loopback only for a client on loopback.
-    Raises `ValueError` for an offer too long or of too many parts.
+    Raises `ValueError` for an offer too long or of anything but one video: aiortc keeps what
+    comes for a track that nobody reads.
     """
     lines = sdp.splitlines()
-    if len(sdp) > _LONGEST_OFFER or sum(line.startswith("m=") for line in lines) > _MOST_MEDIA:
-        raise ValueError("The offer is too long or has too many parts.")
+    media = [line.partition(" ")[0] for line in lines if line.startswith("m=")]
+    if len(sdp) > _LONGEST_OFFER or media != ["m=video"]:
+        raise ValueError("One video was expected in the offer.")
     kept, n_candidates = [], 0
     for line in lines:
         if line[2:].startswith("candidate"):

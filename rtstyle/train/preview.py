@@ -30,9 +30,9 @@ def stylize(
     """Paint (N, H, W, 3) uint8 with a torch net, H and W multiples of its stride; `style` is the
     vector (1, S) of all."""
     device = next(net.parameters()).device
-    told = () if style is None else (style.to(device).expand(len(photos), -1),)
+    style_input = () if style is None else (style.to(device).expand(len(photos), -1),)
     with torch.inference_mode():
-        painted = Contract(net).to(device)(torch.from_numpy(photos).to(device), *told)
+        painted = Contract(net).to(device)(torch.from_numpy(photos).to(device), *style_input)
     return np.asarray(painted.cpu().numpy(), np.uint8)
 
 

@@ -15,8 +15,7 @@ from rtstyle.errors import UsageError
 from rtstyle.media.images import read_picture
 from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.onnx_weights import load_onnx_net
-from rtstyle.nets.regions import Regions
-from rtstyle.nets.stylebank import Banks
+from rtstyle.nets.stylebank import Banks, Regions
 from rtstyle.style.style import Style
 from rtstyle.train.to_onnx import Check, ModelCard, write_model
 
@@ -48,12 +47,12 @@ def write_regions(
     divided = Regions(bank=spec.architecture, options=spec.options, height=height, width=width)
     divided.net.load_state_dict(net.state_dict())
     divided.maps.copy_(torch.from_numpy(maps))
-    told = {f"#{bytes(colour).hex()}": style.name for colour, style in regions.items()}
+    regions_of_map = {f"#{bytes(colour).hex()}": style.name for colour, style in regions.items()}
     card = ModelCard(
         styles=(output.stem,),
-        description=f"By regions: {', '.join(told.values())}.",
+        description=f"By regions: {', '.join(regions_of_map.values())}.",
         licence=spec.licence,
-        provenance=spec.provenance | {"regions": told, "map": picture.name},
+        provenance=spec.provenance | {"regions": regions_of_map, "map": picture.name},
     )
     return write_model(divided.eval(), output, card, architecture="regions", check=check)
 

@@ -24,12 +24,19 @@ from rtstyle.nets.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.nets.contract import Grain
 from rtstyle.nets.layers import channels_last
 from rtstyle.train.data import Photos, random_crops, to_float
-from rtstyle.train.losses import content_loss, eased, tv_loss, where_loss
+from rtstyle.train.losses import (
+    Disturbance,
+    Peaks,
+    content_loss,
+    eased,
+    random_disturbance,
+    stability_loss,
+    tv_loss,
+    where_loss,
+)
 from rtstyle.train.optimizer import Optimizer
-from rtstyle.train.peaks import Peaks
 from rtstyle.train.perceptual import PerceptualNet
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.stability import Disturbance, random_disturbance, stability_loss
 from rtstyle.train.style_losses import Features, describe, style_loss
 from rtstyle.train.targets import AnyPainting, Drawn, FixedPaintings, Styles
 

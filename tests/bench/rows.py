@@ -7,12 +7,17 @@ from rtstyle.bench.document import Document
 from rtstyle.bench.machine import Machine
 from rtstyle.bench.result import Measured, Missing, histogram, quantiles
 
-MACHINE = Machine("Test <CPU>", 4, 16.0, "Linux 6", "3.11", reasons={"gpu": "there is no card"})
+MACHINE = Machine("Test <CPU>", 4, 16.0, "Linux 6", "3.11", reasons={"gpu": "there is no GPU"})
 
 
 def case(level: str = "memory", **more: object) -> Case:
-    told: dict[str, object] = {"style": "waves", "engine": "openvino", "width": 640, "height": 360}
-    return Case(level=level, **told | more)  # type: ignore[arg-type]
+    message: dict[str, object] = {
+        "style": "waves",
+        "engine": "openvino",
+        "width": 640,
+        "height": 360,
+    }
+    return Case(level=level, **message | more)  # type: ignore[arg-type]
 
 
 def measured(level: str = "memory", *, fps: float = 40.0, **more: object) -> Measured:
@@ -25,7 +30,7 @@ def measured(level: str = "memory", *, fps: float = 40.0, **more: object) -> Mea
         bottleneck=None if level == "engine" else "engine (paint)",
         bottleneck_share=None if level == "engine" else 0.96,
         peak_rss_mb=300.0, parity_mean=0.01, parity_worst=1, parity_reference="onnxruntime fp32",
-        unmeasured={"watts": "there is no card", "gpu_memory_mb": "there is no card"},
+        unmeasured={"watts": "there is no GPU", "gpu_memory_mb": "there is no GPU"},
     )  # fmt: skip
 
 

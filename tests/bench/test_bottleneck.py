@@ -16,9 +16,9 @@ from rtstyle.style.style import styles_of
 @pytest.mark.parametrize("rig", rigged.SLEEPING, ids=lambda rig: rig.name)
 def test_the_slow_part_is_named(rig: rigged.Rig, tiny_model: ModelSpec) -> None:
     (style,) = styles_of(tiny_model)
-    named, told, fps = rigged.name_bottleneck(rig, style, seconds=0.4)
+    named, message, fps = rigged.name_bottleneck(rig, style, seconds=0.4)
     assert named == rig.part
-    assert told.startswith(f"{rig.part} (")
+    assert message.startswith(f"{rig.part} (")
     assert fps <= 1 / rigged.SLOW_S
 
 
@@ -29,10 +29,10 @@ def test_the_command_keeps_what_was_named(
     arguments = ["--style", str(tiny_model.path), "--seconds", "0.2", "--out", str(out)]
     monkeypatch.setattr(rigged, "SLEEPING", rigged.SLEEPING[:1])
     assert rigged.main([*arguments, "--sleeping-only"]) == 0
-    told = json.loads(out.read_text())
-    assert told["passed"] is True
-    assert told["figures"]["rigs"][0]["named"] == "source"
-    wrong = rigged.Rig("wrongly told", "sink", 64, 48, rigged.SLEEPING[0].make)
+    message = json.loads(out.read_text())
+    assert message["passed"] is True
+    assert message["figures"]["rigs"][0]["named"] == "source"
+    wrong = rigged.Rig("wrongly message", "sink", 64, 48, rigged.SLEEPING[0].make)
     monkeypatch.setattr(rigged, "SLEEPING", (wrong,))
     assert rigged.main([*arguments, "--sleeping-only"]) == 1
     assert json.loads(out.read_text())["passed"] is False

@@ -15,8 +15,11 @@ from rtstyle.model.spec import ModelSpec
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "rtstyle.cli", "bench", *map(str, arguments)],
-        capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
 
 
 def test_all_reports_of_one_run(tmp_path: Path, tiny_model: ModelSpec) -> None:
@@ -29,9 +32,9 @@ def test_all_reports_of_one_run(tmp_path: Path, tiny_model: ModelSpec) -> None:
     assert done.returncode == 0, done.stderr
     assert "onnxruntime" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.html", "b.json", "b.md"]
-    told = read_document(tmp_path / "b.json")
-    assert [row.case.level for row in told.measured] == ["engine", "memory"]
-    assert [row.reason != "" for row in told.missing] == [True, True]
+    message = read_document(tmp_path / "b.json")
+    assert [row.case.level for row in message.measured] == ["engine", "memory"]
+    assert [row.reason != "" for row in message.missing] == [True, True]
 
 
 @pytest.mark.parametrize(

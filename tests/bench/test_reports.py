@@ -27,9 +27,11 @@ from rtstyle.errors import MediaError, OutputError, OutputExistsError, RtstyleEr
 from tests.bench.rows import MACHINE, case, document, measured
 
 DOCUMENT = document(
-    measured("engine", fps=50.0), measured("engine", fps=12.5, width=1280, height=720),
-    measured("file"), missing=(Missing("tensorrt", "there is no <card>"),),
-)  # fmt: skip
+    measured("engine", fps=50.0),
+    measured("engine", fps=12.5, width=1280, height=720),
+    measured("file"),
+    missing=(Missing("tensorrt", "there is no <GPU>"),),
+)
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -42,17 +44,17 @@ def test_json_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     write_text(path, DOCUMENT.to_json(), overwrite=False)
     assert read_document(path) == DOCUMENT
-    told = json.loads(path.read_text())
-    assert told["schema"] == 1
-    assert told["results"]["engine / waves / openvino"] == {"640x360": 50.0, "1280x720": 12.5}
-    assert told["latencies_ms"]["file / waves / openvino"]["640x360"]["p95"] == 26.0
-    assert told["missing"] == [{"what": "tensorrt", "reason": "there is no <card>"}]
-    assert {"cpu", "cores", "gpu", "vram_gb", "driver", "system", "key"} <= set(told["machine"])
+    message = json.loads(path.read_text())
+    assert message["schema"] == 1
+    assert message["results"]["engine / waves / openvino"] == {"640x360": 50.0, "1280x720": 12.5}
+    assert message["latencies_ms"]["file / waves / openvino"]["640x360"]["p95"] == 26.0
+    assert message["missing"] == [{"what": "tensorrt", "reason": "there is no <GPU>"}]
+    assert {"cpu", "cores", "gpu", "vram_gb", "driver", "system", "key"} <= set(message["machine"])
     with pytest.raises(OutputExistsError):
         write_text(path, "", overwrite=False)
 
 
-def test_auto_is_told_by_the_engine_it_stood_for() -> None:
+def test_auto_is_named_by_the_engine_it_stood_for() -> None:
     assert list(document(measured("engine", engine="auto")).catalogue()) == [
         "engine / waves / openvino"
     ]
@@ -86,21 +88,21 @@ def test_what_is_no_result_is_refused(text: str) -> None:
     ],
 )  # fmt: skip
 def test_a_field_that_cannot_be_is_refused(place: str, value: object) -> None:
-    told: Any = json.loads(DOCUMENT.to_json())
+    message: Any = json.loads(DOCUMENT.to_json())
     *path, last = (int(key) if key.isdigit() else key for key in place.split("."))
-    inner = told
+    inner = message
     for key in path:
         inner = inner[key]
     inner[last] = value
     with pytest.raises(MediaError, match=r"some\.json is no result"):
-        parse_document(json.dumps(told), Path("some.json"))
+        parse_document(json.dumps(message), Path("some.json"))
 
 
 @given(st.data())
 def test_whatever_stands_in_a_result_is_read_or_refused(data: st.DataObject) -> None:
     """A value anywhere in the document is replaced by any other JSON."""
-    told = json.loads(DOCUMENT.to_json())
-    place, keys = told, []
+    message = json.loads(DOCUMENT.to_json())
+    place, keys = message, []
     while isinstance(place, (dict, list)) and place:
         names = list(place) if isinstance(place, dict) else list(range(len(place)))
         keys.append((place, data.draw(st.sampled_from(names))))
@@ -110,7 +112,7 @@ def test_whatever_stands_in_a_result_is_read_or_refused(data: st.DataObject) -> 
     whole, key = keys[-1]
     whole[key] = data.draw(ANY_JSON)
     with suppress(MediaError):
-        read = parse_document(json.dumps(told), Path("some.json"))
+        read = parse_document(json.dumps(message), Path("some.json"))
         assert parse_document(read.to_json(), Path("some.json")) == read
         assert (markdown(read) + "".join(notes(read))).replace("\n", "").isprintable()
 
@@ -129,11 +131,11 @@ def test_names_stay_text_on_the_page() -> None:
     pytest.importorskip("matplotlib")
     rows = (measured(style=HOSTILE), measured(style=HOSTILE, width=1280, height=720))
     rows = tuple(replace(row, engine=HOSTILE, device=HOSTILE, model=HOSTILE) for row in rows)
-    told = replace(
+    message = replace(
         document(*rows, missing=(Missing(HOSTILE, HOSTILE),)),
         machine=replace(MACHINE, cpu=HOSTILE, gpu=HOSTILE, driver=HOSTILE),
     )
-    html = page.html_page(parse_document(told.to_json(), Path("x")))
+    html = page.html_page(parse_document(message.to_json(), Path("x")))
     for plot in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
         ElementTree.fromstring(plot)
     assert not re.search(r"<script|<img|href=.http|src=.http", html)
@@ -144,8 +146,8 @@ def test_a_missing_figure_is_no_zero() -> None:
     out = StringIO()
     print_table(DOCUMENT, Console(file=out, width=80))
     shown = out.getvalue()
-    assert "Not measured: tensorrt: there is no <card>" in shown
-    assert "No watts in 3 of 3 cases: there is no card." in shown.replace("\n", " ")
+    assert "Not measured: tensorrt: there is no <GPU>" in shown
+    assert "No watts in 3 of 3 cases: there is no GPU." in shown.replace("\n", " ")
     assert "watts" not in shown.splitlines()[0], "a column of nothing"
     row = next(line for line in markdown(DOCUMENT).splitlines() if "1280×720" in line)
     cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -162,7 +164,7 @@ def test_the_page_needs_nothing_else() -> None:
     for plot in drawn:
         ElementTree.fromstring(plot)
     assert "Test &lt;CPU&gt;" in html
-    assert "there is no &lt;card&gt;" in html
+    assert "there is no &lt;GPU&gt;" in html
     assert not re.search(r"<script|<link|src=|@import", html)
     assert len(html) < 1_000_000
     assert html == page.html_page(DOCUMENT), "the same results give the same page"
@@ -196,7 +198,7 @@ def test_an_output_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x.json", "old")]
 
 
-def test_this_machine_is_told() -> None:
+def test_this_machine_is_reported() -> None:
     machine = this_machine()
     assert machine.cores >= 1
     assert machine.key == this_machine().key

@@ -21,11 +21,11 @@ from tests.bench.rows import case, measured
 
 
 def tiny_case(model: ModelSpec, level: str = "engine", **more: object) -> Case:
-    told: dict[str, object] = {
+    message: dict[str, object] = {
         "style": str(model.path), "engine": "onnxruntime", "width": 64, "height": 48,
         "seconds": 0.1, "burn_in": 0.0, "threads": 1,
     }  # fmt: skip
-    return case(level, **told | more)
+    return case(level, **message | more)
 
 
 @pytest.mark.parametrize("level", ["engine", "memory", "file", "live"])
@@ -87,7 +87,7 @@ def test_a_case_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert outcome == Missing(str(case()), "it was not done after 0.3 seconds")
 
 
-def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object, **options: object) -> None:
         raise OSError(28, os.strerror(28))
 

@@ -41,9 +41,9 @@ def results(root: Path, *arguments: object) -> int:
 
 def test_submitted_machines_make_a_page(root: Path) -> None:
     files = []
-    for name, told in (("a", document(shown(fps=40.0), shown("engine"))), ("b", OTHER)):
+    for name, message in (("a", document(shown(fps=40.0), shown("engine"))), ("b", OTHER)):
         files.append(root / f"{name}.json")
-        files[-1].write_text(told.to_json())
+        files[-1].write_text(message.to_json())
     assert results(root, *files) == 0
     folder = root / "benchmarks" / "results"
     assert len(list(folder.glob("*.json"))) == 2
@@ -88,7 +88,7 @@ def test_the_readme_shows_one_machine(root: Path) -> None:
 
 def test_a_hostile_submission_stays_text_and_names_nobody(root: Path) -> None:
     bad = "<img src=x onerror=alert(1)> [a](http://e.org) ![t](//e.org/t.png) | `x` www.e.org @me"
-    told = replace(
+    message = replace(
         document(
             replace(shown(), engine=bad, unmeasured={"watts": "no /home/peter/lib/x.so here"}),
             missing=(Missing("C:\\Users\\peter\\a.onnx", "see /home/peter/.cache/x.log"),),
@@ -96,7 +96,7 @@ def test_a_hostile_submission_stays_text_and_names_nobody(root: Path) -> None:
         machine=replace(MACHINE, cpu=bad),
     )
     path = root / "bad.json"
-    path.write_text(told.to_json())
+    path.write_text(message.to_json())
     assert results(root, path, "--readme") == 0
     for page in ("README.md", "benchmarks/results/README.md"):
         text = (root / page).read_text(encoding="utf-8")
@@ -191,11 +191,11 @@ def test_a_run_is_appended(
     tmp_path: Path, tiny_model: ModelSpec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cases = tmp_path / "cases.json"
-    told = {
+    message = {
         "level": "engine", "style": str(tiny_model.path), "engine": "onnxruntime", "width": 64,
         "height": 48, "seconds": 0.1, "burn_in": 0.0,
     }  # fmt: skip
-    cases.write_text(json.dumps([told]))
+    cases.write_text(json.dumps([message]))
     assert history.main(["--cases", str(cases), "--folder", str(tmp_path / "runs")]) == 0
     (path,) = (tmp_path / "runs").iterdir()
     assert len(history.read_history(path)) == 1

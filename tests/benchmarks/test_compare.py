@@ -106,7 +106,7 @@ def test_a_git_ref_is_checked_out_beside_the_tree(
     assert module.read_text() == "changed since"
 
 
-def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="neither a folder with rtstyle in it nor a git ref"):
         command.main(["no-such-ref-anywhere", "."])
     with pytest.raises(UsageError, match="Two trees"):
@@ -141,10 +141,10 @@ def self_check(tmp_path: Path, compare_once: self_checks.Compare, **more: object
     def measure(case: Case, limit_s: float) -> Measured:
         return replace(measured(), case=case, fps=next(fps))
 
-    told = {"times": 10, "quick": True, "minutes": 1.0, "measure": measure} | more
-    self_checks.try_all(tried, compare_once, **told)  # type: ignore[arg-type]
+    message = {"times": 10, "quick": True, "minutes": 1.0, "measure": measure} | more
+    self_checks.try_all(tried, compare_once, **message)  # type: ignore[arg-type]
     return self_checks.judge(
-        tried, command="self-check", times=10, loss=LOSS, quick=bool(told["quick"]), seconds=1.0
+        tried, command="self-check", times=10, loss=LOSS, quick=bool(message["quick"]), seconds=1.0
     )
 
 

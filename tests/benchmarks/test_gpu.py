@@ -1,4 +1,4 @@
-"""The benchmark for cards, without one: all of its own code on tiny nets."""
+"""The benchmark for GPUs, without one: all of its own code on tiny nets."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from benchmarks.gpu import command, nets
 from rtstyle.errors import EngineError
 
 
-def test_every_step_runs_without_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = ["--device", "cpu", "--quick", "--net", "fast-cin", "--out", str(tmp_path)]
-    assert command.main(told) == 0
+def test_every_step_runs_without_a_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--device", "cpu", "--quick", "--net", "fast-cin", "--out", str(tmp_path)]
+    assert command.main(arguments) == 0
     report = json.loads((tmp_path / "gpu.json").read_text())
     (row,) = report["rows"]
     assert (row["net"], row["engine"]) == ("fast-cin", "torch-cuda")
     assert min(row["engine_fps"], row["pipeline_fps"], row["file_fps"], row["gflop"]) > 0
     assert row["overlap"] == pytest.approx(row["pipeline_fps"] / row["engine_fps"], abs=0.01)
-    assert row["roofline_share"] is None, "no figure of a card that is not there"
+    assert row["roofline_share"] is None, "no figure of a GPU that is not there"
     assert row["idle_ms"] is None
     assert any("tensorrt" in reason for reason in report["skipped"])
     assert torch.__version__.startswith(report["machine"]["torch"])
@@ -30,8 +30,8 @@ def test_every_step_runs_without_a_card(tmp_path: Path, capsys: pytest.CaptureFi
     assert "engine " in capsys.readouterr().out
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
-def test_without_a_card_it_says_so(tmp_path: Path) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="--device cpu --quick"):
         command.main(["--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())

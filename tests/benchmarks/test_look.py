@@ -40,9 +40,11 @@ def test_lpips_is_that_of_its_definition(tmp_path: Path) -> None:
 def test_a_painting_and_a_photograph_are_nearest_to_themselves(tmp_path: Path) -> None:
     painting = make_painting(tmp_path / "painting.png", side=96)
     judges = Judges(
-        painting, 96, vgg=load_perceptual_net(make_vgg16(tmp_path / "vgg16.safetensors")),
+        painting,
+        96,
+        vgg=load_perceptual_net(make_vgg16(tmp_path / "vgg16.safetensors")),
         alexnet=AlexNet(make_alexnet(tmp_path / "alexnet.safetensors")),
-    )  # fmt: skip
+    )
     style = as_tensor(read_picture(painting)[0])
     photo = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(2))
     copied, left = judges.look(style, photo), judges.look(photo, photo)
@@ -60,9 +62,11 @@ def test_networks_that_are_no_judges_are_refused(tmp_path: Path) -> None:
         AlexNet(compressed)
     with pytest.raises(TrainingError, match="measured in VGG-16, not in vgg19_16x"):
         Judges(
-            make_painting(tmp_path / "painting.png"), 96, vgg=load_perceptual_net(compressed),
+            make_painting(tmp_path / "painting.png"),
+            96,
+            vgg=load_perceptual_net(compressed),
             alexnet=AlexNet(make_alexnet(tmp_path / "alexnet.safetensors")),
-        )  # fmt: skip
+        )
 
 
 def test_motion_is_followed_and_what_flickers_is_measured() -> None:

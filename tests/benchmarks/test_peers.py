@@ -18,17 +18,20 @@ def test_peers_run_side_by_side(
 
     monkeypatch.setitem(peers.PEERS, "OpenCV DNN", (absent, "opencv-python-headless"))
     out = tmp_path / "peers.json"
-    told = ["torch eager", "ONNX Runtime", "OpenCV DNN"]
-    told = [word for name in told for word in ("--peer", name)]
+    message = ["torch eager", "ONNX Runtime", "OpenCV DNN"]
+    message = [word for name in message for word in ("--peer", name)]
     assert peers.main(
-        [*told, "--size", "96x64", "--channels", "4", "--rounds", "2", "--pictures", "1",
+        [*message, "--size", "96x64", "--channels", "4", "--rounds", "2", "--pictures", "1",
          "--frames", "6", "--threads", "1", "--out", str(out)]
     ) == 0  # fmt: skip
     document = json.loads(out.read_text())
     rows = {row["name"]: row for row in document["figures"]["rows"]}
     assert list(rows) == [
-        "torch eager", "ONNX Runtime", "rtstyle, file to file", "FFmpeg decode → scale → encode",
-    ]  # fmt: skip
+        "torch eager",
+        "ONNX Runtime",
+        "rtstyle, file to file",
+        "FFmpeg decode → scale → encode",
+    ]
     assert all(row["fps"] > 0 for row in rows.values())
     assert rows["torch eager"]["ratio"] == 1
     assert rows["ONNX Runtime"]["off_by"] < 1, "the same net paints the same"

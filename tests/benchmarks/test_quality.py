@@ -136,9 +136,10 @@ def test_what_was_not_measured_says_so(arguments: list[str], tmp_path: Path) -> 
     assert not {"pareto_ratio", "fps", "warping_error_clips"} & set(first["figures"])
     assert "noise_gain" in first["figures"]
     row = next(
-        line for line in (tmp_path / "out" / "quality.md").read_text().splitlines()
+        line
+        for line in (tmp_path / "out" / "quality.md").read_text().splitlines()
         if line.startswith("| with ")
-    )  # fmt: skip
+    )
     assert row.split(" | ")[1:4] == ["not measured"] * 3
     assert " 0 |" not in row
 
@@ -201,11 +202,11 @@ def test_groups_of_an_earlier_report_are_taken_over(arguments: list[str], tmp_pa
     assert "Pareto ratios are those of 1 of the photographs." in of_nets
     assert "Pareto ratios are those" not in of_all
 
-    for told, says in (
+    for message, says in (
         (earlier.read_text().replace("photo1", "photo2"), "has other photographs"),
         ("[]", "is no quality.json"),
     ):
-        earlier.write_text(told)
+        earlier.write_text(message)
         with pytest.raises(UsageError, match=says):
             command.main([*again, "--earlier", str(earlier)])
     with pytest.raises(InputNotFoundError, match="There is no report"):
@@ -215,9 +216,12 @@ def test_groups_of_an_earlier_report_are_taken_over(arguments: list[str], tmp_pa
 def test_tables_compare_what_belongs_together() -> None:
     def entry(label: str, group: str, against: str | None = None, **figures: float) -> Any:
         return {
-            "label": label, "group": group, "against": against, "model": "m.onnx",
+            "label": label,
+            "group": group,
+            "against": against,
+            "model": "m.onnx",
             "figures": figures,
-        }  # fmt: skip
+        }
 
     text = markdown(
         {
@@ -304,7 +308,7 @@ def test_seconds_are_read_from_the_log(tmp_path: Path) -> None:
     log.write_text("update,style,seconds\n1,0.5,2.0\n")
     assert seconds_per_1000(log) is None
     paused = [(n, 0.3 * n + (1000 if n > 100 else 0)) for n in range(1, 401)]
-    log.write_text("update,seconds\n" + "".join(f"{n},{told:.1f}\n" for n, told in paused))
+    log.write_text("update,seconds\n" + "".join(f"{n},{message:.1f}\n" for n, message in paused))
     assert seconds_per_1000(log) == pytest.approx(300)
 
 

@@ -18,10 +18,13 @@ from benchmarks.reliability.sandbox import Ran
 from rtstyle.errors import MediaError, UsageError
 
 FOUND = Finding(
-    check="damage", claim="Nothing breaks.", figures={"inputs": 1200, "slowest, s": 1.23456,
-        "a": "b|c"},
-    passed=False, command="python -m benchmarks reliability damage", seconds=61.0,
-)  # fmt: skip
+    check="damage",
+    claim="Nothing breaks.",
+    figures={"inputs": 1200, "slowest, s": 1.23456, "a": "b|c"},
+    passed=False,
+    command="python -m benchmarks reliability damage",
+    seconds=61.0,
+)
 REFUSED = Ran(status=1, stderr="rtstyle: in.mp4 is not a video that can be read.\n")
 
 

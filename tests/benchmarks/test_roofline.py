@@ -53,8 +53,8 @@ def test_the_share_is_reported(
 ) -> None:
     monkeypatch.setattr(roofline, "measure_peak", lambda threads: roofline.Peak(1e4, 1e4))
     out = tmp_path / "out" / "roofline.json"
-    told = ["--style", str(tiny_model.path), "--engine", "onnxruntime", "--engine", "tensorrt"]
-    assert roofline.main([*told, "--size", "64x48", "--seconds", "0.1", "--out", str(out)]) == 0
+    message = ["--style", str(tiny_model.path), "--engine", "onnxruntime", "--engine", "tensorrt"]
+    assert roofline.main([*message, "--size", "64x48", "--seconds", "0.1", "--out", str(out)]) == 0
     (row,) = json.loads(out.read_text())["figures"]["rows"]
     assert 0 < row["share"] < 0.5, "a peak that no machine has"
     assert "not measured: engine" in capsys.readouterr().out
@@ -94,8 +94,8 @@ def test_scaling_is_printed_and_kept(
 ) -> None:
     monkeypatch.setattr(scaling, "MEGAPIXELS", (0.003, 0.012, 0.048))
     out = tmp_path / "scaling.json"
-    told = ["--style", str(tiny_model.path), "--engine", "onnxruntime", "--seconds", "0.1"]
-    assert scaling.main(["pixels", *told, "--out", str(out)]) == 0
+    message = ["--style", str(tiny_model.path), "--engine", "onnxruntime", "--seconds", "0.1"]
+    assert scaling.main(["pixels", *message, "--out", str(out)]) == 0
     found = json.loads(out.read_text())["figures"]["pixels"]
     assert len(found["points"]) == 3
     assert found["laws"]["time a picture"]["exponent"] > 0
@@ -112,6 +112,6 @@ def test_ctrl_c_keeps_the_points_before_it(
     monkeypatch.setattr(scaling, "run_cases", run)
     out = tmp_path / "scaling.json"
     assert scaling.main(["pixels", "length", "--out", str(out)]) == 130
-    told = json.loads(out.read_text())
-    assert len(told["figures"]["pixels"]["points"]) == 2
-    assert "all over length: interrupted before it was measured" in told["missing"]
+    message = json.loads(out.read_text())
+    assert len(message["figures"]["pixels"]["points"]) == 2
+    assert "all over length: interrupted before it was measured" in message["missing"]

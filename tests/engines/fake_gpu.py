@@ -183,10 +183,11 @@ class _Builder:
 
     def create_builder_config(self) -> Any:
         return SimpleNamespace(
-            add_optimization_profile=lambda p: None, create_timing_cache=lambda data: data,
+            add_optimization_profile=lambda p: None,
+            create_timing_cache=lambda data: data,
             set_timing_cache=lambda cache, ignore: True,
             get_timing_cache=lambda: SimpleNamespace(serialize=lambda: b"timings"),
-        )  # fmt: skip
+        )
 
     def build_serialized_network(self, network: Any, config: Any) -> bytes:
         self._trt.builds += 1

@@ -210,9 +210,10 @@ def test_a_provider_that_is_listed_but_does_not_load(
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     make = ort.InferenceSession
     monkeypatch.setattr(
-        ort, "InferenceSession",
+        ort,
+        "InferenceSession",
         lambda *a, **k: make(*a, **k | {"providers": ["CPUExecutionProvider"]}),
-    )  # fmt: skip
+    )
     with pytest.raises(EngineError, match="CUDAExecutionProvider is listed but did not load"):
         open_engine("onnxruntime-cuda", tiny_model)
 

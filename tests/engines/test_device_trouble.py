@@ -177,9 +177,10 @@ def test_torch_on_a_small_device(
         painted = engine.submit(batch(5)).result()
         assert np.abs(painted - plain.submit(batch(5)).result().astype(int)).mean() < 1
         monkeypatch.setattr(
-            torch_engine.TorchSlot, "__init__",
+            torch_engine.TorchSlot,
+            "__init__",
             lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory.")),
-        )  # fmt: skip
+        )
         with pytest.raises(
             EngineError, match=r"1 of 24×16 on CPU: CUDA out of.*--height"
         ) as caught:

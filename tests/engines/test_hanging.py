@@ -63,9 +63,13 @@ def release() -> Iterator[Event]:
 
 @pytest.fixture(params=["openvino", "onnxruntime", "torch", "onnxruntime provider", "tensorrt"])
 def engine(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    tiny_model: ModelSpec, tiny_checkpoint: Path, release: Event,
-) -> Engine:  # fmt: skip
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tiny_model: ModelSpec,
+    tiny_checkpoint: Path,
+    release: Event,
+) -> Engine:
     """An engine whose sixth batch does not come back before `release`."""
     monkeypatch.setattr(rtstyle.pipeline, "_CLOSING_SECONDS", 0.2)
     monkeypatch.setattr(Watchdog, "SECONDS", 0.05)
@@ -89,9 +93,10 @@ def engine(
                 release.wait()
 
         monkeypatch.setattr(
-            openvino_engine._Compiled, "take",
+            openvino_engine._Compiled,
+            "take",
             lambda self: Hanging(take(self)) if next(count) >= HANGS_AT else take(self),
-        )  # fmt: skip
+        )
     elif request.param == "onnxruntime":
         opened = open_engine("onnxruntime", tiny_model)
         opened._session = Stuck(opened._session, "run", release)

@@ -152,9 +152,13 @@ def test_too_little_memory_is_a_sentence(trt: FakeTensorRt, model: ModelSpec) ->
 
 @pytest.mark.parametrize(
     ("driver", "devices", "device", "says"),
-    [(0, 1, 0, "no NVIDIA driver"), (11080, 1, 0, "supports CUDA 11.8; at least 12.0"),
-     (13000, 0, 0, "no GPU 0; CUDA sees 0"), (13000, 2, 2, "no GPU 2; CUDA sees 2")],
-)  # fmt: skip
+    [
+        (0, 1, 0, "no NVIDIA driver"),
+        (11080, 1, 0, "supports CUDA 11.8; at least 12.0"),
+        (13000, 0, 0, "no GPU 0; CUDA sees 0"),
+        (13000, 2, 2, "no GPU 2; CUDA sees 2"),
+    ],
+)
 def test_gpus_and_drivers(
     trt: FakeTensorRt, driver: int, devices: int, device: int, says: str
 ) -> None:

@@ -21,7 +21,7 @@ from rtstyle.model.zoo import at_precision, shipped_folder
 
 @pytest.fixture
 def trainings(tmp_path: Path, tiny_checkpoint: Path) -> Path:
-    """A folder as training leaves it: one style with a card, one without."""
+    """A folder as training leaves it: one style with a model card, one without."""
     for name in ("waves", "unfinished"):
         (tmp_path / "trainings" / name).mkdir(parents=True)
         shutil.copy(tiny_checkpoint, tmp_path / "trainings" / name / "checkpoint.safetensors")
@@ -34,8 +34,8 @@ def test_writes_one_and_compares_it(
     tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "m.onnx"
-    told = ["--name", "Waves", "--description", "Blue.", "--licence", "CC0-1.0"]
-    assert main(["onnx", str(tiny_checkpoint), "-o", str(output), *told]) == 0
+    message = ["--name", "Waves", "--description", "Blue.", "--licence", "CC0-1.0"]
+    assert main(["onnx", str(tiny_checkpoint), "-o", str(output), *message]) == 0
     spec = read_model(output)
     assert (spec.styles, spec.description, spec.licence) == (("Waves",), "Blue.", "CC0-1.0")
     assert spec.provenance["updates"] == 7
@@ -46,7 +46,7 @@ def test_writes_one_and_compares_it(
     assert "onnxruntime: mean " in out
 
 
-def test_writes_all_that_have_a_card(
+def test_writes_all_that_have_a_model_card(
     tmp_path: Path, trainings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["all", str(trainings), "-o", str(tmp_path / "zoo")]) == 0
@@ -87,8 +87,8 @@ def test_writes_every_variant_of_a_zoo(
     zoo.mkdir()
     for name in ("waves", "other"):
         shutil.copy(tiny_model.path, zoo / f"{name}.onnx")
-    told = ["variants", str(zoo), "--checkpoints", str(trainings)]
-    assert main([*told, "--model", "waves"]) == 0
+    message = ["variants", str(zoo), "--checkpoints", str(trainings)]
+    assert main([*message, "--model", "waves"]) == 0
     out = capsys.readouterr().out
     assert out.count(" MB, mean ") == 2
     assert "All models and variants: " in out
@@ -97,13 +97,13 @@ def test_writes_every_variant_of_a_zoo(
         assert at_precision(model, precision).path == zoo / precision / "waves.onnx"
     assert not (zoo / "int8" / "other.onnx").exists()
     monkeypatch.setattr("export.variants.MAX_ZOO_BYTES", 1000)
-    assert main([*told, "--precision", "fp16", "-o", str(tmp_path / "new")]) == 1
+    assert main([*message, "--precision", "fp16", "-o", str(tmp_path / "new")]) == 1
     assert "at most" in capsys.readouterr().err
     monkeypatch.setitem(LIMITS, "fp16", Limits(0.0, 0.0, 32.0))
-    assert main([*told, "--precision", "fp16", "-o", str(tmp_path / "none")]) == 1
+    assert main([*message, "--precision", "fp16", "-o", str(tmp_path / "none")]) == 1
     assert "other.onnx: not written. In fp16 the pictures differ" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
-    assert main([*told, "--model", "udnie"]) == 1
+    assert main([*message, "--model", "udnie"]) == 1
     assert "There is no udnie (.onnx)" in capsys.readouterr().err
 
 
@@ -122,5 +122,5 @@ def test_every_style_is_tried() -> None:
     styles = np.concatenate([feed["style"] for feed in feeds])
     assert (styles.max(0) == 1).all()
     any_picture = read_model(shipped_folder() / "any_picture.onnx")
-    told = styles_to_try(any_picture, photos)
-    assert len({style.tobytes() for style in told}) == len(photos)
+    message = styles_to_try(any_picture, photos)
+    assert len({style.tobytes() for style in message}) == len(photos)

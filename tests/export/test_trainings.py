@@ -118,10 +118,12 @@ def material(tmp_path: Path) -> Material:
         paintings = ["nothing"]
         """)
     return Material(
-        content=make_photos(tmp_path / "photos"), paintings=tmp_path,
-        loss_nets=(make_loss_net(tmp_path / "net.safetensors"),), work=tmp_path / "work",
+        content=make_photos(tmp_path / "photos"),
+        paintings=tmp_path,
+        loss_nets=(make_loss_net(tmp_path / "net.safetensors"),),
+        work=tmp_path / "work",
         device="cpu",
-    )  # fmt: skip
+    )
 
 
 def test_trainings_stop_in_time_go_on_and_start_from_each_other(
@@ -153,10 +155,10 @@ def test_trainings_stop_in_time_go_on_and_start_from_each_other(
         run_trainings(["nowhere"], material, book=book)
     with pytest.raises(TrainingError, match="other, portraits"):
         run_trainings(["other", "portraits"], material, book=book)
-    told = capfd.readouterr().err
-    assert "pair has no something; it has painting, nothing." in told
-    assert "network vgg16, and the weights given are of vgg19_16x; pass" in told
-    assert "none are known of these photographs" in told
+    message = capfd.readouterr().err
+    assert "pair has no something; it has painting, nothing." in message
+    assert "network vgg16, and the weights given are of vgg19_16x; pass" in message
+    assert "none are known of these photographs" in message
 
 
 def test_a_training_goes_on_from_what_another_machine_kept(
@@ -175,7 +177,7 @@ def test_a_training_goes_on_from_what_another_machine_kept(
     for name, value in load_checkpoint_net(unfinished)[0].state_dict().items():
         torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-4)
     elsewhere = replace(material, work=tmp_path / "elsewhere")
-    trainings._train(training, elsewhere)
+    trainings._train(replace(training, init="what that machine lacks"), elsewhere)
     with (elsewhere.work / "tiny" / "losses.csv").open() as file:
         assert [line.split(",")[0] for line in file] == ["update", "2", "3"]
     assert main(["pause", "tinier", "--work", str(work)]) == 1
@@ -209,8 +211,8 @@ def test_a_training_outlives_no_killed_parent(material: Material, tmp_path: Path
         "from pathlib import *\nfrom export.trainings import *\n"
         f"run_trainings(['endless'], {material!r}, book=PosixPath({str(tmp_path / 'book.toml')!r}))"
     )
-    told = [sys.executable, "-c", code]
-    with subprocess.Popen(told, stdout=subprocess.PIPE, text=True) as parent:
+    message = [sys.executable, "-c", code]
+    with subprocess.Popen(message, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()  # it says so after 200 updates
         parent.kill()

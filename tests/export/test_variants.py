@@ -114,10 +114,13 @@ def test_values_that_are_no_numbers_are_found(tmp_path: Path) -> None:
               "low": np.float32(0), "high": np.float32(255)}  # fmt: skip
     frame = (TensorProto.UINT8, graphs.FREE)
     path = graphs.save(
-        tmp_path / "m.onnx", nodes, {"frame": frame}, {"stylized": frame},
+        tmp_path / "m.onnx",
+        nodes,
+        {"frame": frame},
+        {"stylized": frame},
         weights=[numpy_helper.from_array(np.asarray(v), n) for n, v in arrays.items()],
         metadata={"rtstyle": spec.metadata()},
-    )  # fmt: skip
+    )
     with pytest.raises(ModelError, match="no numbers"):
         write_variant(path, tmp_path / "v.onnx", "fp16")
     assert not (tmp_path / "v.onnx").exists()
@@ -161,17 +164,17 @@ def test_plans_from_the_command_line(
     rtx()
     half, plan = tmp_path / "half.onnx", tmp_path / "plans" / "tiny.plan"
     onnx.save_model(to_half(onnx.load_model(tiny_model.path)), half)
-    told = ["tensorrt", str(half), "-o", str(plan), "--runtime", "tensorrt-rtx", "--size"]
-    assert main([*told, "2x96x62"]) == 0
+    message = ["tensorrt", str(half), "-o", str(plan), "--runtime", "tensorrt-rtx", "--size"]
+    assert main([*message, "2x96x62"]) == 0
     assert "8 convolutions in float16, 0 in float32" in capsys.readouterr().out
     assert plan.stat().st_size > 10_000
-    assert main([*told, "96"]) == 2
+    assert main([*message, "96"]) == 2
     assert "1280x720" in capsys.readouterr().err
     half.write_bytes(half.read_bytes()[:-500])
-    assert main([*told, "96x64"]) == 1
+    assert main([*message, "96x64"]) == 1
 
 
-def test_programs_need_a_card(
+def test_programs_need_a_gpu(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "t.pt2"

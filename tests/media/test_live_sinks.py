@@ -151,7 +151,7 @@ def test_a_stream_arrives_at_the_other_end() -> None:
 
 
 @pytest.mark.parametrize("url", ["rtmp://127.0.0.1:1/live", "rtsp://127.0.0.1:1/live"])
-def test_a_server_that_is_not_there_is_told(url: str) -> None:
+def test_a_server_that_is_not_there_is_reported(url: str) -> None:
     with pytest.raises(OutputError, match="takes no stream"):
         NetworkSink(url, INFO)
 

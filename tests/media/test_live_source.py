@@ -201,6 +201,6 @@ def test_passwords_stay_out_of_messages() -> None:
     assert without_password("rtsp://me:pw@cam:554/live?token=1") == "rtsp://cam:554/live"
 
 
-def test_a_sink_that_is_none_is_told() -> None:
+def test_a_sink_that_is_none_is_reported() -> None:
     with pytest.raises(UsageError, match="virtualcam"):
         open_sink("hologram", StreamInfo(8, 6, Fraction(30), TIME_BASE), live=True)

@@ -1,4 +1,4 @@
-"""Decoding and encoding on a card: the choice, and the way back where there is none."""
+"""Decoding and encoding on a GPU: the choice, and the way back where there is none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtstyle.media.synthetic import SyntheticSource
 from rtstyle.media.video import nvcodec as hwaccel
 
 
-def has_card() -> bool:
+def has_gpu() -> bool:
     try:
         with open_source("none.mp4", ReadOptions(hwaccel="cuda")):
             return True
@@ -51,14 +51,14 @@ def test_auto_decodes_the_same_pictures(clip: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_cuda_by_name_works_or_says_why(clip: Path) -> None:
-    if has_card():
+    if has_gpu():
         assert len(pictures(clip, "cuda")) == 5
     else:
-        with pytest.raises(MediaError, match=r"cannot be decoded on a card .*--hwaccel auto"):
+        with pytest.raises(MediaError, match=r"cannot be decoded on a GPU .*--hwaccel auto"):
             pictures(clip, "cuda")
 
 
-def test_without_an_encoder_on_the_card_software_encodes(clip: Path, tmp_path: Path) -> None:
+def test_without_an_encoder_on_the_gpu_software_encodes(clip: Path, tmp_path: Path) -> None:
     for choice in ("auto", "cuda"):
         output = tmp_path / f"{choice}.mp4"
         with (
@@ -71,7 +71,7 @@ def test_without_an_encoder_on_the_card_software_encodes(clip: Path, tmp_path: P
         assert [f.time for f in pictures(output, "none")] == [Fraction(i, 30) for i in range(5)]
 
 
-def test_an_encoder_on_the_card_is_only_named_where_it_opens(
+def test_an_encoder_on_the_gpu_is_only_named_where_it_opens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hwaccel, "_opens", lambda name, width, height: width >= 160)

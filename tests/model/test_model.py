@@ -126,7 +126,7 @@ def test_accepts_float_models(
 
 
 @pytest.mark.parametrize(
-    ("element", "shape", "told"),
+    ("element", "shape", "message"),
     [
         (TensorProto.UINT8, ("N", 3, "H", "W"), "uint8 (any, 3, any, any)"),
         (TensorProto.UINT8, ("N", "H", "W", 4), "uint8 (any, any, any, 4)"),
@@ -140,12 +140,12 @@ def test_accepts_float_models(
     ],
 )
 def test_refuses_what_is_no_picture(
-    tmp_path: Path, element: int, shape: graphs.Shape | None, told: str
+    tmp_path: Path, element: int, shape: graphs.Shape | None, message: str
 ) -> None:
     path = graphs.copying(tmp_path / "m.onnx", element=element, shape=shape)
     with pytest.raises(ModelError) as caught:
         read_model(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_refuses_other_inputs_and_outputs(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_refuses_other_inputs_and_outputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "told"),
+    ("metadata", "message"),
     [
         ({"rtstyle": "{"}, "no JSON"),
         ({"rtstyle": "[" * 100_000}, "no JSON"),
@@ -193,17 +193,17 @@ def test_refuses_other_inputs_and_outputs(tmp_path: Path) -> None:
         (document(style_input="statistics", styles=[]), "declares a style vector of 0"),
     ],
 )
-def test_refuses_bad_metadata(tmp_path: Path, metadata: dict[str, str], told: str) -> None:
+def test_refuses_bad_metadata(tmp_path: Path, metadata: dict[str, str], message: str) -> None:
     path = graphs.copying(tmp_path / "m.onnx", metadata=metadata)
     with pytest.raises(ModelError) as caught:
         read_model(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_reads_a_style_vector(tmp_path: Path) -> None:
-    told = document(styles=["copy", "black"], style_size=2)
-    assert read_model(graphs.dimming(tmp_path / "m.onnx", metadata=told)).style_size == 2
+    message = document(styles=["copy", "black"], style_size=2)
+    assert read_model(graphs.dimming(tmp_path / "m.onnx", metadata=message)).style_size == 2
     with pytest.raises(ModelError, match="no rtstyle metadata"):
         read_model(graphs.dimming(tmp_path / "m.onnx", metadata={}))
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from rtstyle.errors import ModelError
 from rtstyle.nets import ARCHITECTURES, build_net, styles_option
+from rtstyle.nets.adain import adaptive_instance_norm, statistics
 from rtstyle.nets.layers import InstanceNorm, LayerNorm
-from rtstyle.nets.statistics import adaptive_instance_norm, statistics
 from rtstyle.nets.stylebank import Banks
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ def test_an_unknown_architecture_or_option_is_named() -> None:
         build_net("texture-pyramid", scales=0)
 
 
-def test_a_net_that_has_styles_is_told_how_many() -> None:
+def test_a_net_that_has_styles_is_given_how_many() -> None:
     many = {name for name in ARCHITECTURES if styles_option(name, 2) == {"styles": 2}}
     assert many == {"johnson", "fast", "texture-pyramid", "stylebank", "fast-stylebank"}
     one = {name for name in ARCHITECTURES if styles_option(name, 1) == {"styles": 1}}

@@ -74,8 +74,8 @@ def test_what_steers_a_terminal_is_escaped() -> None:
 
 
 def test_a_description_may_hold_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = DIM | {"description": "[/bold] \x1b[31m two\nlines"}
-    dimming(tmp_path / "a.onnx", metadata={"rtstyle": json.dumps(told)})
+    message = DIM | {"description": "[/bold] \x1b[31m two\nlines"}
+    dimming(tmp_path / "a.onnx", metadata={"rtstyle": json.dumps(message)})
     monkeypatch.setenv("RTSTYLE_MODELS", str(tmp_path))
     result = CliRunner().invoke(rtstyle.cli.main.app, ["styles"])
     assert result.exit_code == 0

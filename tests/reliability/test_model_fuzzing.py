@@ -23,16 +23,18 @@ from tests.graphs import dimming, tinting
 from tests.serve.dim import DIM
 
 FUZZ = settings(
-    max_examples=40 * int(os.environ.get("RTSTYLE_FUZZ", "1")), deadline=None,
+    max_examples=40 * int(os.environ.get("RTSTYLE_FUZZ", "1")),
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8),
-                           inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 def _varint(value: int) -> bytes:
@@ -63,10 +65,10 @@ PROTOBUF = st.recursive(NUMBERS | LEAF, _message, max_leaves=20).filter(
 )
 
 
-def _is_sentence(told: str) -> None:
-    assert 20 < len(told) < 2000
-    assert told.endswith(".")
-    assert "\n" not in told
+def _is_sentence(message: str) -> None:
+    assert 20 < len(message) < 2000
+    assert message.endswith(".")
+    assert "\n" not in message
 
 
 def _check(path: Path) -> None:
@@ -117,15 +119,15 @@ def test_edited_models(tmp_path: Path, whole: bytes, edits: list[tuple[int, byte
 def test_documents(changed: dict[str, Any]) -> None:
     text = json.dumps(DIM | changed)
     try:
-        told = parse_metadata(Path("a.onnx"), text)
+        message = parse_metadata(Path("a.onnx"), text)
     except ModelError as error:
         _is_sentence(str(error))
         return
-    model = ModelSpec(Path("a.onnx"), takes_strength=False, **told)
-    assert parse_metadata(Path("a.onnx"), model.metadata()) == told
+    model = ModelSpec(Path("a.onnx"), takes_strength=False, **message)
+    assert parse_metadata(Path("a.onnx"), model.metadata()) == message
     styles = styles_of(model)
-    assert [style.name for style in styles] == list(told["styles"])
-    assert all(name.isprintable() and name.strip() for name in told["styles"])
+    assert [style.name for style in styles] == list(message["styles"])
+    assert all(name.isprintable() and name.strip() for name in message["styles"])
     if len(styles) > 1:
         assert mix([(style, 1.0) for style in styles]).vector is not None
     elif styles:
@@ -169,10 +171,10 @@ def test_encoders(tmp_path_factory: pytest.TempPathFactory, changed: dict[str, A
 @given(meta=JSON, length=st.integers(0, 2**64 - 1) | st.none())
 def test_checkpoints(tmp_path: Path, meta: Any, length: int | None) -> None:
     recipe = {"architecture": "johnson", "options": {}}
-    for told in (meta, {"recipe": meta}, {"recipe": recipe, "done": meta},
+    for message in (meta, {"recipe": meta}, {"recipe": recipe, "done": meta},
                  {"recipe": recipe, "done": 1, "model": meta},
                  {"recipe": recipe, "done": 1, "styles": meta}):  # fmt: skip
-        head = json.dumps({"__metadata__": {"rtstyle": json.dumps(told)}}).encode()
+        head = json.dumps({"__metadata__": {"rtstyle": json.dumps(message)}}).encode()
         size = len(head) if length is None else length
         (tmp_path / "a.safetensors").write_bytes(size.to_bytes(8, "little") + head)
         _check(tmp_path / "a.safetensors")

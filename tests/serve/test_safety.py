@@ -34,6 +34,7 @@ aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is missing: pip install
 pytest.importorskip("aiortc", reason="aiortc is missing: pip install 'rtstyle[live]'")
 
 from aioice import Candidate, ice  # noqa: E402
+from aiortc import RTCPeerConnection, VideoStreamTrack  # noqa: E402
 
 from rtstyle.serve import connection, server  # noqa: E402
 from rtstyle.serve.auth import HOST_HEADER, ServeOptions  # noqa: E402
@@ -234,10 +235,33 @@ def test_candidates_that_no_browser_has_are_not_answered() -> None:
     for port in ("53", "0", "65536", "-1", "9" * 5000, "x"):
         assert not kept("192.168.1.7", port=port), port
     assert not kept("192.168.1.7", transport="tcp")
-    with pytest.raises(ValueError, match="too long"):
-        filter_offer("v=0\r\n" + "m=video 9 RTP 96\r\n" * 5, from_loopback=True)
-    many = "a=candidate:1 1 udp 1 192.168.1.7 50000 typ host\r\n" * 100
+    many = "m=video 9\r\n" + "a=candidate:1 1 udp 1 192.168.1.7 50000 typ host\r\n" * 100
     assert filter_offer(many, from_loopback=True).count("candidate") == 32
+    for wrong in ("", "m=video 9\r\n" * 2, "m=audio 9", "m=video 9\r\nm=application 9", "m=videos"):
+        with pytest.raises(ValueError, match="One video"):
+            filter_offer(wrong, from_loopback=True)
+
+
+def test_a_viewer_s_video_is_not_received(serving: Serving) -> None:
+    """aiortc would keep every frame of it in memory."""
+    running = serving(shared=True)
+    url = base(running)
+
+    async def offer(client: Any) -> str:
+        peer = RTCPeerConnection()
+        peer.addTrack(VideoStreamTrack())
+        await peer.setLocalDescription(await peer.createOffer())
+        async with client.ws_connect(f"{url}/live") as line:
+            await line.send_json({"offer": peer.localDescription.sdp})
+            async for message in line:
+                if "answer" in (said := json.loads(message.data)):
+                    break
+        await peer.close()
+        return str(said["answer"])
+
+    lines = visit(offer, Origin=url).splitlines()
+    assert "a=sendonly" in lines
+    assert "a=sendrecv" not in lines
 
 
 def test_names_that_resolve_to_such_addresses_are_not_answered() -> None:
@@ -289,7 +313,6 @@ def test_own_pictures_stay_in_memory_and_are_few(
     serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     running = serving(max_uploads=2)
     url = base(running)
@@ -316,6 +339,27 @@ def test_own_pictures_stay_in_memory_and_are_few(
     assert statuses == [200] * 4
     assert names == ["bright", "dark", "“shade150”", "“shade200”"]
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_the_host_s_pictures_leave_the_shared_gallery_with_the_host(serving: Serving) -> None:
+    running = serving(shared=True)
+    url, controls = base(running), running.controls
+    assert controls is not None
+    _, png = cv2.imencode(".png", np.full((64, 64, 3), 90, np.uint8))
+
+    async def upload(client: Any) -> list[str]:
+        async with client.ws_connect(f"{url}/live") as line:
+            viewer = json.loads((await line.receive()).data)["hello"]["viewer"]
+            address = f"{url}/paintings?viewer={viewer}&name=own.png"
+            async with client.post(address, data=png.tobytes()) as response:
+                assert response.status == 200
+            return [style.name for style in controls.gallery]
+
+    key = running.control_url.partition("host=")[2]
+    names = visit(upload, Origin=url, **{HOST_HEADER: key})
+    assert names == ["bright", "dark", "“own”"]
+    assert eventually(lambda: [style.name for style in controls.gallery] == ["bright", "dark"])
+    assert controls.settings.style.name == "“own”"  # which goes on
 
 
 def test_uploads_that_trickle_are_given_up(

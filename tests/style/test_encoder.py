@@ -104,7 +104,7 @@ def test_every_kind_of_picture_works(tmp_path: Path, model: ModelSpec) -> None:
         assert np.abs(vector - COLOR).max() < 4, name
 
 
-def test_a_broken_picture_is_told(tmp_path: Path, model: ModelSpec) -> None:
+def test_a_broken_picture_is_reported(tmp_path: Path, model: ModelSpec) -> None:
     cv2.imwrite(str(tmp_path / "p.png"), flat(64, 64))
     (tmp_path / "p.png").write_bytes((tmp_path / "p.png").read_bytes()[:-30])
     with pytest.raises(MediaError, match=r"p\.png is damaged"):
@@ -129,7 +129,7 @@ def test_every_runtime_runs_the_encoder(
     assert vector.tolist() == [list(COLOR)]
 
 
-def test_without_a_runtime_every_reason_is_told(
+def test_without_a_runtime_every_reason_is_reported(
     model: ModelSpec, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     for name in ("openvino", "onnxruntime"):
@@ -220,12 +220,12 @@ def test_an_encoder_that_does_not_fit_is_refused(tmp_path: Path, model: ModelSpe
         "metadata of format 9": whole.replace(b'"format": 1', b'"format": 9'),
         "no rtstyle metadata": whole.replace(b"rtstyle", b"rtstylE"),
     }
-    for told, content in wrong.items():
+    for message, content in wrong.items():
         encoder.unlink(missing_ok=True)
         if content is not None:
-            assert content != whole, told
+            assert content != whole, message
             encoder.write_bytes(content)
-        with pytest.raises(ModelError, match=told):
+        with pytest.raises(ModelError, match=message):
             style_from_image(flat(64, 64), model)
     graphs.dimming(encoder, metadata={"rtstyle": StyleEncoder(encoder, 8, 60, 3).metadata()})
     with pytest.raises(ModelError, match="does not map a painting to 3 numbers"):

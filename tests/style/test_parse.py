@@ -36,7 +36,7 @@ def _models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def painter(tmp_path: Path) -> Path:
+def arbitrary(tmp_path: Path) -> Path:
     return graphs.tinting(tmp_path / "shipped" / "any.onnx")
 
 
@@ -81,7 +81,7 @@ def test_a_mix_finds_the_model_that_has_all(text: str, model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("second:night", "There is no style 'night'."),
         ("third:wave", "There is no style 'third:wave'. Did you mean"),
@@ -93,10 +93,10 @@ def test_a_mix_finds_the_model_that_has_all(text: str, model: str) -> None:
         ("a\0b", "There is no style"),
     ],
 )
-def test_refuses_with_a_sentence(text: str, told: str) -> None:
+def test_refuses_with_a_sentence(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         find_style(text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_drive_of_windows_is_no_model() -> None:
@@ -108,19 +108,19 @@ def test_a_drive_of_windows_is_no_model() -> None:
         find_style("C:/x.jpg")
 
 
-@pytest.mark.usefixtures("painter")
+@pytest.mark.usefixtures("arbitrary")
 @pytest.mark.parametrize(
     "text", ["red.png", "{tmp}/red.png", "any:red.png", "any:{tmp}/red.png", "{model}:red.png"]
 )
-def test_a_picture_is_a_style(text: str, tmp_path: Path, painter: Path) -> None:
+def test_a_picture_is_a_style(text: str, tmp_path: Path, arbitrary: Path) -> None:
     picture(tmp_path / "red.png", (250, 0, 10))
-    style = find_style(text.format(tmp=tmp_path, model=painter))
-    assert (style.name, style.model.path) == ("red.png", painter)
+    style = find_style(text.format(tmp=tmp_path, model=arbitrary))
+    assert (style.name, style.model.path) == ("red.png", arbitrary)
     assert style.vector is not None
     assert style.vector.tolist() == [[250, 0, 10]]
 
 
-@pytest.mark.usefixtures("painter")
+@pytest.mark.usefixtures("arbitrary")
 def test_pictures_mix_with_pictures(tmp_path: Path) -> None:
     picture(tmp_path / "a=1.png", (200, 0, 0))
     picture(tmp_path / "b.png", (0, 100, 0))
@@ -132,7 +132,7 @@ def test_pictures_mix_with_pictures(tmp_path: Path) -> None:
         find_style("b.png=1,night=1")
 
 
-def test_a_file_that_is_no_picture_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_picture_is_reported(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a text")
     with pytest.raises(MediaError, match=r"notes\.txt is not a picture"):
         find_style("notes.txt")
@@ -140,6 +140,6 @@ def test_a_file_that_is_no_picture_is_told(tmp_path: Path) -> None:
         find_style("my_painting.jpg")
 
 
-def test_a_model_for_any_painting_alone_is_no_style(painter: Path) -> None:
+def test_a_model_for_any_painting_alone_is_no_style(arbitrary: Path) -> None:
     with pytest.raises(StyleNotFoundError, match=r"any\.onnx:my_painting\.jpg"):
-        find_style(str(painter))
+        find_style(str(arbitrary))

@@ -85,7 +85,7 @@ def test_mixes_by_weight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("copy=0.5,starry night=0.5", "'Starry Night' is a net of its own"),
         ("copy=-1,black_hole=2", "must be 0 or more, not -1"),
@@ -98,10 +98,10 @@ def test_mixes_by_weight() -> None:
         ("nothing=1", "There is no style 'nothing'"),
     ],
 )
-def test_refuses_mixes_that_cannot_be(text: str, told: str) -> None:
+def test_refuses_mixes_that_cannot_be(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         find_style(text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_does_not_mix_models(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_presets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"optimizer": "sgd"}, "no optimiser 'sgd'; known are lbfgs, adam"),
         ({"start": "style"}, "no start 'style'"),
@@ -189,8 +189,8 @@ def test_presets() -> None:
         ({"squared": True, "style_loss": "bn"}, "preset classic is about the loss gram"),
     ],
 )
-def test_refuses_settings_that_cannot_be(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_refuses_settings_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         Settings(**changes)
 
 
@@ -243,7 +243,7 @@ def test_small_pictures_are_enlarged_to_what_the_network_takes(
     assert min(read_picture(job.output)[0].shape[:2]) == max(32, min(size))
 
 
-def test_wrong_files_are_told_before_any_work(job: PaintJob, tmp_path: Path) -> None:
+def test_wrong_files_are_reported_before_any_work(job: PaintJob, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("a text")
     (tmp_path / "there.png").write_text("precious")
     wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -258,8 +258,8 @@ def test_wrong_files_are_told_before_any_work(job: PaintJob, tmp_path: Path) -> 
         ({"device": "tpu"}, UsageError, "no device 'tpu'"),
     ]
     before = sorted(tmp_path.rglob("*"))
-    for changes, error, told in wrong:
-        with pytest.raises(error, match=told):
+    for changes, error, message in wrong:
+        with pytest.raises(error, match=message):
             run_paint_job(replace(job, **changes), Settings(steps=2))
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "there.png").read_text() == "precious"

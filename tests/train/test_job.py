@@ -173,7 +173,7 @@ def test_what_cannot_learn_one_more_style_says_so(tmp_path: Path) -> None:
         run_job(replace(job, init=tmp_path / "no.safetensors"), TINY)
 
 
-def test_material_that_is_missing_or_broken_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_material_that_is_missing_or_broken_is_reported_in_a_sentence(tmp_path: Path) -> None:
     job = _job(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.jpg").write_text("no picture")

@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 
 from rtstyle.errors import UsageError
-from rtstyle.train.losses import content_loss, eased, tv_loss, where_loss
-from rtstyle.train.stability import Disturbance, random_disturbance, stability_loss
+from rtstyle.train.losses import (
+    Disturbance,
+    content_loss,
+    eased,
+    random_disturbance,
+    stability_loss,
+    tv_loss,
+    where_loss,
+)
 from rtstyle.train.style_losses import STYLE_LOSSES, describe, style_loss, total_distance
 from rtstyle.train.style_losses.gram import gram
 
@@ -213,7 +220,7 @@ def test_half_precision_is_computed_in_single(name: str) -> None:
     torch.testing.assert_close(half, by_name(name)(x, y), rtol=2e-2, atol=1e-3)
 
 
-def test_an_unknown_style_loss_is_told() -> None:
+def test_an_unknown_style_loss_is_reported() -> None:
     with pytest.raises(UsageError, match="no style loss 'grim'; known are gram, mmd-linear"):
         style_loss("grim")
 

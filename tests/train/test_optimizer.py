@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from rtstyle.nets import build_net
 from rtstyle.nets.stylebank import Banks
-from rtstyle.train.muon import Muon
-from rtstyle.train.optimizer import KERNEL_LR, Optimizer
+from rtstyle.train.optimizer import KERNEL_LR, Muon, Optimizer
 
 
 def _updates(net: nn.Module, optimizer: Optimizer, lr: float) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from rtstyle.nets.layers import InstanceNorm
-from rtstyle.train.peaks import LIMIT, Peaks
+from rtstyle.train.losses import LIMIT, Peaks
 
 
 def test_spikes_cost_the_square_of_their_excess() -> None:

@@ -72,17 +72,17 @@ def test_each_region_is_painted_in_its_style(bank: ModelSpec, tmp_path: Path) ->
         away, across = (np.abs(painted - whole)[half].mean() for whole in (own, other))
         assert away < 0.5 * across
 
-    for more, told in (
+    for more, message in (
         ([], "exists already"),
         (["-y", "--region", "#000000=udnie"], "given twice"),
     ):
         again = CliRunner().invoke(app, [*command, *more])
         assert isinstance(again.exception, UsageError)
-        assert told in str(again.exception)
+        assert message in str(again.exception)
 
 
 @pytest.mark.parametrize(
-    ("region", "told"),
+    ("region", "message"),
     [
         ("dark=starry_night", "black, white, red"),
         ("white", "does not fit"),
@@ -91,16 +91,16 @@ def test_each_region_is_painted_in_its_style(bank: ModelSpec, tmp_path: Path) ->
         ("white=shipwreck_johnson32:shipwreck", "must be of one StyleBank"),
     ],
 )
-def test_a_wrong_region_is_told(region: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_region_is_reported(region: str, message: str, tmp_path: Path) -> None:
     map_ = _map(tmp_path / "map.png", right=20)
     output = tmp_path / "mine.onnx"
     ran = CliRunner().invoke(app, ["regions", str(map_), "-o", str(output), "--region", region])
     assert isinstance(ran.exception, RtstyleError)
-    assert told in str(ran.exception)
+    assert message in str(ran.exception)
     assert not output.exists()
 
 
-def test_a_region_that_the_map_lacks_is_told(bank: ModelSpec, tmp_path: Path) -> None:
+def test_a_region_that_the_map_lacks_is_reported(bank: ModelSpec, tmp_path: Path) -> None:
     a, b = styles_of(bank)
     with pytest.raises(UsageError, match="no region of the colour #ff0000"):
         write_regions(

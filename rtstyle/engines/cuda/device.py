@@ -114,13 +114,25 @@ class Cuda:
 
     def upload(self, target: int, source: PinnedArray, stream: int) -> None:
         """Enqueue a copy to the GPU."""
-        self.call("MemcpyAsync", target, source.address, source.array.nbytes,
-                  self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice, stream)  # fmt: skip
+        self.call(
+            "MemcpyAsync",
+            target,
+            source.address,
+            source.array.nbytes,
+            self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice,
+            stream,
+        )
 
     def download(self, target: PinnedArray, source: int, stream: int) -> None:
         """Enqueue a copy from the GPU."""
-        self.call("MemcpyAsync", target.address, source, target.array.nbytes,
-                  self._rt.cudaMemcpyKind.cudaMemcpyDeviceToHost, stream)  # fmt: skip
+        self.call(
+            "MemcpyAsync",
+            target.address,
+            source,
+            target.array.nbytes,
+            self._rt.cudaMemcpyKind.cudaMemcpyDeviceToHost,
+            stream,
+        )
 
     def record(self, work: Callable[[], None], stream: int) -> Any:
         """What `work` enqueues on `stream` as one graph for `call("GraphLaunch")`."""

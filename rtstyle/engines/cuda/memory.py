@@ -72,9 +72,14 @@ class BatchSplitter:
         return _Attempt(pending, again)
 
     def _again(
-        self, error: OutOfDeviceMemoryError, frames: Batch, style: StyleVector | None,
-        strength: float, *, has_room: bool,
-    ) -> Pending:  # fmt: skip
+        self,
+        error: OutOfDeviceMemoryError,
+        frames: Batch,
+        style: StyleVector | None,
+        strength: float,
+        *,
+        has_room: bool,
+    ) -> Pending:
         """Start anew what did not fit: with more room, else in smaller parts."""
         with self._lock:
             if not has_room:

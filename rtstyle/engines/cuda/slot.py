@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from threading import Lock
@@ -23,7 +23,7 @@ R = TypeVar("R")
 _log = logging.getLogger("rtstyle")
 
 
-class Running(Closing, Generic[R]):
+class Running(Closing, ABC, Generic[R]):
     """What one batch in flight needs for itself: a stream, buffers, and where it can a graph."""
 
     @abstractmethod
@@ -35,7 +35,7 @@ class Running(Closing, Generic[R]):
         """The result, which the caller owns. Raises `EngineError`."""
 
 
-class Slot(Closing):
+class Slot(Closing, ABC):
     """The upload, run and download of batches of one shape.
 
     Stylizing does all three in turn; a benchmark does `upload` once, times the run alone and checks
@@ -174,7 +174,7 @@ class RunningBatch(Generic[R]):
             self._ended(self, slot)
 
     def result(self) -> R:
-        wait_for(self)  # type: ignore[arg-type]  # of any kind of result
+        wait_for(self)
         self.bring_back()
         if self._result is None:
             raise self._error or EngineError(f"{self._where} gave no picture.")

@@ -92,9 +92,12 @@ def _opens(name: str, width: int, height: int) -> bool:
 
 # Of red and blue in luma, by swscale's number of the matrix.
 _WEIGHTS = {
-    1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087),
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    7: (0.212, 0.087),
     9: (0.2627, 0.0593),
-}  # fmt: skip
+}
 _NV12 = "nv12"
 
 
@@ -115,10 +118,14 @@ def nv12_image(frame: VideoFrame, download: Callable[[], Image]) -> DeviceImage 
         return None
     luma, chroma = frame.planes[:2]
     return DeviceImage(
-        luma, chroma, (frame.height, frame.width), weights,
-        full_range=range_of(frame) == ColorRange.JPEG, device=luma.__dlpack_device__()[1],
+        luma,
+        chroma,
+        (frame.height, frame.width),
+        weights,
+        full_range=range_of(frame) == ColorRange.JPEG,
+        device=luma.__dlpack_device__()[1],
         download=download,
-    )  # fmt: skip
+    )
 
 
 class DeviceFrames:

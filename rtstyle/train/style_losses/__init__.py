@@ -23,7 +23,7 @@ STYLE_LOSSES = {
     "mmd-linear": "rtstyle.train.style_losses.mmd:LinearMMD",
     "mmd-poly": "rtstyle.train.style_losses.mmd:PolynomialMMD",
     "mmd-gaussian": "rtstyle.train.style_losses.mmd:GaussianMMD",
-    "bn": "rtstyle.train.style_losses.bn_statistics:BNStatistics",
+    "bn": "rtstyle.train.style_losses.mmd:BNStatistics",
 }
 
 

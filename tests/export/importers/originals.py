@@ -297,8 +297,8 @@ def magenta_shapes(
         else:
             shapes[f"transformer/{scope}/{conv}/weights"] = (k, k, c_in, c_out)
         for name in ("Conv", "Conv_1"):
-            told = f"style_params/transformer/{scope}/{conv}/StyleNorm/{name}"
-            shapes |= {f"{told}/weights": (1, 1, style, c_out), f"{told}/biases": (c_out,)}
+            message = f"style_params/transformer/{scope}/{conv}/StyleNorm/{name}"
+            shapes |= {f"{message}/weights": (1, 1, style, c_out), f"{message}/biases": (c_out,)}
     return shapes
 
 
@@ -330,8 +330,10 @@ def magenta_paint(w: Weights, x: Tensor, style: Tensor) -> Tensor:
             x = F.conv2d(x, kernel, padding=kernel.shape[2] // 2, groups=x.shape[1])
             x = F.conv2d(x, tf_kernel(w, f"{separable}/pointwise_weights"))
         mean, var = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
-        told = f"style_params/{plain}/StyleNorm"
-        return (x - mean) / (var + 1e-5).sqrt() * linear(f"{told}/Conv_1") + linear(f"{told}/Conv")
+        message = f"style_params/{plain}/StyleNorm"
+        return (x - mean) / (var + 1e-5).sqrt() * linear(f"{message}/Conv_1") + linear(
+            f"{message}/Conv"
+        )
 
     for i, stride in ((1, 1), (2, 2), (3, 2)):
         scope = f"transformer/contract/conv{i}"

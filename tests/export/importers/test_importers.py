@@ -118,16 +118,16 @@ def test_microast(strength: float, picture: Tensor, painting: Tensor, tmp_path: 
 
 @pytest.mark.parametrize("separable", [False, True])
 def test_magenta(separable: bool, picture: Tensor, painting: Tensor, tmp_path: Path) -> None:
-    painter = weights_of(originals.magenta_shapes((4, 6, 8), 10, separable=separable))
+    transformer = weights_of(originals.magenta_shapes((4, 6, 8), 10, separable=separable))
     looker = weights_of(originals.mobilenet_shapes(10))
     graph = '{"node": [{"op": "Pad", "name": "transformer/contract/Pad"}]}'
-    paths = [files.write_manifest(tmp_path / "painter", painter, graph=graph),
+    paths = [files.write_manifest(tmp_path / "transformer", transformer, graph=graph),
              files.write_manifest(tmp_path / "looker", looker, shards=3)]  # fmt: skip
     net = imported(*paths).net
     style = originals.mobilenet_look(looker, painting)
     with torch.inference_mode():
         assert_same(net.encode(painting), style)
-        expected = originals.magenta_paint(painter, picture, style)
+        expected = originals.magenta_paint(transformer, picture, style)
         assert_same(net(picture, style, torch.ones(1)), expected)
         half = net(picture, style, torch.tensor([0.5]))
     assert_same(half, (expected + picture) / 2)
@@ -139,11 +139,11 @@ def test_magenta(separable: bool, picture: Tensor, painting: Tensor, tmp_path: P
 
 
 def test_magenta_dilated_or_led_elsewhere_is_refused(tmp_path: Path) -> None:
-    painter = weights_of(originals.magenta_shapes((4, 6, 8), 10, separable=False))
+    transformer = weights_of(originals.magenta_shapes((4, 6, 8), 10, separable=False))
     looker = files.write_manifest(tmp_path / "l", weights_of(originals.mobilenet_shapes(10)))
     dilated = '{"node": [{"attr": {"dilations": {"list": {"s": [], "i": ["1", "2", "2", "1"]}}}}]}'
     with pytest.raises(ModelError, match="dilated"):
-        recognise([files.write_manifest(tmp_path / "p", painter, graph=dilated), looker])
+        recognise([files.write_manifest(tmp_path / "p", transformer, graph=dilated), looker])
     text = looker.read_text().replace("group1-shard1of2", "../p/group1-shard1of2")
     looker.write_text(text)
     with pytest.raises(ModelError, match="not beside it"):
@@ -182,8 +182,9 @@ def test_jcjohnson(padding: str, picture: Tensor, tmp_path: Path) -> None:
     inner = 0 if padding == "reflect-start" else 1
     pads = [mirror(1)] if padding == "reflect" else []
     zero = 1 if padding == "zero" else 0
-    branch = sequence(*pads, conv(8, 8, 3, pad=zero), norm(8), relu,
-                      *pads, conv(8, 8, 3, pad=zero), norm(8))  # fmt: skip
+    branch = sequence(
+        *pads, conv(8, 8, 3, pad=zero), norm(8), relu, *pads, conv(8, 8, 3, pad=zero), norm(8)
+    )
     other = ("nn.Identity", {}) if inner else ("nn.ShaveImage", {"size": 2})
     table = ("nn.ConcatTable", {"modules": {1: branch, 2: other}})
     block = sequence(table, ("nn.CAddTable", {"inplace": False}))
@@ -202,23 +203,23 @@ def test_jcjohnson(padding: str, picture: Tensor, tmp_path: Path) -> None:
     net = imported(files.write_torch7(tmp_path / "candy.t7", held)).net
 
     def run(module: tuple[str, dict], x: Tensor) -> Tensor:
-        kind, told = module
+        kind, message = module
         if kind == "nn.Sequential":
-            for inner in told["modules"].values():
+            for inner in message["modules"].values():
                 x = run(inner, x)
         elif kind == "nn.ConcatTable":  # the CAddTable after it has nothing left to add
-            x = sum(run(inner, x) for inner in told["modules"].values())
+            x = sum(run(inner, x) for inner in message["modules"].values())
         elif kind == "nn.SpatialReflectionPadding":
-            x = originals.mirror(x, told["pad_l"])
+            x = originals.mirror(x, message["pad_l"])
         elif kind == "nn.SpatialConvolution":
-            weight, bias = t(told["weight"]).float(), t(told["bias"]).float()
-            x = torch.conv2d(x, weight, bias, told["dW"], told["padW"])
+            weight, bias = t(message["weight"]).float(), t(message["bias"]).float()
+            x = torch.conv2d(x, weight, bias, message["dW"], message["padW"])
         elif kind == "nn.SpatialFullConvolution":
-            weight, bias = t(told["weight"]).float(), t(told["bias"]).float()
+            weight, bias = t(message["weight"]).float(), t(message["bias"]).float()
             x = torch.conv_transpose2d(x, weight, bias, 2, 1, 1)
         elif kind == "nn.InstanceNormalization":
             mean, var = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
-            weight, bias = (t(told[n]).float()[:, None, None] for n in ("weight", "bias"))
+            weight, bias = (t(message[n]).float()[:, None, None] for n in ("weight", "bias"))
             x = (x - mean) / (var + 1e-5).sqrt() * weight + bias
         elif kind == "nn.ShaveImage":
             x = x[..., 2:-2, 2:-2]
@@ -227,7 +228,7 @@ def test_jcjohnson(padding: str, picture: Tensor, tmp_path: Path) -> None:
         elif kind == "nn.Tanh":
             x = x.tanh()
         elif kind == "nn.MulConstant":
-            x = x * told["constant_scalar"]
+            x = x * message["constant_scalar"]
         return x
 
     mean = torch.tensor([103.939, 116.779, 123.68]).reshape(1, 3, 1, 1)
