@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import threading
 import time
@@ -224,9 +223,7 @@ def test_the_command_ends_in_order(name: str, tmp_path: Path) -> None:
 
 
 def test_what_a_soak_counts() -> None:
-    parser = argparse.ArgumentParser()
-    soak.add_options(parser)
-    finding = soak.measure(parser.parse_args(["--frames", "4000", "--engine", "identity"]))
+    finding = soak.measure(soak.Options(frames=4000, engine="identity"))
     figures = finding.figures
     assert (figures["frames"], figures["wrong"], figures["frames dropped"]) == (4000, 0, 0)
     assert (figures["pictures compared"], figures["threads left"]) == (40, 0)

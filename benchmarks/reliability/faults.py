@@ -117,6 +117,11 @@ def cases(n_signals: int, seed: int) -> list[Case]:
         Case(name="engine raises late", fault={"engine": "LateRaisingEngine"}, says="fell off"),
         Case(name="engine hangs", fault={"engine": "HangingEngine", "patience": 2}, says="hangs"),
         Case(
+            name="engine hangs in the result",
+            fault={"engine": "HangingLateEngine", "patience": 2},
+            says="hangs",
+        ),
+        Case(
             name="engine hangs, Ctrl-C", fault={"engine": "HangingEngine"}, signal=signal.SIGINT,
             after=4.0, status=(130,), says="Interrupted",
         ),

@@ -17,12 +17,7 @@ from numpy.typing import NDArray
 from rtstyle.engines.base import Batch, Done, Engine, Pending, Shapes, StyleVector, wait_for
 from rtstyle.engines.batch import cannot_load, cannot_paint, to_batch, to_inputs
 from rtstyle.engines.cuda.engine import key_of, shapes_of
-from rtstyle.engines.cuda.memory import (
-    HINT,
-    BatchSplitter,
-    OutOfDeviceMemoryError,
-    is_about_memory,
-)
+from rtstyle.engines.cuda.memory import HINT, BatchSplitter, OutOfDeviceMemoryError, is_about_memory
 from rtstyle.engines.cuda.slot import Inputs, Slot
 from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.watchdog import CLOSING_SECONDS, outlive

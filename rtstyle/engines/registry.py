@@ -70,9 +70,7 @@ ENGINES = {
         builds_per_size=True,
     ),
     "torch-cuda": EngineRow(
-        "rtstyle.engines.torch_engine:TorchCudaEngine",
-        rank=_with_nvidia(2),
-        runs_on_gpu=True,
+        "rtstyle.engines.torch_engine:TorchCudaEngine", rank=_with_nvidia(2), runs_on_gpu=True
     ),
     "torch-tensorrt": EngineRow(
         "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine", runs_on_gpu=True

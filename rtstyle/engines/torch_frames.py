@@ -168,11 +168,5 @@ class FrameSlot(TorchSlot):
             return np.ascontiguousarray(rgb[0].round().byte().permute(1, 2, 0).cpu().numpy())
 
         return DeviceImage(
-            luma,
-            chroma,
-            self._size,
-            BT709,
-            full_range=False,
-            device=self._gpu,
-            download=download,
+            luma, chroma, self._size, BT709, full_range=False, device=self._gpu, download=download
         )

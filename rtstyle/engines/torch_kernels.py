@@ -30,15 +30,7 @@ def block_statistics(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def apply(  # type: ignore[no-untyped-def]
-    x,
-    y,
-    factor,
-    offset,
-    pixels,
-    c,
-    PADDED: tl.constexpr,
-    PIXELS: tl.constexpr,
-    RELU: tl.constexpr,
+    x, y, factor, offset, pixels, c, PADDED: tl.constexpr, PIXELS: tl.constexpr, RELU: tl.constexpr
 ):
     """y = x * factor + offset for each channel, and ReLU."""
     block, n = tl.program_id(0), tl.program_id(1)

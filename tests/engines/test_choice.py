@@ -21,12 +21,7 @@ from rtstyle.engines import ENGINES, EngineOptions, available_engines, open_engi
 from rtstyle.engines.base import Done, Engine
 from rtstyle.engines.onnxruntime_engine import DirectMlEngine, mixed_installation
 from rtstyle.engines.torch_engine import TorchCudaEngine
-from rtstyle.engines.torch_modules import (
-    merge,
-    norm_relu,
-    norm_relu_reference,
-    run_kernels,
-)
+from rtstyle.engines.torch_modules import merge, norm_relu, norm_relu_reference, run_kernels
 from rtstyle.engines.wrappers import MultiDeviceEngine, WarmupEngine
 from rtstyle.errors import EngineError, ModelError, UsageError
 from rtstyle.model.file import read_model

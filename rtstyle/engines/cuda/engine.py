@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -84,7 +85,7 @@ class SlotEngine(Engine):
     def takes_device_image(self, image: DeviceImage) -> bool:
         """See `Engine.takes_device_image`; torch converts the frame, on its own GPU."""
         fits = self.model.layout == "nhwc" and self.model.size is None
-        return fits and self._gpu in ("cpu", image.device) and self._torch_sees_gpu()
+        return fits and self._gpu in ("cpu", image.device) and self._torch_sees_gpu
 
     def submit_device(
         self, image: DeviceImage, style: StyleVector | None = None, strength: float = 1.0
@@ -95,6 +96,7 @@ class SlotEngine(Engine):
         )
         return pending
 
+    @cached_property
     def _torch_sees_gpu(self) -> bool:
         if find_spec("torch") is None:
             return False
