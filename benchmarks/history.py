@@ -16,7 +16,7 @@ from benchmarks.options import parse
 from rtstyle.bench import Case, Document, Measured, Missing, run_cases
 from rtstyle.bench.document import parse_document, write_text
 from rtstyle.bench.machine import this_machine
-from rtstyle.bench.strict import build
+from rtstyle.bench.result import build
 from rtstyle.errors import MediaError, OutputError, RtstyleError
 
 HERE = Path(__file__).parent

@@ -18,7 +18,7 @@ from benchmarks.markdown import plain, table_lines
 from rtstyle import __version__
 from rtstyle.bench.document import write_text
 from rtstyle.bench.machine import this_machine
-from rtstyle.bench.strict import build
+from rtstyle.bench.result import build
 from rtstyle.errors import MediaError, OutputError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,9 +25,8 @@ from rtstyle.cluster.worker import WorkerInfo
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.metrics import Report
-from rtstyle.rendering.executor import LocalExecutor
 from rtstyle.rendering.job import Listener, RenderJob, Segments
-from rtstyle.rendering.run import render_in_segments
+from rtstyle.rendering.run import LocalExecutor, render_in_segments
 from rtstyle.style.parse import find_style
 
 _LEAST_SPEED_UP = 1.8

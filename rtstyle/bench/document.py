@@ -11,9 +11,8 @@ from typing import Any
 
 from rtstyle import __version__
 from rtstyle.bench.machine import Machine
-from rtstyle.bench.result import Measured, Missing
+from rtstyle.bench.result import Measured, Missing, build, items, text
 from rtstyle.bench.runner import Outcome
-from rtstyle.bench.strict import build, items, text
 from rtstyle.errors import MediaError, RtstyleError
 from rtstyle.files import write_output
 

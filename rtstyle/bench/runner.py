@@ -13,8 +13,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from rtstyle.bench.case import Case
-from rtstyle.bench.result import Measured, Missing, one_line
-from rtstyle.bench.strict import build
+from rtstyle.bench.result import Measured, Missing, build, one_line
 from rtstyle.errors import OutputError
 
 LIMIT_S = 600.0

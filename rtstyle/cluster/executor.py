@@ -36,7 +36,7 @@ class ClusterExecutor:
         """The workers open their engines with their first segment."""
 
     def encode(self, batch: Batch) -> Report:
-        """See `rtstyle.rendering.executor.Executor`."""
+        """See `rtstyle.rendering.run.Executor`."""
         order = _order(batch.job, batch.segments[0])
         began, frames = time.perf_counter(), dict[int, int]()
         report = Report(resumed=batch.resumed)

@@ -19,10 +19,9 @@ from rtstyle.media import (
 )
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
-from rtstyle.rendering.executor import LocalExecutor
 from rtstyle.rendering.job import SILENT, Listener, RenderJob, Segments
 from rtstyle.rendering.pictures import render_pictures
-from rtstyle.rendering.run import render_in_segments
+from rtstyle.rendering.run import LocalExecutor, render_in_segments
 from rtstyle.style.parse import find_style
 from rtstyle.style.style import Style
 

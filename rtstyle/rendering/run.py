@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
+from rtstyle.closing import Closing
+from rtstyle.engines import open_engine
+from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, MediaError, OutputError, RtstyleError
 from rtstyle.files import Workplace, check_output
 from rtstyle.media.video.parts import NotCuttableError
 from rtstyle.metrics import Report
-from rtstyle.rendering.encode import Batch
-from rtstyle.rendering.executor import Executor
+from rtstyle.rendering.encode import Batch, encode_segments
 from rtstyle.rendering.job import SILENT, Listener, RenderJob, Segments, settled
 from rtstyle.rendering.mux import mux, open_output
 from rtstyle.rendering.packet_file import BrokenSegmentError, SegmentResult
@@ -161,3 +165,42 @@ class _Render:
 
 def _n_frames(results: Iterable[SegmentResult]) -> int:
     return sum(result.frames for result in results)
+
+
+class Executor(Protocol):
+    """Runs segments of settled jobs. `engine_threads` is how many threads an engine gets where the
+    job leaves that open; None leaves it to the engine."""
+
+    engine_threads: int | None
+
+    def open(self, job: RenderJob) -> None:
+        """Check that it can run the job; harmless the second time. Raises an engine's errors."""
+        ...
+
+    def encode(self, batch: Batch) -> Report:
+        """As `encode_segments`."""
+        ...
+
+
+class LocalExecutor(Closing):
+    """Runs one segment after the other with one engine, which closing it closes."""
+
+    engine_threads: int | None = None
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._engine: Engine | None = None
+
+    def open(self, job: RenderJob) -> None:
+        """Load the model."""
+        if self._engine is None:
+            self._engine = self._stack.enter_context(open_engine(job.engine, job.style.model))
+
+    def encode(self, batch: Batch) -> Report:
+        """See `Executor.encode`."""
+        self.open(batch.job)
+        assert self._engine is not None
+        return encode_segments(batch, self._engine)
+
+    def close(self) -> None:
+        self._stack.close()

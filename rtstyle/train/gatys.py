@@ -16,8 +16,7 @@ from torch import Tensor
 from rtstyle.errors import TrainingError
 from rtstyle.train.losses import content_loss, tv_loss
 from rtstyle.train.perceptual import CONTENT_LAYER, PerceptualNet
-from rtstyle.train.style_losses import Features, StyleLoss
-from rtstyle.train.style_losses.gram import Gram
+from rtstyle.train.style_losses import Features, Gram, StyleLoss
 
 ADAM_LR = 0.02  # of pixels in [0, 1]
 

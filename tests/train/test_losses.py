@@ -18,8 +18,7 @@ from rtstyle.train.losses import (
     tv_loss,
     where_loss,
 )
-from rtstyle.train.style_losses import STYLE_LOSSES, describe, style_loss, total_distance
-from rtstyle.train.style_losses.gram import gram
+from rtstyle.train.style_losses import STYLE_LOSSES, describe, gram, style_loss, total_distance
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 Reference = Callable[[Tensor, Tensor], Tensor]

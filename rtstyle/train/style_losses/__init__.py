@@ -19,7 +19,7 @@ from rtstyle.errors import UsageError
 Features = dict[str, Tensor]
 
 STYLE_LOSSES = {
-    "gram": "rtstyle.train.style_losses.gram:Gram",
+    "gram": "rtstyle.train.style_losses:Gram",
     "mmd-linear": "rtstyle.train.style_losses.mmd:LinearMMD",
     "mmd-poly": "rtstyle.train.style_losses.mmd:PolynomialMMD",
     "mmd-gaussian": "rtstyle.train.style_losses.mmd:GaussianMMD",
@@ -72,3 +72,22 @@ def total_distance(
 def flat(features: Tensor) -> Tensor:
     """Activations as one float32 sample a position: (N, C, H, W) → (N, C, H·W)."""
     return features.float().flatten(2)
+
+
+def gram(features: Tensor) -> Tensor:
+    """Gram matrix of the channels, divided by the number of values (Johnson et al. 2016, §3.2).
+
+    (N, C, H, W) float → (N, C, C) float32.
+    """
+    x = flat(features)
+    return x @ x.transpose(1, 2) / (x.shape[1] * x.shape[2])
+
+
+class Gram:
+    """|G − G_s|² / |G_s|² (Gatys et al. 2015, eq. 5, relative)."""
+
+    def describe(self, features: Tensor) -> Tensor:
+        return gram(features)
+
+    def distance(self, features: Tensor, target: Tensor) -> Tensor:
+        return (gram(features) - target).square().sum((1, 2)) / target.square().sum((1, 2))
