@@ -9,9 +9,8 @@ from typing import Any
 from rtstyle.errors import UsageError
 from rtstyle.train.perceptual import CONTENT_LAYER, STYLE_LAYERS
 
-# Johnson et al. 2016, §4.1. A whole relu1_2 gives flat places a fine weave, a
-# quarter a washed-out palette; the content of relu2_2
-# keeps outlines that relu3_3 alone loses.
+# Johnson et al. 2016, §4.1. A whole relu1_2 gives flat places a fine weave, a quarter of it a
+# washed-out palette; the content of relu2_2 keeps outlines that relu3_3 alone loses.
 _VGG16_STYLE_LAYERS = {"relu1_2": 0.6, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
 _VGG16_CONTENT_LAYERS = {"relu2_2": 0.5, "relu3_3": 0.5}
 
