@@ -1,4 +1,4 @@
-"""What measuring a case gave: figures, each with the reason where there is none; read back strictly."""
+"""What measuring a case gave: figures, or the reason why there is none; read back strictly."""
 
 from __future__ import annotations
 
