@@ -20,6 +20,7 @@ import torch
 from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
 from rtstyle.nets import per_style, styles_option
 from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
+from rtstyle.nets.onnx_weights import MIN_VALUES
 from rtstyle.train.data import load_photos, with_faces
 from rtstyle.train.job import load_paintings
 from rtstyle.train.loop import train
@@ -231,10 +232,12 @@ def _start(init: str, work: Path) -> torch.nn.Module:
 
 
 def keep_weights(source: Path, folder: Path, *, before: float = 0.0) -> None:
-    """Write the averaged net of the checkpoint `source`, without what going on needs, into
-    `folder`. Where that holds one already, the mean of the two is written, in which the one
-    `before` has that share: of two trainings that both ended at a low rate it is better than the
-    later (Izmailov et al. 2018, "Averaging weights leads to wider optima").
+    """Write the averaged net of the checkpoint `source` into `folder`: without what going on needs,
+    and with its kernels in float16, as model files store them.
+
+    Where `folder` holds one already, the mean of the two is written, in which the one `before` has
+    that share: of two trainings that both ended at a low rate it is better than the later (Izmailov
+    et al. 2018, "Averaging weights leads to wider optima").
 
     Raises `TrainingError` when the two are of different shapes or paintings."""
     net, settings = load_checkpoint_net(source)
@@ -255,6 +258,9 @@ def keep_weights(source: Path, folder: Path, *, before: float = 0.0) -> None:
             for name, value in net.state_dict().items():
                 if value.is_floating_point():
                     value.lerp_(earlier[name], before)
+    for parameter in net.parameters():  # as model files store them
+        if parameter.dim() > 1 and parameter.numel() >= MIN_VALUES:
+            parameter.data = parameter.data.half()
     folder.mkdir(parents=True, exist_ok=True)
     write_checkpoint(folder / CHECKPOINT, net, settings, done=meta["done"], names=meta["styles"])
 

@@ -18,7 +18,7 @@ from rtstyle.nets import build_net
 from rtstyle.nets.fold_upsampling import unfold
 
 SUFFIX = ".half"  # of the stored tensor's name; the float32 one that nodes read keeps its own
-_MIN_VALUES = 256  # smaller tensors are not worth a node
+MIN_VALUES = 256  # smaller tensors are not worth a node
 
 
 def load_onnx_net(path: Path) -> tuple[nn.Module, ModelSpec]:
@@ -82,7 +82,7 @@ def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     casts = []
     for tensor in stored.graph.initializer:
         value = numpy_helper.to_array(tensor)
-        if value.dtype != np.float32 or value.ndim < 2 or value.size < _MIN_VALUES:
+        if value.dtype != np.float32 or value.ndim < 2 or value.size < MIN_VALUES:
             continue
         if np.abs(value).max() > np.finfo(np.float16).max:
             continue
