@@ -24,7 +24,7 @@ from rtstyle.engines import EngineOptions
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
-from rtstyle.live.session import Figures
+from rtstyle.live.run import LiveJob, Status
 from rtstyle.media import ReadOptions, Sink, open_sink, open_source
 from rtstyle.media.devices import capture, webcam
 from rtstyle.media.devices.cameras import Camera
@@ -163,14 +163,10 @@ def _web(folder: Path, info: StreamInfo) -> Sink:
     dimming(models / "dimming.onnx", metadata={"rtstyle": json.dumps(DIM)})
     gallery = styles_of(read_model(models / "dimming.onnx"))
     notes: list[str] = []
-    run: Any = SimpleNamespace(
-        serve=ServeOptions(port=0),
-        controls=Controls(gallery, Settings(style=gallery[0])),
-        pool=EnginePool(EngineOptions(name="onnxruntime", threads=1)),
-        figures=lambda: (Figures(), ""),
-        note=notes.append,
-        on_note=notes.append,
-    )
+    settings = Settings(style=gallery[0])
+    job = LiveJob(settings=settings, gallery=tuple(gallery), serve=ServeOptions(port=0))
+    pool = EnginePool(EngineOptions(name="onnxruntime", threads=1))
+    run = Status(job, Controls(gallery, settings), pool, notes.append)
     sink = open_sink("web", info, live=True, panel=run)
     assert [note.partition(" at http://127.0.0.1:")[0] for note in notes] == ["watch", "control"]
     return sink
