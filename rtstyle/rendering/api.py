@@ -73,7 +73,7 @@ def render_job(job: RenderJob, listener: Listener = SILENT) -> Report:
     kinds = source_kind(job.source), sink_kind(job.output)
     if job.segments is not None and kinds == ("sequence", "sequence"):
         return render_pictures(job, listener)
-    if job.segments is not None and kinds in (("file", "file"), ("sequence", "file")):
+    if job.segments is not None and job.joins:
         with LocalExecutor() as executor:
             return render_in_segments(job, executor, listener)
     return _in_one_go(job, listener)

@@ -28,7 +28,7 @@ def render_in_segments(job: RenderJob, executor: Executor, listener: Listener = 
     """
     video = look_at(job)
     segments = job.segments or Segments()
-    check_output(job.output, overwrite=True, inputs=video.origin.paths)
+    check_output(job.output, overwrite=True, inputs=video.origin.paths, parents=True)
     with State(job.output) as state:
         kept = state.record
         engine_threads = kept.engine_threads or executor.engine_threads

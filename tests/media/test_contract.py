@@ -45,7 +45,9 @@ INFO = StreamInfo(40, 30, Fraction(25), Fraction(1, 25))
 SINK_MAKERS: dict[str, Callable[[Path], Sink]] = {
     **{
         suffix: lambda folder, suffix=suffix: FileSink(folder / f"o{suffix}", INFO)
-        for suffix in (".mp4", ".mov", ".mkv", ".webm", ".avi")
+        for suffix in (
+            *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".apng"),
+        )
     },
     "still": lambda folder: StillSink(folder / "o.png"),
     "folder": lambda folder: SequenceSink(folder / "o"),
