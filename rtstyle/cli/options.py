@@ -151,9 +151,10 @@ def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, 
     make_folder(place)
     found = []
     kept = {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES} - {*BROADCAST_SUFFIXES}
-    for path in map(Path, inputs):
+    for source in inputs:
+        path = Path(source)
         known = path.suffix.lower() in kept
-        found.append((str(path), str(place / (path.name if known else f"{path.stem}.mp4"))))
+        found.append((source, str(place / (path.name if known else f"{path.stem}.mp4"))))
     if len({name for _, name in found}) < len(found):
         raise UsageError("Two inputs have the same name; paint them into different folders.")
     return found

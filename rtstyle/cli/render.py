@@ -31,8 +31,8 @@ def render(
         list[str] | None,
         Argument(
             metavar="INPUT... OUTPUT",
-            help="Video, picture, folder, glob or frames_%05d.png, and what to write; several "
-            "inputs go into a folder.",
+            help="Video, picture, folder, glob, frames_%05d.png, http(s) address or lavfi:GRAPH, "
+            "and what to write; several inputs go into a folder.",
         ),
     ] = None,
     input_option: Annotated[
@@ -111,7 +111,7 @@ def render(
     the same command goes on where it was.
     """
     from rtstyle.image import Look
-    from rtstyle.media import ReadOptions, WriteOptions
+    from rtstyle.media import ReadOptions, WriteOptions, place_of
     from rtstyle.rendering.api import render_job
     from rtstyle.rendering.job import RenderJob, Segments
     from rtstyle.style.parse import find_style
@@ -142,7 +142,7 @@ def render(
     chosen = find_style(style)
     jobs = [
         RenderJob(
-            source=Path(source),
+            source=place_of(source),
             output=Path(output),
             style=chosen,
             look=look,

@@ -14,6 +14,7 @@ from rtstyle.media import (
     WriteOptions,
     open_sink,
     open_source,
+    place_of,
     sink_kind,
     source_kind,
 )
@@ -56,7 +57,7 @@ def render(
     into pictures, those already written are kept.
     """
     job = RenderJob(
-        source=Path(source),
+        source=place_of(source),
         output=Path(output),
         style=find_style(style) if isinstance(style, str) else style,
         look=look or Look(),

@@ -43,12 +43,13 @@ class Segments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderJob:
-    """One video, picture or folder to be rendered into `output`. Picklable.
+    """One video, picture or folder to be rendered into `output`. Picklable. A `source` that is no
+    file, such as an address, is a string.
 
     `segments` is None for a render in one go, of which an interruption keeps nothing to go on with.
     """
 
-    source: Path
+    source: Path | str
     output: Path
     style: Style
     look: Look = field(default_factory=Look)

@@ -35,7 +35,7 @@ def render_in_segments(job: RenderJob, executor: Executor, listener: Listener = 
         job = settled(job, video.info, kept.encoder_threads, engine_threads)
         record = Record(
             settings=job.settings(),
-            source=fingerprint(job.source),
+            source=fingerprint(Path(job.source)),
             encoder_threads=job.writing.threads,
             engine_threads=job.engine.threads,
         )
@@ -152,7 +152,7 @@ class _Render:
 
     def _check_input(self) -> None:
         try:
-            is_same = fingerprint(self.job.source) == self.state.record.source
+            is_same = fingerprint(Path(self.job.source)) == self.state.record.source
         except OSError:  # it is gone
             is_same = False
         if not is_same:

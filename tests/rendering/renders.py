@@ -48,7 +48,7 @@ render(
 
 
 def paint(
-    source: Path,
+    source: Path | str,
     output: Path,
     *,
     segments: Segments | None = HALF,
