@@ -122,7 +122,7 @@ class PartialFile:
         inputs: Iterable[Path] = (),
         workplace: Workplace | None = None,
     ) -> None:
-        check_output(path, overwrite=overwrite, inputs=inputs)
+        check_output(path, overwrite=overwrite, inputs=inputs, parents=True)
         self.path = path
         self._workplace = workplace or Workplace(path.parent)
         self.temporary = _temporary_name(path, self._workplace.folder)
@@ -149,8 +149,15 @@ class PartialFile:
             self.temporary.unlink(missing_ok=True)
 
 
-def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Refuse an output that would destroy something or has no folder to go to."""
+def check_output(
+    path: Path, *, overwrite: bool, inputs: Iterable[Path] = (), parents: bool = False
+) -> None:
+    """Refuse an output that would destroy something or has no folder to go to.
+
+    With `parents`, missing folders above it are made.
+    """
+    if parents:
+        make_folder(path.parent)
     if path.is_dir():
         raise OutputError(f"A file is expected for the output, but {path} is a folder.")
     if not path.parent.is_dir():
@@ -161,6 +168,14 @@ def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) ->
         raise UsageError(f"The output {path} is the input itself; choose another name.")
     if not overwrite:
         raise OutputExistsError(f"{path} exists already; choose another name, or pass --overwrite.")
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder and those above it where they are missing. Raises `OutputError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {path} cannot be made: {error.strerror}.") from error
 
 
 def _is_same(path: Path, other: Path) -> bool:

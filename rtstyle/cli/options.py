@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from rtstyle.cli.terminal import Terminal
-from rtstyle.errors import OutputError, UsageError
+from rtstyle.errors import UsageError
 
 if TYPE_CHECKING:
     from rtstyle.engines.options import EngineOptions
@@ -59,6 +59,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+_UNITS = {"k": 1000, "K": 1000, "M": 10**6, "G": 10**9}
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print errors only.")]
 Overwrite = Annotated[bool, Option("--overwrite", "-y", help="Replace the output where it exists.")]
 Threads = Annotated[
@@ -134,7 +135,12 @@ def inputs_and_output(
 def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, str]]:
     """Each input with its output. Several go into the folder `output`, by their names, which is
     made; a single one too if `folder` is set and `output` is no file's name."""
-    from rtstyle.media.options import PICTURE_SUFFIXES, VIDEO_SUFFIXES  # loads numpy beside it
+    from rtstyle.files import make_folder
+    from rtstyle.media.options import (
+        BROADCAST_SUFFIXES,
+        PICTURE_SUFFIXES,
+        VIDEO_SUFFIXES,
+    )  # loads numpy beside it
 
     place = Path(output)
     is_file = bool(place.suffix) and not place.is_dir()
@@ -142,14 +148,13 @@ def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, 
         return [(inputs[0], output)]
     if is_file:
         raise UsageError(f"Several inputs are painted into a folder, but {output} names a file.")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {place} cannot be made: {error.strerror}.") from error
+    make_folder(place)
     found = []
-    for path in map(Path, inputs):
-        known = path.suffix.lower() in (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
-        found.append((str(path), str(place / (path.name if known else f"{path.stem}.mp4"))))
+    kept = {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES} - {*BROADCAST_SUFFIXES}
+    for source in inputs:
+        path = Path(source)
+        known = path.suffix.lower() in kept
+        found.append((source, str(place / (path.name if known else f"{path.stem}.mp4"))))
     if len({name for _, name in found}) < len(found):
         raise UsageError("Two inputs have the same name; paint them into different folders.")
     return found
@@ -166,6 +171,32 @@ def seconds(text: str | None) -> Fraction | None:
     except (ValueError, ZeroDivisionError):
         raise UsageError(f"A time is written as seconds or HH:MM:SS, not {text!r}.") from None
     return total
+
+
+def length(start: Fraction | None, duration: str | None, end: str | None) -> Fraction | None:
+    """The seconds to paint, given as such or by the time where they end."""
+    if end is None:
+        return seconds(duration)
+    if duration is not None:
+        raise UsageError("Where to stop is said by --duration or by --to, not by both.")
+    found = (seconds(end) or Fraction(0)) - (start or Fraction(0))
+    if found <= 0:
+        raise UsageError(f"--to {end} is not after the start; give a later time.")
+    return found
+
+
+def bits(text: str | None) -> int | None:
+    """ "800k", "2.5M" or "1000000" in bits a second."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "")
+    try:
+        rate = round(Fraction(number) * _UNITS.get(unit, 1))
+    except (ValueError, ZeroDivisionError):
+        rate = 0
+    if not 0 < rate < 2**31:
+        raise UsageError(f"A bit rate is written as 800k or 2.5M, up to 2147M, not {text!r}.")
+    return rate
 
 
 def frame_rate(text: str | None) -> Fraction | None:

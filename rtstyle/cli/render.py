@@ -14,8 +14,10 @@ from rtstyle.cli.options import (
     Overwrite,
     StyleName,
     TerminalChoice,
+    bits,
     frame_rate,
     inputs_and_output,
+    length,
     pairs,
     seconds,
     targets,
@@ -29,8 +31,8 @@ def render(
         list[str] | None,
         Argument(
             metavar="INPUT... OUTPUT",
-            help="Video, picture, folder, glob or frames_%05d.png, and what to write; several "
-            "inputs go into a folder.",
+            help="Video, picture, folder, glob, frames_%05d.png, http(s) address or lavfi:GRAPH, "
+            "and what to write; several inputs go into a folder.",
         ),
     ] = None,
     input_option: Annotated[
@@ -54,6 +56,9 @@ def render(
     duration: Annotated[
         str | None, Option("--duration", "-t", help="Paint this much: seconds or HH:MM:SS.")
     ] = None,
+    end: Annotated[
+        str | None, Option("--to", "-to", help="Stop here: seconds or HH:MM:SS of the input.")
+    ] = None,
     rate: Annotated[
         str | None, Option("--rate", "-r", help="Frames a second where the input is pictures.")
     ] = None,
@@ -63,6 +68,15 @@ def render(
     ] = None,
     crf: Annotated[
         int | None, Option(help="Quality: smaller is better and larger; 18 by default.")
+    ] = None,
+    bitrate: Annotated[
+        str | None, Option("--bitrate", "-b:v", help="Bits a second, as 800k or 2.5M, for --crf.")
+    ] = None,
+    pixel_format: Annotated[
+        str | None,
+        Option(
+            "--pix-fmt", "-pix_fmt", help="As yuv444p; yuv420p by default, which plays anywhere."
+        ),
     ] = None,
     preset: Annotated[str | None, Option(help="The encoder's trade of speed for size.")] = None,
     encoder_option: Annotated[
@@ -97,7 +111,7 @@ def render(
     the same command goes on where it was.
     """
     from rtstyle.image import Look
-    from rtstyle.media import ReadOptions, WriteOptions
+    from rtstyle.media import ReadOptions, WriteOptions, place_of
     from rtstyle.rendering.api import render_job
     from rtstyle.rendering.job import RenderJob, Segments
     from rtstyle.style.parse import find_style
@@ -106,15 +120,20 @@ def render(
         raise UsageError("--cluster-workers goes with --cluster.")
     if cluster is not None and no_resume:
         raise UsageError("A cluster paints segments that are kept; leave --no-resume out.")
+    if crf is not None and bitrate is not None:
+        raise UsageError("Quality or bit rate: give --crf or -b:v, not both.")
     found = inputs_and_output(paths or [], input_option or [], output_option)
     wanted = targets(*found, folder=cluster is not None)
     look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
     segments = Segments(seconds=seconds(segment) or Fraction(0), keep=keep_segments)
-    reading = ReadOptions(seconds(start), seconds(duration), frame_rate(rate), hwaccel)
+    begin = seconds(start)
+    reading = ReadOptions(begin, length(begin, duration, end), frame_rate(rate), hwaccel)
     writing = WriteOptions(
         codec=codec,
         crf=crf,
         preset=preset,
+        pixel_format=pixel_format,
+        bitrate=bits(bitrate),
         options=pairs(encoder_option or []),
         keep_audio=not no_audio,
         overwrite=overwrite,
@@ -123,7 +142,7 @@ def render(
     chosen = find_style(style)
     jobs = [
         RenderJob(
-            source=Path(source),
+            source=place_of(source),
             output=Path(output),
             style=chosen,
             look=look,

@@ -17,7 +17,6 @@ from rtstyle.cluster.worker import WorkerInfo
 from rtstyle.cluster.workers import Share, Workers
 from rtstyle.engines import ENGINES
 from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.media import sink_kind, source_kind
 from rtstyle.metrics import Report
 from rtstyle.rendering.job import SILENT, Listener, RenderJob
 from rtstyle.rendering.run import render_in_segments
@@ -153,7 +152,7 @@ class _Run:
 def checked(jobs: Sequence[RenderJob]) -> RenderJob:
     """The first of the jobs, when all can be rendered in segments into different files."""
     for job in jobs:
-        if sink_kind(job.output) != "file" or source_kind(job.source) == "still":
+        if not job.joins:
             raise UsageError(
                 f"A cluster paints what becomes a video, not {job.source} into {job.output}; leave "
                 "--cluster out."

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from rtstyle.frame import DeviceFrame, Frame, StreamInfo
 from rtstyle.media.options import WriteOptions
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class Origin:
 
     One video file, with `stream` the index of its video stream; or pictures in order, the one of
     frame `i` at `paths[i]`. `offset` is the time of frame time 0 on the file's own clock. `start`
-    and `end` bound the part on that clock, where the video was cut. All in seconds.
+    and `end` bound the part on that clock, where the video was cut. All in seconds. `reopen` opens
+    a video that is no file, for its other streams; then there are no `paths`.
     """
 
     paths: tuple[Path, ...]
@@ -27,6 +31,7 @@ class Origin:
     offset: Fraction = Fraction(0)
     start: Fraction | None = None
     end: Fraction | None = None
+    reopen: Callable[[], InputContainer] | None = None
 
 
 class Source(AbstractContextManager["Source"], Protocol):

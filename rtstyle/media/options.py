@@ -13,7 +13,11 @@ from fractions import Fraction
 from pathlib import Path
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif"),
+    *(".ts", ".m2ts", ".mpg", ".mpeg", ".apng"),
+)
+BROADCAST_SUFFIXES = (".ts", ".m2ts", ".mpg", ".mpeg")  # of these, those that recordings have
 NUMBER = re.compile(r"%0?\d*d")
 
 
@@ -50,8 +54,9 @@ class ReadOptions:
 class WriteOptions:
     """How a video is encoded, what is kept beside it, and what may be replaced.
 
-    `crf` is the quality on the codec's own scale, lower is better. `options` go to the encoder as
-    they are and win over everything else. `suffix`, such as ".png", renames pictures in a folder.
+    `crf` is the quality on the codec's own scale, lower is better; `bitrate`, in bits a second,
+    replaces it. `options` go to the encoder as they are and win over everything else. `suffix`,
+    such as ".png", renames pictures in a folder.
     `hwaccel` "auto" and "cuda" encode on an NVIDIA GPU where that works and no codec is chosen.
     `threads` is how many the encoder uses: what it makes may depend on that, as with libx264.
     """
@@ -60,6 +65,7 @@ class WriteOptions:
     crf: float | None = None
     preset: str | None = None
     pixel_format: str | None = None
+    bitrate: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     keep_audio: bool = True
     suffix: str | None = None
@@ -71,7 +77,12 @@ class WriteOptions:
     def encodes(self) -> bool:
         """Whether anything is chosen that only a video has."""
         return bool(
-            self.codec or self.crf is not None or self.preset or self.pixel_format or self.options
+            self.codec
+            or self.crf is not None
+            or self.preset
+            or self.pixel_format
+            or self.bitrate
+            or self.options
         )
 
 

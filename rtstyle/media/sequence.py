@@ -11,7 +11,7 @@ from typing import Self
 
 from rtstyle.closing import Closing
 from rtstyle.errors import InputNotFoundError, OutputError, OutputExistsError, UsageError
-from rtstyle.files import check_output
+from rtstyle.files import check_output, make_folder
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import Origin, SinkRequest
 from rtstyle.media.images import read_picture, write_picture
@@ -64,7 +64,7 @@ class SequenceSource(Closing):
 class SequenceSink(Closing):
     """Frames as pictures, each written whole and at once, so those written stay whatever happens.
 
-    `path` is a pattern, or a folder (created if its parent is there), where pictures of a folder
+    `path` is a pattern, or a folder (made with those above it), where pictures of a folder
     keep their names, with `suffix` if given, and frames of a video are called frame_000001.png.
     Raises `OutputExistsError` when a picture is there already, `OutputError` and `UsageError`.
     """
@@ -129,12 +129,7 @@ class SequenceSink(Closing):
     def _make_folder(self, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
             raise OutputExistsError(f"{folder} is a file; a folder is expected for the pictures.")
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"The folder {folder} cannot be created: {error.strerror}."
-            ) from error
+        make_folder(folder)
 
     @staticmethod
     def _refuse_doubles(names: list[Path]) -> None:
@@ -188,7 +183,8 @@ class StillSink(Closing):
     def __init__(
         self, path: Path, *, origin: Origin | None = None, overwrite: bool = False
     ) -> None:
-        check_output(path, overwrite=overwrite, inputs=origin.paths if origin else ())
+        inputs = origin.paths if origin else ()
+        check_output(path, overwrite=overwrite, inputs=inputs, parents=True)
         self.notes = []
         self._path = path
         self._overwrite = overwrite

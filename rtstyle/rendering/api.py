@@ -14,6 +14,7 @@ from rtstyle.media import (
     WriteOptions,
     open_sink,
     open_source,
+    place_of,
     sink_kind,
     source_kind,
 )
@@ -55,7 +56,7 @@ def render(
     into pictures, those already written are kept.
     """
     job = RenderJob(
-        source=Path(source),
+        source=place_of(source),
         output=Path(output),
         style=find_style(style) if isinstance(style, str) else style,
         look=look or Look(),
@@ -72,7 +73,7 @@ def render_job(job: RenderJob, listener: Listener = SILENT) -> Report:
     kinds = source_kind(job.source), sink_kind(job.output)
     if job.segments is not None and kinds == ("sequence", "sequence"):
         return render_pictures(job, listener)
-    if job.segments is not None and kinds in (("file", "file"), ("sequence", "file")):
+    if job.segments is not None and job.joins:
         with LocalExecutor() as executor:
             return render_in_segments(job, executor, listener)
     return _in_one_go(job, listener)

@@ -17,7 +17,7 @@ from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.frame import StreamInfo
 from rtstyle.image import Look
-from rtstyle.media import ReadOptions, WriteOptions
+from rtstyle.media import ReadOptions, WriteOptions, sink_kind, source_kind
 from rtstyle.media.video.formats import container_for
 from rtstyle.media.video.nvcodec import device_encoder
 from rtstyle.metrics import Report
@@ -43,12 +43,13 @@ class Segments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderJob:
-    """One video, picture or folder to be rendered into `output`. Picklable.
+    """One video, picture or folder to be rendered into `output`. Picklable. A `source` that is no
+    file, such as an address, is a string.
 
     `segments` is None for a render in one go, of which an interruption keeps nothing to go on with.
     """
 
-    source: Path
+    source: Path | str
     output: Path
     style: Style
     look: Look = field(default_factory=Look)
@@ -56,6 +57,14 @@ class RenderJob:
     writing: WriteOptions = field(default_factory=WriteOptions)
     engine: EngineOptions = DEFAULTS
     segments: Segments | None = Segments()
+
+    @property
+    def joins(self) -> bool:
+        """Whether segments, encoded one by one, can become the output."""
+        kinds = source_kind(self.source), sink_kind(self.output)
+        return (
+            kinds in (("file", "file"), ("sequence", "file")) and container_for(self.output).joins
+        )
 
     def settings(self) -> Facts:
         """Everything of a settled job that frames and their encoding depend on.
@@ -74,7 +83,8 @@ class RenderJob:
                 str(part)
                 for part in (writing.codec, writing.crf, writing.preset, writing.pixel_format)
             ],
-            "encoder options": dict(writing.options),
+            "encoder options": dict(writing.options)
+            | ({} if writing.bitrate is None else {"b:v": str(writing.bitrate)}),
             "engine": self.engine.name,
             "precision": self.engine.precision,
             "hwaccel": self.reading.hwaccel,

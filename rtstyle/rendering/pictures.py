@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 from rtstyle.engines import open_engine
@@ -25,7 +26,7 @@ def render_pictures(job: RenderJob, listener: Listener) -> Report:
     """
     video = look_at(job)
     with State(job.output) as state:
-        record = Record(settings=job.settings(), source=fingerprint(job.source))
+        record = Record(settings=job.settings(), source=fingerprint(Path(job.source)))
         continues = state.why_afresh(record.settings, record.source) is None
         writing = replace(job.writing, overwrite=job.writing.overwrite or continues)
         with _Rest(video) as source:

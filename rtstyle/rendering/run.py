@@ -32,14 +32,14 @@ def render_in_segments(job: RenderJob, executor: Executor, listener: Listener = 
     """
     video = look_at(job)
     segments = job.segments or Segments()
-    check_output(job.output, overwrite=True, inputs=video.origin.paths)
+    check_output(job.output, overwrite=True, inputs=video.origin.paths, parents=True)
     with State(job.output) as state:
         kept = state.record
         engine_threads = kept.engine_threads or executor.engine_threads
         job = settled(job, video.info, kept.encoder_threads, engine_threads)
         record = Record(
             settings=job.settings(),
-            source=fingerprint(job.source),
+            source=fingerprint(Path(job.source)),
             encoder_threads=job.writing.threads,
             engine_threads=job.engine.threads,
         )
@@ -156,7 +156,7 @@ class _Render:
 
     def _check_input(self) -> None:
         try:
-            is_same = fingerprint(self.job.source) == self.state.record.source
+            is_same = fingerprint(Path(self.job.source)) == self.state.record.source
         except OSError:  # it is gone
             is_same = False
         if not is_same:

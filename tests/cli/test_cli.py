@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -63,14 +64,17 @@ def test_render_ends_in_one_line_and_a_video(
 def test_every_option_of_ffmpeg_s_users_is_taken(
     clip: Path, tmp_path: Path, tiny_model: ModelSpec
 ) -> None:
-    out = tmp_path / "out.mkv"
+    out = tmp_path / "new" / "folders" / "out.mkv"
     done = run(
-        "render", clip, out, "-s", tiny_model.path, "-ss", "0:00:00.1", "-t", "0.2",
-        "-c:v", "libx264", "--crf", "30", "--preset", "ultrafast", "-e", "tune=zerolatency", "-an",
+        "render", clip, out, "-s", tiny_model.path, "-ss", "0:00:00.1", "-to", "0.3",
+        "-c:v", "libx264", "-b:v", "300k", "-pix_fmt", "yuv444p",
+        "--preset", "ultrafast", "-e", "tune=zerolatency", "-an",
         "--strength", "0.5", "--preserve-color", "--height", "32", "--threads", "1", "-q",
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert out.exists()
+    with av.open(str(out)) as made:
+        assert made.streams.video[0].codec_context.pix_fmt == "yuv444p"
+        assert sum(1 for _ in made.decode(video=0)) == 5  # of 0.2 s
 
 
 def test_a_picture_becomes_a_picture(tmp_path: Path, tiny_model: ModelSpec) -> None:
@@ -144,7 +148,29 @@ WRONG = {
     "folder of nothing": (("render", "{tmp}/empty", "{tmp}/out.mp4"), 1, "empty"),
     "text as video": (("render", "{tmp}/text.mp4", "{tmp}/out.mp4"), 1, "text.mp4"),
     "cut off": (("render", "{tmp}/cut.mp4", "{tmp}/out.mp4"), 1, "cut.mp4"),
-    "no folder to write to": (("render", "{clip}", "{tmp}/no/out.mp4"), 1, "no"),
+    "no folder to write to": (("render", "{clip}", "{tmp}/text.mp4/out.mp4"), 1, "cannot be made"),
+    "two ends": (("render", "{clip}", "{tmp}/out.mp4", "-t", "1", "-to", "2"), 2, "not by both"),
+    "end before start": (
+        ("render", "{clip}", "{tmp}/out.mp4", "-ss", "3", "-to", "2"),
+        2,
+        "not after the start",
+    ),
+    "quality and rate": (
+        ("render", "{clip}", "{tmp}/out.mp4", "--crf", "20", "-b:v", "1M"),
+        2,
+        "not both",
+    ),
+    "bit rate": (("render", "{clip}", "{tmp}/out.mp4", "-b:v", "fast"), 2, "800k"),
+    "pixel format": (
+        ("render", "{clip}", "{tmp}/out.mp4", "-pix_fmt", "yuv000p"),
+        2,
+        "it has yuv420p",
+    ),
+    "bit rate of what has none": (
+        ("render", "{clip}", "{tmp}/out.mkv", "-c:v", "ffv1", "-b:v", "1M"),
+        2,
+        "lossless",
+    ),
     "unknown style": (("render", "{clip}", "{tmp}/out.mp4", "-s", "stary_nigt"), 2, "starry_night"),
     "model that is none": (
         ("render", "{clip}", "{tmp}/out.mp4", "-s", "{tmp}/text.onnx"),
@@ -213,8 +239,6 @@ def test_what_is_wrong_is_said_in_one_sentence(
 def test_an_interrupt_leaves_a_playable_part(
     pressed: signal.Signals, tmp_path: Path, tiny_model: ModelSpec
 ) -> None:
-    import av
-
     long = make_clip(tmp_path / "long.mp4", Clip(times=range(0, 5000 * 512, 512)))
     out = tmp_path / "out.mp4"
     process = subprocess.Popen(

@@ -173,7 +173,7 @@ def test_the_input_is_never_the_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "error", "says"),
     [
-        ("missing/o.mp4", OutputError, "does not exist"),
+        ("file/o.mp4", OutputError, "cannot be made"),
         ("o.xyz", UsageError, "mp4"),
         (".", OutputError, "folder"),
     ],
@@ -181,6 +181,7 @@ def test_the_input_is_never_the_output(tmp_path: Path) -> None:
 def test_outputs_that_cannot_be(
     output: str, error: type[Exception], says: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(error, match=says):
         FileSink(tmp_path / output, INFO) if output != "." else FileSink(_folder(tmp_path), INFO)
 

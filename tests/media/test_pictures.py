@@ -168,4 +168,4 @@ def test_options_that_do_not_apply_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="codec"):
             open_sink(tmp_path / "o.png", source, WriteOptions(codec="libx264"))
         with pytest.raises(OutputError):
-            open_sink(tmp_path / "missing" / "o.png", source)
+            open_sink(tmp_path / "a.mp4" / "o.png", source)

@@ -48,7 +48,7 @@ render(
 
 
 def paint(
-    source: Path,
+    source: Path | str,
     output: Path,
     *,
     segments: Segments | None = HALF,
@@ -58,11 +58,13 @@ def paint(
     overwrite: bool = False,
     options: dict[str, str] | None = None,
     engine: str = "identity",
+    preset: str | None = "usual",
     on_frame: Callable[[Report, int | None], None] = lambda report, total: None,
 ) -> Report:
     """Render without stylizing; in one go without `segments`."""
     noted: list[str] = [] if notes is None else notes
-    preset = FAST.get(output.suffix, "ultrafast") if output.suffix else None
+    if preset == "usual":
+        preset = FAST.get(output.suffix, "ultrafast") if output.suffix else None
     return render(
         source,
         output,

@@ -27,14 +27,11 @@ from rtstyle.media.options import ReadOptions
 from rtstyle.media.video.color import RgbReader
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.orientation import orientation_of
+from rtstyle.media.video.pattern import check_pattern, wrong_pattern
 from rtstyle.media.video.source import FileSource
 
 _READ_SECONDS = 5.0  # FFmpeg gives up a read of the network after this
 _REGION = re.compile(r"(?:(\d+)x(\d+))?(?:\+(\d+)\+(\d+))?")
-_GENERATORS = (
-    "testsrc", "testsrc2", "smptebars", "smptehdbars", "rgbtestsrc", "mandelbrot", "life",
-    "cellauto", "gradients", "color", "sierpinski", "zoneplate", "colorspectrum", "pal75bars",
-)  # fmt: skip
 # What an address may lead to, be it by a redirect or a playlist: its own protocol and what carries
 # that, so that nothing from the network makes us read files or speak to what was not asked for.
 _WEB = "http,https,httpproxy,tcp,tls,crypto"
@@ -126,17 +123,9 @@ class LavfiSource(LiveSource):
         return cls(name.partition(":")[2])
 
     def __init__(self, graph: str) -> None:
-        generator = graph.partition("=")[0].partition(",")[0].strip()
-        if generator not in _GENERATORS or "movie" in graph:
-            raise UsageError(
-                f"A test pattern begins with one of {', '.join(_GENERATORS)}, "
-                f"not {generator!r}; try lavfi:testsrc2=size=640x360:rate=30."
-            )
+        check_pattern(graph)
         source = Input(name=f"lavfi:{graph}", url=graph, format="lavfi", paced=True)
-        opening = _opening(source, lambda error: UsageError(
-            f"FFmpeg does not understand the pattern {graph!r} ({reason(error)}); try "
-            "lavfi:testsrc2=size=640x360:rate=30."
-        ))  # fmt: skip
+        opening = _opening(source, lambda error: UsageError(wrong_pattern(graph, error)))
         super().__init__(source.name, opening, reopen=False)
 
 

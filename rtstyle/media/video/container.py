@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -16,7 +16,7 @@ from rtstyle.media.video.nvcodec import decoder_hwaccel
 
 # Formats whose streams lie in the file itself. Playlists (hls, dash, concat), devices and image
 # patterns are left out: a file handed to us must not make us open others.
-_FORMATS = (
+FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,av1,obu,"
     "ivf,ogg,flv,asf,gif,apng,yuv4mpegpipe,nut,mxf,rm,dv,wtv,mjpeg,dirac,rawvideo,mp3,wav,flac,aac"
 )
@@ -58,13 +58,13 @@ def _open(path: Path, accelerated: HWAccel | None) -> InputContainer:
     return av.open(
         f"file:{path.absolute()}",
         "r",
-        container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+        container_options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
         metadata_errors="replace",
         hwaccel=accelerated,
     )
 
 
-def best_video(container: InputContainer, path: Path) -> VideoStream:
+def best_video(container: InputContainer, path: Path | str) -> VideoStream:
     """The video stream that a player would show, never a cover picture."""
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not videos:
@@ -82,6 +82,8 @@ def reason(error: Exception) -> str:
     """What FFmpeg says, without its numbers and file names; of another error, its own words."""
     if not isinstance(error, FFmpegError):
         return str(error)
+    if isinstance(error, ExitError):
+        return "nothing came for too long"  # its timeout
     return (error.strerror or type(error).__name__).lower()
 
 

@@ -131,7 +131,10 @@ class VideoTrack:
             )
             if not isinstance(stream, VideoStream):
                 raise ValueError("it does not encode video")
-            supported = [f.name for f in Codec(self.codec, "w").video_formats or []]
+            codec = Codec(self.codec, "w")
+            if self._options.bitrate is not None and not codec.lossy:
+                raise UsageError(f"The codec {self.codec} is lossless and takes no bit rate.")
+            supported = [f.name for f in codec.video_formats or []]
             stream.codec_context.pix_fmt = pixel_format_for(self.codec, supported, self._options)
         except (FFmpegError, ValueError, TypeError) as error:
             raise UsageError(

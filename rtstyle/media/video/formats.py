@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,8 @@ class Container:
     `audio_codec` and `text_codec` are for sound and text subtitles that it cannot hold as they are,
     None where it holds none. With `negative_times`, sound may start before time 0, as codecs with a
     delay require. `clock` is the unit of time, in seconds, that it imposes; with `counts_frames`,
-    it has no times at all.
+    it has no times at all. `rates` are the only ones that its codec takes: times are multiples of
+    one of them. Without `joins`, the packets of encoders that follow each other make no whole file.
     """
 
     muxer: str
@@ -30,16 +31,29 @@ class Container:
     negative_times: bool = False
     clock: Fraction | None = None
     counts_frames: bool = False
+    rates: tuple[Fraction, ...] = ()
+    joins: bool = True
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def tick(self, info: StreamInfo) -> Fraction:
         """The unit of time, in seconds, in which frames of this stream are encoded."""
         if self.counts_frames:
             return (1 / info.rate).limit_denominator(65_535)  # as much as MPEG-4 can say
+        if self.rates:
+            return 1 / next((rate for rate in self.rates if rate >= info.rate), self.rates[-1])
         # Matroska's muxer rounds to its clock itself; the encoder does better with exact times.
         return self.clock if self.clock and self.muxer == "gif" else info.time_base
 
 
+_MPEG_CLOCK = Fraction(1, 90_000)
+_MPEG_TS = Container("mpegts", text_codec=None, clock=_MPEG_CLOCK)
+_MPEG_RATES = tuple(
+    sorted({n * f for n in (1, 2) for f in map(Fraction, (5, 10, 12, 15, 24, 25, 30, 50, 60))}
+           | {Fraction(n * 1000, 1001) for n in (12, 15, 24, 30, 60)})
+)  # fmt: skip
+_MPEG_PS = Container(
+    "mpeg", "mpeg2video", "mp2", None, clock=_MPEG_CLOCK, rates=_MPEG_RATES, joins=False
+)
 _FAST_START = MappingProxyType({"movflags": "+faststart"})
 _MILLISECOND = Fraction(1, 1000)
 _MP4 = Container("mp4", negative_times=True, options=_FAST_START)
@@ -51,6 +65,13 @@ _CONTAINERS = {
     ".webm": Container("webm", "libvpx-vp9", "libopus", "webvtt", clock=_MILLISECOND),
     ".avi": Container("avi", "mpeg4", "libmp3lame", None, counts_frames=True),
     ".gif": Container("gif", "gif", None, None, clock=Fraction(1, 100)),
+    ".apng": Container(
+        "apng", "apng", None, None, joins=False, options=MappingProxyType({"plays": "0"})
+    ),
+    ".ts": _MPEG_TS,
+    ".m2ts": replace(_MPEG_TS, options=MappingProxyType({"mpegts_m2ts_mode": "1"})),
+    ".mpg": _MPEG_PS,
+    ".mpeg": _MPEG_PS,
 }
 
 # libx264, CRF 18, 640x360, core-ms and KB a frame of a painted clip: superfast 3.3 and 13.7,
@@ -67,12 +88,25 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "hevc_nvenc": {"rc": "vbr", "cq": "21", "preset": "p5"},
     "av1_nvenc": {"rc": "vbr", "cq": "24", "preset": "p5"},
     "mpeg4": {"flags": "+qscale", "global_quality": str(3 * 118)},
+    "mpeg2video": {"flags": "+qscale", "global_quality": str(3 * 118)},
 }
+_QUALITY = ("crf", "cq", "flags", "global_quality")  # the defaults that a bit rate replaces
 _PRESET_NAME = {"libvpx-vp9": "cpu-used", "libvpx": "cpu-used", "libaom-av1": "cpu-used"}
 # Other codecs get 4:2:0, which plays everywhere, where they support it.
 _PIXEL_FORMATS = {"ffv1": "bgr0", "libx264rgb": "rgb24", "prores_ks": "yuv422p10le", "gif": "pal8",
-                  "h264_nvenc": "nv12", "hevc_nvenc": "nv12", "av1_nvenc": "nv12"}  # fmt: skip
-_ANY_SIZE = {"libvpx", "libvpx-vp9", "libaom-av1", "ffv1", "gif", "libx264rgb", "png", "mpeg4"}
+                  "apng": "rgb24", "h264_nvenc": "nv12", "hevc_nvenc": "nv12",
+                  "av1_nvenc": "nv12"}  # fmt: skip
+_ANY_SIZE = {
+    "libvpx",
+    "libvpx-vp9",
+    "libaom-av1",
+    "ffv1",
+    "gif",
+    "libx264rgb",
+    "png",
+    "apng",
+    "mpeg4",
+}
 
 
 def container_for(path: Path) -> Container:
@@ -89,6 +123,9 @@ def container_for(path: Path) -> Container:
 def encoder_options(codec: str, wanted: WriteOptions) -> dict[str, str]:
     """The options for FFmpeg's encoder `codec`."""
     options = dict(_DEFAULTS.get(codec, {}))
+    if wanted.bitrate is not None:
+        options = {key: value for key, value in options.items() if key not in _QUALITY}
+        options["b"] = str(wanted.bitrate)
     if wanted.crf is not None:
         options["cq" if codec.endswith("_nvenc") else "crf"] = f"{wanted.crf:g}"
     if wanted.preset is not None:
@@ -97,8 +134,16 @@ def encoder_options(codec: str, wanted: WriteOptions) -> dict[str, str]:
 
 
 def pixel_format_for(codec: str, supported: list[str] | None, wanted: WriteOptions) -> str:
-    """The pixel format to encode; `supported` are those that the encoder takes."""
+    """The pixel format to encode; `supported` are those that the encoder takes.
+
+    Raises `UsageError` for another one.
+    """
     if wanted.pixel_format:
+        if wanted.pixel_format not in (supported or [wanted.pixel_format]):
+            raise UsageError(
+                f"The codec {codec} has no pixel format {wanted.pixel_format!r}; it has "
+                f"{', '.join(supported or [])}."
+            )
         return wanted.pixel_format
     usual = _PIXEL_FORMATS.get(codec, "yuv420p")
     return supported[0] if supported and usual not in supported else usual

@@ -75,7 +75,7 @@ class VideoPart(FileSource):
         self._video, self._part = video, part
         self._open(video.origin.paths[0], hwaccel)
         try:
-            self.info, self.origin = video.info, video.origin
+            self.info, self.origin, self._offset = video.info, video.origin, video.origin.offset
             self.stored_size, self.orientation = video.stored_size, video.orientation
             self._read_as(video.stored_size)
             self._end = video.origin.end if part.end is None else None

@@ -51,7 +51,7 @@ class Passthrough:
         self._origin = origin
         self._target = target
         self._end = origin.end
-        self._input = open_container(origin.paths[0])
+        self._input = origin.reopen() if origin.reopen else open_container(origin.paths[0])
         # Sound may begin before time 0, with what primes the codec. mp4 can express that for any
         # stream, Matroska only for one that comes from Matroska.
         self._keeps_delay = target.negative_times or (

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from av import VideoFrame
+from av.container import InputContainer
 from av.error import FFmpegError
 
 from rtstyle.closing import Closing
@@ -40,15 +41,14 @@ class FileSource(Closing):
     @classmethod
     def from_name(cls, name: str, reading: ReadOptions) -> FileSource:
         """Open the video file `name`."""
-        if reading.rate is not None:
-            raise UsageError(f"A rate applies to pictures; {name} has its own times.")
+        refuse_rate(name, reading)
         return FileSource(
             Path(name), start=reading.start, duration=reading.duration, hwaccel=reading.hwaccel
         )
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         *,
         start: Fraction | None = None,
         duration: Fraction | None = None,
@@ -73,10 +73,11 @@ class FileSource(Closing):
             self._container.close()
             raise
 
-    def _open(self, path: Path, hwaccel: str) -> None:
+    def _open(self, path: Path | str, hwaccel: str) -> None:
+        """Open what `path` names; where it is no file, a subclass does."""
         self.notes = []
         self._path = path
-        self._container = open_container(path, hwaccel)
+        self._container = self._open_container(hwaccel)
         try:
             self._stream = best_video(self._container, path)
             self._stream.thread_type = "AUTO"
@@ -86,11 +87,21 @@ class FileSource(Closing):
                 self._container,
                 self._stream,
                 usual_duration=1 / self._rate,
-                cut_off=is_cut_off(path),
+                cut_off=self._is_cut_off(),
             )
         except BaseException:
             self._container.close()
             raise
+
+    def _open_container(self, hwaccel: str) -> InputContainer:
+        return open_container(Path(self._path), hwaccel)
+
+    def _is_cut_off(self) -> bool:
+        return is_cut_off(Path(self._path))
+
+    def _made_origin(self, offset: Fraction, start: Fraction | None) -> Origin | None:
+        begin = None if start is None else offset
+        return Origin((Path(self._path),), self._stream.index, offset, begin, self._end)
 
     def _read_as(self, stored_size: tuple[int, int]) -> None:
         self.stored_size = stored_size
@@ -113,9 +124,7 @@ class FileSource(Closing):
         self.info = StreamInfo(
             width, height, rate, self._tick, n_frames, self.orientation.pixel_aspect(aspect)
         )
-        self.origin = Origin(
-            (self._path,), self._stream.index, offset, None if start is None else offset, self._end
-        )
+        self._offset, self.origin = offset, self._made_origin(offset, start)
 
     def frames(self) -> Iterator[Frame]:
         """Every frame in order, times exact. Raises `MediaError` after the last good frame."""
@@ -144,11 +153,10 @@ class FileSource(Closing):
 
     def times(self) -> Iterator[TimedFrame]:
         """Instead of `frames`: FFmpeg's frames as decoded, with their times in seconds."""
-        assert self.origin is not None
         index, time = 0, Fraction(0)
         try:
             for frame, clock in chain([self._first], self._decoded):
-                time = clock - self.origin.offset
+                time = clock - self._offset
                 yield frame, time
                 index += 1
         except FFmpegError as error:
@@ -194,6 +202,11 @@ class FileSource(Closing):
 
     def _damaged(self, index: int, last: Fraction, why: str) -> MediaError:
         good = f"the last good frame is at {float(last):.3f} s" if index else "no frame is good"
-        return MediaError(
-            f"{self._path} is damaged: frame {index} cannot be decoded ({why}); {good}."
-        )
+        what = "is damaged" if isinstance(self._path, Path) else "breaks off"
+        return MediaError(f"{self._path} {what}: frame {index} cannot be decoded ({why}); {good}.")
+
+
+def refuse_rate(name: str, reading: ReadOptions) -> None:
+    """Raise `UsageError` for a rate of what has its own times."""
+    if reading.rate is not None:
+        raise UsageError(f"A rate applies to pictures; {name} has its own times.")
