@@ -142,6 +142,10 @@ def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, 
         VIDEO_SUFFIXES,
     )  # loads numpy beside it
 
+    if output in ("-", "pipe:", "pipe:1"):
+        if len(inputs) > 1:
+            raise UsageError("Several inputs are painted into a folder, but the output is a pipe.")
+        return [(inputs[0], output)]
     place = Path(output)
     is_file = bool(place.suffix) and not place.is_dir()
     if len(inputs) == 1 and (is_file or not folder):
@@ -152,7 +156,7 @@ def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, 
     found = []
     kept = {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES} - {*BROADCAST_SUFFIXES}
     for source in inputs:
-        path = Path(source)
+        path = Path("stdin" if source in ("-", "pipe:", "pipe:0") else source)
         known = path.suffix.lower() in kept
         found.append((source, str(place / (path.name if known else f"{path.stem}.mp4"))))
     if len({name for _, name in found}) < len(found):

@@ -24,11 +24,12 @@ class Terminal:
 
     quiet: bool = False
     shows_progress: bool = True
+    results_on_stderr: bool = False  # where stdout is a video
 
     def result(self, text: object) -> None:
         """Print a result."""
         if not self.quiet:
-            typer.echo(str(text))
+            typer.echo(str(text), err=self.results_on_stderr)
 
     def note(self, sentence: str) -> None:
         """Print a sentence that the user should read."""
