@@ -24,7 +24,7 @@ from rtstyle.cli.options import (
     targets,
 )
 from rtstyle.cli.terminal import terminable
-from rtstyle.errors import UsageError
+from rtstyle.errors import OutputError, RtstyleError, UsageError
 
 
 def render(
@@ -184,10 +184,20 @@ def render(
                 report = render_on_cluster(jobs, where, listener)
             terminal.result(report)
             return
+        failed = 0
         for job in jobs:
-            with terminal.listener() as listener:
-                report = render_job(job, listener)
-            terminal.result(report)
+            try:
+                with terminal.listener() as listener:
+                    report = render_job(job, listener)
+            except RtstyleError as error:
+                if len(jobs) == 1:
+                    raise
+                failed += 1
+                terminal.failure(str(error))
+            else:
+                terminal.result(report)
+    if failed:
+        raise OutputError(f"{failed} of {len(jobs)} inputs failed, see above.")
 
 
 def demo(

@@ -36,6 +36,10 @@ class Terminal:
         if not self.quiet:
             print(f"note: {plain(sentence)}", file=sys.stderr, flush=True)
 
+    def failure(self, sentence: str) -> None:
+        """Print what went wrong with one of several things."""
+        print(f"rtstyle: {plain(sentence)}", file=sys.stderr, flush=True)
+
     @contextmanager
     def progress(self, title: str, unit: str) -> Iterator[Callable[[int, int | None, str], None]]:
         """A progress bar, fed with what is done, the total (if known) and a remark."""
