@@ -93,6 +93,25 @@ def test_one_damaged_file_does_not_end_a_batch(
     assert sorted(path.name for path in out.iterdir()) == sorted([clip.name, "c.png"])
 
 
+def test_a_folder_or_glob_of_videos_is_painted_file_by_file(
+    clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (films / name).write_bytes(clip.read_bytes())
+    cv2.imwrite(str(films / "c.png"), np.full((37, 53, 3), 90, np.uint8))
+    (films / "text.txt").write_text("This is a text.")
+    for source, names in (
+        (films, ["a.mp4", "b.mp4", "c.png"]),
+        (films / "*.mp4", ["a.mp4", "b.mp4"]),
+    ):
+        out = tmp_path / f"out{len(names)}"
+        done = run("render", source, out, "-s", tiny_model.path, "-q")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(path.name for path in out.iterdir()) == names
+
+
 def test_a_picture_becomes_a_picture(tmp_path: Path, tiny_model: ModelSpec) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), np.full((37, 53, 3), 90, np.uint8))
     done = run("render", tmp_path / "in.png", tmp_path / "out.png", "-s", tiny_model.path)
