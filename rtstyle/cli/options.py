@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import wraps
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,8 +143,15 @@ def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, 
         VIDEO_SUFFIXES,
     )  # loads numpy beside it
 
+    if output in ("-", "pipe:", "pipe:1"):
+        if len(inputs) > 1:
+            raise UsageError("Several inputs are painted into a folder, but the output is a pipe.")
+        return [(inputs[0], output)]
     place = Path(output)
     is_file = bool(place.suffix) and not place.is_dir()
+    if not is_file:
+        given, inputs = inputs, [name for source in inputs for name in _members(source)]
+        folder = folder or inputs != given
     if len(inputs) == 1 and (is_file or not folder):
         return [(inputs[0], output)]
     if is_file:
@@ -152,12 +160,28 @@ def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, 
     found = []
     kept = {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES} - {*BROADCAST_SUFFIXES}
     for source in inputs:
-        path = Path(source)
+        path = Path("stdin" if source in ("-", "pipe:", "pipe:0") else source)
         known = path.suffix.lower() in kept
         found.append((source, str(place / (path.name if known else f"{path.stem}.mp4"))))
     if len({name for _, name in found}) < len(found):
         raise UsageError("Two inputs have the same name; paint them into different folders.")
     return found
+
+
+def _members(source: str) -> list[str]:
+    """The videos and pictures of a folder or glob that has videos; anything else is itself."""
+    from rtstyle.media.options import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_glob
+
+    path = Path(source)
+    if path.is_dir():
+        names = [str(member) for member in path.iterdir()]
+    else:
+        names = glob(source) if is_glob(path) else []
+    suffixes = {name: Path(name).suffix.lower() for name in sorted(names)}
+    if not any(suffix in VIDEO_SUFFIXES for suffix in suffixes.values()):
+        return [source]
+    known = (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
+    return [name for name, suffix in suffixes.items() if suffix in known]
 
 
 def seconds(text: str | None) -> Fraction | None:

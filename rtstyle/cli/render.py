@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,7 @@ from rtstyle.cli.options import (
     targets,
 )
 from rtstyle.cli.terminal import terminable
-from rtstyle.errors import UsageError
+from rtstyle.errors import OutputError, RtstyleError, UsageError
 
 
 def render(
@@ -31,8 +32,8 @@ def render(
         list[str] | None,
         Argument(
             metavar="INPUT... OUTPUT",
-            help="Video, picture, folder, glob, frames_%05d.png, http(s) address or lavfi:GRAPH, "
-            "and what to write; several inputs go into a folder.",
+            help="Video, picture, folder, glob, frames_%05d.png, http(s) address, lavfi:GRAPH, or "
+            "- for a pipe, and what to write; several inputs go into a folder.",
         ),
     ] = None,
     input_option: Annotated[
@@ -78,6 +79,15 @@ def render(
             "--pix-fmt", "-pix_fmt", help="As yuv444p; yuv420p by default, which plays anywhere."
         ),
     ] = None,
+    piped_format: Annotated[
+        str | None,
+        Option(
+            "--format",
+            "-f",
+            metavar="matroska|mpegts|yuv4mpegpipe|rawvideo|nut",
+            help="Of a video to a pipe; matroska by default.",
+        ),
+    ] = None,
     preset: Annotated[str | None, Option(help="The encoder's trade of speed for size.")] = None,
     encoder_option: Annotated[
         list[str] | None, Option("-e", metavar="KEY=VALUE", help="Any option of the encoder.")
@@ -88,7 +98,9 @@ def render(
     no_resume: Annotated[
         bool, Option("--no-resume", help="Paint in one go; what is killed begins anew.")
     ] = False,
-    segment: Annotated[str, Option(help="Seconds, at least, that a kill can cost.")] = "10",
+    segment: Annotated[
+        str | None, Option(help="Seconds, at least, that a kill can cost; 10 by default.")
+    ] = None,
     keep_segments: Annotated[
         bool, Option("--keep-segments", help="Keep the folder of painted segments.")
     ] = False,
@@ -111,7 +123,7 @@ def render(
     the same command goes on where it was.
     """
     from rtstyle.image import Look
-    from rtstyle.media import ReadOptions, WriteOptions, place_of
+    from rtstyle.media import ReadOptions, WriteOptions, place_of, sink_kind, source_kind
     from rtstyle.rendering.api import render_job
     from rtstyle.rendering.job import RenderJob, Segments
     from rtstyle.style.parse import find_style
@@ -124,8 +136,17 @@ def render(
         raise UsageError("Quality or bit rate: give --crf or -b:v, not both.")
     found = inputs_and_output(paths or [], input_option or [], output_option)
     wanted = targets(*found, folder=cluster is not None)
+    is_piped = sink_kind(wanted[0][1]) == "pipe"
+    if piped_format is not None and not is_piped:
+        raise UsageError("-f is the format of a pipe; a file's is told by its suffix.")
+    if is_piped:
+        terminal = replace(terminal, results_on_stderr=True)
+    if segment is not None or keep_segments:
+        for source, output in wanted:
+            if "pipe" in (source_kind(place_of(source)), sink_kind(output)):
+                terminal.note("a pipe is painted in one go, without segments")
     look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
-    segments = Segments(seconds=seconds(segment) or Fraction(0), keep=keep_segments)
+    segments = Segments(seconds=seconds(segment or "10") or Fraction(0), keep=keep_segments)
     begin = seconds(start)
     reading = ReadOptions(begin, length(begin, duration, end), frame_rate(rate), hwaccel)
     writing = WriteOptions(
@@ -134,6 +155,7 @@ def render(
         preset=preset,
         pixel_format=pixel_format,
         bitrate=bits(bitrate),
+        format=piped_format,
         options=pairs(encoder_option or []),
         keep_audio=not no_audio,
         overwrite=overwrite,
@@ -162,10 +184,20 @@ def render(
                 report = render_on_cluster(jobs, where, listener)
             terminal.result(report)
             return
+        failed = 0
         for job in jobs:
-            with terminal.listener() as listener:
-                report = render_job(job, listener)
-            terminal.result(report)
+            try:
+                with terminal.listener() as listener:
+                    report = render_job(job, listener)
+            except RtstyleError as error:
+                if len(jobs) == 1:
+                    raise
+                failed += 1
+                terminal.failure(str(error))
+            else:
+                terminal.result(report)
+    if failed:
+        raise OutputError(f"{failed} of {len(jobs)} inputs failed, see above.")
 
 
 def demo(

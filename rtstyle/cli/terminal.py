@@ -24,16 +24,21 @@ class Terminal:
 
     quiet: bool = False
     shows_progress: bool = True
+    results_on_stderr: bool = False  # where stdout is a video
 
     def result(self, text: object) -> None:
         """Print a result."""
         if not self.quiet:
-            typer.echo(str(text))
+            typer.echo(str(text), err=self.results_on_stderr)
 
     def note(self, sentence: str) -> None:
         """Print a sentence that the user should read."""
         if not self.quiet:
             print(f"note: {plain(sentence)}", file=sys.stderr, flush=True)
+
+    def failure(self, sentence: str) -> None:
+        """Print what went wrong with one of several things."""
+        print(f"rtstyle: {plain(sentence)}", file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(self, title: str, unit: str) -> Iterator[Callable[[int, int | None, str], None]]:

@@ -93,6 +93,7 @@ _STREAMS = ("http", "https", "rtsp", "rtsps", "rtmp", "srt", "udp")
 _SERVERS = ("rtmp", "rtmps", "rtsp", "srt", "udp")
 
 SOURCES = {
+    "pipe": Row(f"{_VIDEO}.pipe:PipeSource", lambda name: name == "-"),
     "address": Row(f"{_VIDEO}.address:AddressSource", _address("http", "https")),
     "pattern": Row(f"{_VIDEO}.pattern:PatternSource", _word("lavfi")),
     "webcam": Row(f"{_DEVICES}.webcam:WebcamSource", _is_camera, live=True),
@@ -110,6 +111,7 @@ SINKS = {
     "virtualcam": Row(f"{_DEVICES}.virtualcam:VirtualCameraSink", _word("virtualcam"), live=True),
     "null": Row("rtstyle.media.synthetic:NullSink", _word("null"), live=True),
     "network": Row(f"{_DEVICES}.network:NetworkSink", _address(*_SERVERS), live=True),
+    "pipe": Row(f"{_VIDEO}.pipe:PipeSink", lambda name: name in ("-", "pipe:", "pipe:1")),
     "still": Row("rtstyle.media.sequence:StillSink", _is_still),
     "sequence": Row("rtstyle.media.sequence:SequenceSink", _becomes_sequence),
     "file": Row(f"{_VIDEO}.sink:FileSink", _becomes_video, live=None),
@@ -117,9 +119,14 @@ SINKS = {
 
 
 def place_of(name: str | PathLike[str]) -> Path | str:
-    """The path that `name` means, without FFmpeg's "file:" before it; an address stays as it is."""
+    """The path that `name` means, without FFmpeg's "file:" before it.
+
+    An address or a pattern stays as it is, and "-" is standard input, as FFmpeg's "pipe:0" is.
+    """
     name = os.fspath(name)
-    if source_kind(name) in ("address", "pattern"):
+    if name in ("-", "pipe:", "pipe:0"):
+        return "-"
+    if source_kind(name) in ("address", "pattern", "pipe"):
         return name
     return Path(name.removeprefix("file:"))
 

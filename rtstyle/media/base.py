@@ -23,7 +23,8 @@ class Origin:
     One video file, with `stream` the index of its video stream; or pictures in order, the one of
     frame `i` at `paths[i]`. `offset` is the time of frame time 0 on the file's own clock. `start`
     and `end` bound the part on that clock, where the video was cut. All in seconds. `reopen` opens
-    a video that is no file, for its other streams; then there are no `paths`.
+    a video that is no file, for its other streams; then there are no `paths`. What is no file and
+    can be read only once, a pipe, keeps its bytes for that until `drop` is called.
     """
 
     paths: tuple[Path, ...]
@@ -32,6 +33,7 @@ class Origin:
     start: Fraction | None = None
     end: Fraction | None = None
     reopen: Callable[[], InputContainer] | None = None
+    drop: Callable[[], None] | None = None
 
 
 class Source(AbstractContextManager["Source"], Protocol):

@@ -55,8 +55,8 @@ class WriteOptions:
     """How a video is encoded, what is kept beside it, and what may be replaced.
 
     `crf` is the quality on the codec's own scale, lower is better; `bitrate`, in bits a second,
-    replaces it. `options` go to the encoder as they are and win over everything else. `suffix`,
-    such as ".png", renames pictures in a folder.
+    replaces it. `format` is FFmpeg's name of what goes to a pipe. `options` go to the encoder as
+    they are and win over everything else. `suffix`, such as ".png", renames pictures in a folder.
     `hwaccel` "auto" and "cuda" encode on an NVIDIA GPU where that works and no codec is chosen.
     `threads` is how many the encoder uses: what it makes may depend on that, as with libx264.
     """
@@ -66,6 +66,7 @@ class WriteOptions:
     preset: str | None = None
     pixel_format: str | None = None
     bitrate: int | None = None
+    format: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     keep_audio: bool = True
     suffix: str | None = None

@@ -77,6 +77,41 @@ def test_every_option_of_ffmpeg_s_users_is_taken(
         assert sum(1 for _ in made.decode(video=0)) == 5  # of 0.2 s
 
 
+def test_one_damaged_file_does_not_end_a_batch(
+    clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
+    broken, picture, out = tmp_path / "broken.mp4", tmp_path / "c.png", tmp_path / "out"
+    broken.write_text("This is a text.")
+    cv2.imwrite(str(picture), np.full((37, 53, 3), 90, np.uint8))
+    arguments = ("-o", out, "-s", tiny_model.path, "-q")
+    done = run("render", broken, clip, picture, tmp_path / "no.mp4", *arguments)
+    assert done.returncode == 1
+    first, second, summary = done.stderr.splitlines()
+    assert "broken.mp4 is not a video" in first
+    assert "There is no file" in second
+    assert summary.startswith("rtstyle: 2 of 4 inputs failed")
+    assert sorted(path.name for path in out.iterdir()) == sorted([clip.name, "c.png"])
+
+
+def test_a_folder_or_glob_of_videos_is_painted_file_by_file(
+    clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (films / name).write_bytes(clip.read_bytes())
+    cv2.imwrite(str(films / "c.png"), np.full((37, 53, 3), 90, np.uint8))
+    (films / "text.txt").write_text("This is a text.")
+    for source, names in (
+        (films, ["a.mp4", "b.mp4", "c.png"]),
+        (films / "*.mp4", ["a.mp4", "b.mp4"]),
+    ):
+        out = tmp_path / f"out{len(names)}"
+        done = run("render", source, out, "-s", tiny_model.path, "-q")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(path.name for path in out.iterdir()) == names
+
+
 def test_a_picture_becomes_a_picture(tmp_path: Path, tiny_model: ModelSpec) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), np.full((37, 53, 3), 90, np.uint8))
     done = run("render", tmp_path / "in.png", tmp_path / "out.png", "-s", tiny_model.path)

@@ -22,6 +22,7 @@ class Container:
     delay require. `clock` is the unit of time, in seconds, that it imposes; with `counts_frames`,
     it has no times at all. `rates` are the only ones that its codec takes: times are multiples of
     one of them. Without `joins`, the packets of encoders that follow each other make no whole file.
+    One that `is_bare` holds nothing beside the pictures.
     """
 
     muxer: str
@@ -33,6 +34,7 @@ class Container:
     counts_frames: bool = False
     rates: tuple[Fraction, ...] = ()
     joins: bool = True
+    is_bare: bool = False
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def tick(self, info: StreamInfo) -> Fraction:
@@ -74,6 +76,14 @@ _CONTAINERS = {
     ".mpeg": _MPEG_PS,
 }
 
+_PIPED = {
+    "matroska": _CONTAINERS[".mkv"],
+    "mpegts": _MPEG_TS,
+    "yuv4mpegpipe": Container("yuv4mpegpipe", "rawvideo", None, None, counts_frames=True),
+    "rawvideo": Container("rawvideo", "rawvideo", None, None, counts_frames=True, is_bare=True),
+    "nut": Container("nut", "rawvideo", "pcm_s16le", None),
+}
+
 # libx264, CRF 18, 640x360, core-ms and KB a frame of a painted clip: superfast 3.3 and 13.7,
 # veryfast 4.7 and 11.1, faster 7.3 and 10.7, medium 12.6 and 10.7, all within 1.7 dB.
 # Encoding competes with the net for the same cores: hence superfast.
@@ -97,14 +107,7 @@ _PIXEL_FORMATS = {"ffv1": "bgr0", "libx264rgb": "rgb24", "prores_ks": "yuv422p10
                   "apng": "rgb24", "h264_nvenc": "nv12", "hevc_nvenc": "nv12",
                   "av1_nvenc": "nv12"}  # fmt: skip
 _ANY_SIZE = {
-    "libvpx",
-    "libvpx-vp9",
-    "libaom-av1",
-    "ffv1",
-    "gif",
-    "libx264rgb",
-    "png",
-    "apng",
+    *("libvpx", "libvpx-vp9", "libaom-av1", "ffv1", "rawvideo", "gif", "libx264rgb", "png", "apng"),
     "mpeg4",
 }
 
@@ -117,6 +120,16 @@ def container_for(path: Path) -> Container:
         raise UsageError(
             f"The video format of {path.name!r} cannot be told from its suffix; "
             f"use one of {' '.join(VIDEO_SUFFIXES)}."
+        ) from None
+
+
+def piped_container(name: str | None) -> Container:
+    """The container for a pipe by FFmpeg's name of it. Raises `UsageError` for another one."""
+    try:
+        return _PIPED[name or "matroska"]
+    except KeyError:
+        raise UsageError(
+            f"A pipe takes the format {', '.join(_PIPED)}, not {name!r}; the others need a file."
         ) from None
 
 

@@ -35,6 +35,7 @@ _MP4_KEYS = {
 }
 
 
+_LATE = 5  # seconds by which packets of one stream may come after those of another
 _TEXT_CODECS = {"mov_text", "srt", "subrip", "ass", "ssa", "webvtt", "text"}
 
 
@@ -74,7 +75,12 @@ class Passthrough:
             # Kept, it could be the one that a player shows.
             self.notes.append(f"video stream {stream.index} was left out: one is painted")
             return False
-        if can_hold(self._target.muxer, stream) or self._other_codec(stream):
+        if stream.type != "audio" and self._origin.drop is not None:
+            # Sparse: to wait for the next one could mean to keep the rest of the pipe in memory.
+            self.notes.append(f"{stream.type} stream {stream.index} of the pipe was left out")
+            return False
+        is_held = can_hold(self._target.muxer, stream) or self._other_codec(stream)
+        if is_held and not self._target.is_bare:
             return True
         name = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
         self.notes.append(
@@ -173,10 +179,14 @@ class Passthrough:
     def close(self) -> None:
         """Close the second reading of the input."""
         self._input.close()
+        if self._origin.drop is not None:
+            self._origin.drop()
 
     def _read(self) -> Iterator[Packet[Stream]]:
         kept = [s for s in self._kept if s.type != "attachment"]
         if not kept:
+            if self._origin.drop is not None:
+                self._origin.drop()
             return
         if self._origin.start is not None:
             with suppress(FFmpegError):
@@ -185,6 +195,8 @@ class Passthrough:
             for packet in self._input.demux(kept):
                 if is_end_mark(packet) or not self._is_outside(packet):
                     yield packet
+                elif self._origin.reopen and self._is_far_behind(packet):
+                    return  # what is no file may have no end
         except FFmpegError:
             self.notes.append("the input is damaged: sound and subtitles end where it can be read")
 
@@ -205,6 +217,10 @@ class Passthrough:
         if not self._keeps_delay and time < self._origin.offset:
             return True  # written, it would make the muxer shift all streams
         return self._end is not None and time >= self._end
+
+    def _is_far_behind(self, packet: Packet[Stream]) -> bool:
+        end = self._end
+        return end is not None and self._time(packet) + self._origin.offset > end + _LATE
 
 
 def _shifted(chapter: dict[str, Any], origin: Origin) -> dict[str, Any]:

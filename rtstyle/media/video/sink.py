@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import av
 from av.container import OutputContainer
@@ -22,7 +23,7 @@ from rtstyle.media.base import Origin, SinkRequest
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.encoder import VideoTrack
-from rtstyle.media.video.formats import container_for, encoder_options
+from rtstyle.media.video.formats import Container, container_for, encoder_options
 from rtstyle.media.video.remux import Passthrough
 
 _INT_MAX = 2**31 - 1
@@ -58,13 +59,8 @@ class FileSink(Closing):
         options = options or WriteOptions()
         self.notes = []
         self._info = info
-        self._format = container_for(path)
-        self._file = PartialFile(
-            path,
-            overwrite=options.overwrite,
-            inputs=origin.paths if origin else (),
-            workplace=workplace,
-        )
+        inputs = origin.paths if origin else ()
+        self._format, self._file = self._target(path, options, inputs, workplace)
         self._others: Passthrough | None = None
         self._output: OutputContainer | None = None
         try:
@@ -126,6 +122,18 @@ class FileSink(Closing):
     def close(self) -> None:
         self._discard()
 
+    def _target(
+        self,
+        path: Path,
+        options: WriteOptions,
+        inputs: Iterable[Path],
+        workplace: Workplace | None,
+    ) -> tuple[Container, Any]:
+        """What is written, and where: a `PartialFile`, or what acts as one."""
+        overwrite = options.overwrite
+        file = PartialFile(path, overwrite=overwrite, inputs=inputs, workplace=workplace)
+        return container_for(path), file
+
     def _create(self) -> OutputContainer:
         container_options = dict(self._format.options)
         if "movflags" in container_options:
@@ -168,7 +176,7 @@ class FileSink(Closing):
         timescale = lcm(1000, *(s.denominator for s in starts))
         return timescale if timescale <= _INT_MAX else min(tick.denominator, _INT_MAX)
 
-    def _cannot_write(self, error: Exception) -> OutputError:
+    def _cannot_write(self, error: Exception) -> Exception:
         return OutputError(
             f"{self._file.path} cannot be written: {reason(error)}; the unfinished file is removed."
         )
