@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from rtstyle.train.recipe import Recipe
 from rtstyle.train.to_onnx import ModelCard, write_model
 
 torch.set_num_threads(1)  # tiny nets gain nothing from more, and threads would fight
+# A shell's background jobs ignore Ctrl-C, and pass that on to the processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {"width": 4, "blocks": 1}
 
