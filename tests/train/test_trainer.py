@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -90,12 +91,9 @@ def test_a_training_that_was_killed_goes_on_to_the_same_losses(
         assert [int(row["update"]) for row in csv.DictReader(file)] == list(range(1, 13))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_with_a_checkpoint_after_a_whole_update(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def _interrupted_training(folder: Path, number: signal.Signals) -> None:
     before, seen = signal.getsignal(number), list[int]()
-    trainer = _trainer(tmp_path)
+    trainer = _trainer(folder)
     step = trainer.step
 
     def interrupted() -> dict[str, float]:
@@ -105,9 +103,20 @@ def test_a_signal_ends_with_a_checkpoint_after_a_whole_update(
 
     trainer.step = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        train(trainer, folder=tmp_path, on_step=lambda done, _: seen.append(done))
+        train(trainer, folder=folder, on_step=lambda done, _: seen.append(done))
     assert seen == [1, 2, 3, 4]
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_with_a_checkpoint_after_a_whole_update(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """In a process of its own: libraries that other tests load have handlers of their own."""
+    process = get_context("spawn").Process(target=_interrupted_training, args=(tmp_path, number))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
     assert read_checkpoint(tmp_path / "checkpoint.safetensors")[0]["done"] == 4
     with (tmp_path / "losses.csv").open(newline="") as file:
         assert [int(row["update"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
