@@ -16,6 +16,7 @@ from typer import Option
 
 from rtstyle import __version__
 from rtstyle.cli.bench import bench
+from rtstyle.cli.hosts import export_for
 from rtstyle.cli.live import devices, live, serve
 from rtstyle.cli.options import Overwrite, with_groups
 from rtstyle.cli.paint import paint
@@ -121,7 +122,7 @@ def engines() -> None:
     Console().print(table)
 
 
-for command in (live, serve, devices, bench, train, paint, regions):
+for command in (live, serve, devices, bench, train, paint, regions, export_for):
     app.command()(with_groups(command))
 
 
