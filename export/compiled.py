@@ -12,8 +12,8 @@ from typing import Any
 import onnx
 import torch
 
-from export.half import HALF, element_types
 from rtstyle.engines.cuda.device import Cuda
+from rtstyle.engines.half import HALF, element_types
 from rtstyle.engines.tensorrt_plan import (
     build_plan,
     describe_network,

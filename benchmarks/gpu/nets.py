@@ -91,7 +91,7 @@ def make_models(
 def _export(net: Any, path: Path, spec: ModelSpec) -> ModelSpec:
     import onnx
 
-    from export.half import to_half
+    from rtstyle.engines.half import to_half
     from rtstyle.train.to_onnx import to_onnx
 
     onnx.save_model(to_half(to_onnx(net, replace(spec, path=path))), path)

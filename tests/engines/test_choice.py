@@ -16,9 +16,9 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from export.half import to_half
 from rtstyle.engines import ENGINES, EngineOptions, available_engines, open_engine, registry
 from rtstyle.engines.base import Done, Engine
+from rtstyle.engines.half import to_half
 from rtstyle.engines.onnxruntime_engine import DirectMlEngine, mixed_installation
 from rtstyle.engines.torch_engine import TorchCudaEngine
 from rtstyle.engines.torch_modules import merge, norm_relu, norm_relu_reference, run_kernels

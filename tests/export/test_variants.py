@@ -13,10 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.__main__ import main
-from export.half import element_types, fold_casts, to_half
 from export.int8 import to_int8
 from export.variant import write_variant
 from rtstyle.engines import open_engine
+from rtstyle.engines.half import element_types, fold_casts, to_half
 from rtstyle.errors import ModelError, UsageError
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
