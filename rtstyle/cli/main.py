@@ -16,6 +16,7 @@ from typer import Option
 
 from rtstyle import __version__
 from rtstyle.cli.bench import bench
+from rtstyle.cli.config import ENVIRONMENT, Default, config, default_map, origin_of, read_defaults
 from rtstyle.cli.hosts import export_for
 from rtstyle.cli.live import devices, live, serve
 from rtstyle.cli.options import Overwrite, with_groups
@@ -122,7 +123,7 @@ def engines() -> None:
     Console().print(table)
 
 
-for command in (live, serve, devices, bench, train, paint, regions, export_for):
+for command in (live, serve, devices, bench, train, paint, regions, export_for, config):
     app.command()(with_groups(command))
 
 
@@ -148,8 +149,14 @@ def _interruptible() -> NoReturn:
 
 
 def _main() -> NoReturn:
+    command, defaults = typer.main.get_command(app), list[Default]()
     try:
-        status = app(standalone_mode=False)  # of an early exit; typer makes 130 of Ctrl-C
+        defaults = read_defaults(command)
+        status = command(  # of an early exit; typer makes 130 of Ctrl-C
+            standalone_mode=False,
+            default_map=default_map(defaults),
+            auto_envvar_prefix=ENVIRONMENT,
+        )
     except RtstyleError as error:
         _fail(str(error), USAGE if isinstance(error, UsageError) else FAILURE)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
@@ -164,6 +171,8 @@ def _main() -> NoReturn:
     except Exception as error:
         if (show := getattr(error, "show", None)) is not None:
             show()  # wrong options: typer's own error, which shows the usage
+            if origin := origin_of(defaults, error):
+                print(f"rtstyle: That option is set in {origin}.", file=sys.stderr)
             sys.exit(getattr(error, "exit_code", USAGE))
         _fail(
             f"Something that should not happen did: {type(error).__name__}: {error}. Run it again "
