@@ -105,6 +105,13 @@ def live(
     control: Annotated[
         bool, Option("--control", help="Take commands from stdin: style udnie, blend 0.5 …")
     ] = False,
+    sound: Annotated[
+        str,
+        Option(
+            metavar="WHICH",
+            help="For recordings, files and servers: own (a clip's), none, microphone[:NAME].",
+        ),
+    ] = "own",
     folder: Annotated[Path, Option(help="Where snapshots and recordings go.")] = Path(),
     duration: Annotated[
         float | None, Option("--duration", "-t", min=0.1, help="End after these seconds.")
@@ -138,6 +145,7 @@ def live(
         options=replace(options, measure=measure),
         engine=engine,
         hwaccel=hwaccel,
+        sound=sound,
         seconds=duration,
         folder=folder,
         overwrite=overwrite,
