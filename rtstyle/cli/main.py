@@ -25,6 +25,7 @@ from rtstyle.cli.regions import regions
 from rtstyle.cli.render import demo, render
 from rtstyle.cli.terminal import own_stderr, plain
 from rtstyle.cli.train import train
+from rtstyle.cli.web import web
 from rtstyle.errors import RtstyleError, UsageError
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
@@ -125,6 +126,7 @@ def engines() -> None:
 
 for command in (live, serve, devices, bench, train, paint, regions, export_for, config):
     app.command()(with_groups(command))
+app.add_typer(web, name="web")
 
 
 def main() -> None:
