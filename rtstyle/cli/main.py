@@ -9,7 +9,7 @@ import threading
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 from typer import Option
@@ -17,16 +17,21 @@ from typer import Option
 from rtstyle import __version__
 from rtstyle.cli.bench import bench
 from rtstyle.cli.config import ENVIRONMENT, Default, config, default_map, origin_of, read_defaults
+from rtstyle.cli.doctor import doctor
 from rtstyle.cli.hosts import export_for
 from rtstyle.cli.live import devices, live, serve
 from rtstyle.cli.options import Overwrite, with_groups
 from rtstyle.cli.paint import paint
+from rtstyle.cli.queue import app as queue
 from rtstyle.cli.regions import regions
 from rtstyle.cli.render import demo, render
 from rtstyle.cli.terminal import own_stderr, plain
 from rtstyle.cli.train import train
 from rtstyle.cli.web import web
 from rtstyle.errors import RtstyleError, UsageError
+
+if TYPE_CHECKING:
+    from click import Group
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 LEFT_BEHIND = ("rtstyle-reader", "rtstyle-engine", "rtstyle-hanging")  # threads, where one hangs
@@ -124,9 +129,18 @@ def engines() -> None:
     Console().print(table)
 
 
-for command in (live, serve, devices, bench, train, paint, regions, export_for, config):
+for command in (live, serve, devices, bench, train, paint, regions, export_for, config, doctor):
     app.command()(with_groups(command))
 app.add_typer(web, name="web")
+
+
+app.add_typer(queue, name="queue")
+
+
+def parse_render(arguments: list[str]) -> None:
+    """Raise what `rtstyle render` says of these arguments before it does anything."""
+    group = cast("Group", typer.main.get_command(app))
+    group.commands["render"].make_context("rtstyle render", list(arguments))
 
 
 def main() -> None:
