@@ -48,6 +48,7 @@ LAYERS = {
     | {"engines", "files", "image", "media", "metrics", "model", "pipeline", "style"},
     "cluster": BASE | {"engines", "files", "media", "metrics", "model", "rendering", "style"},
     "hosts": BASE | {"demo", "engines", "files", "image", "model", "style"},
+    "web": BASE | {"files", "live", "model", "style"},
     "live": BASE
     | {"channel", "engines", "files", "image", "media", "metrics", "model", "pipeline", "style"},
 }

@@ -76,8 +76,12 @@ class AppState:
         }
 
     def gallery_message(self, controls: Controls) -> dict[str, Any]:
-        """The gallery of the controls for the page."""
-        return gallery_message(controls.gallery, self.plan)
+        """The gallery of the controls for the page; visitors' own pictures have no thumbnail."""
+        message = gallery_message(controls.gallery, self.plan)
+        names = {style.name for style in self.gallery}
+        for row in message["gallery"]:
+            row["own"] = row["name"] not in names
+        return message
 
     @property
     def painting(self) -> dict[str, Any]:

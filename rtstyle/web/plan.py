@@ -102,7 +102,8 @@ def plan_painting(styles: Sequence[Style], runtime: Path, *, any_picture: bool =
 
 
 def _runs_in_browsers(model: ModelSpec) -> bool:
-    return model.layout == "nhwc" and model.size is None and model.batch in (None, 1)
+    is_onnx = model.path.suffix == ".onnx"
+    return is_onnx and model.layout == "nhwc" and model.size is None and model.batch in (None, 1)
 
 
 def _add(plan: Plan, model: ModelSpec) -> dict[str, Any]:

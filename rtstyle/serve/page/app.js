@@ -253,7 +253,7 @@ function greet(hello) {
   about = { ...about, ...hello };
   page.dataset.mode = about.mode;
   page.dataset.controls = about.controls;
-  const may = (about.uploads || (paintsHere() && Boolean(about.here.any))) && !KIOSK;
+  const may = (paintsHere() ? about.here.any : about.uploads) && !KIOSK;
   $("drop").hidden = !may;
   $("nodrop").hidden = may || !about.controls || KIOSK;
   $("open").hidden = about.mode === "watch" || KIOSK || is("clean");
