@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -21,12 +22,12 @@ from rtstyle.engines.torch_modules import (
     checkpoint_net,
     device_error,
     device_name,
+    device_net,
     find_device,
-    half_net,
 )
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
-from rtstyle.nets.contract import Contract
+from rtstyle.nets.contract import Contract, Grain
 
 
 class TorchEngine(Engine):
@@ -72,7 +73,7 @@ class TorchEngine(Engine):
 class TorchCudaEngine(SlotEngine):
     """Runs rtstyle's own nets on a GPU in half precision, one CUDA graph for each slot.
 
-    Convolutions are float16 in channels-last order, norm statistics float32. A graph uploads from
+    See `torch_modules.device_net`; norm statistics are float32. A graph uploads from
     pinned memory, runs and downloads, on a stream of its own; `submit` returns at once. `gpu` "cpu"
     tries the same code without graphs and streams; by default it is the GPU of the options.
 
@@ -94,8 +95,10 @@ class TorchCudaEngine(SlotEngine):
         self._device = find_device(gpu)
         net, model = any_net(model)
         super().__init__(model, gpu)
-        whole = Contract(half_net(net)).eval().to(self._device)
+        whole = device_net(net).to(self._device)
         self._net: Any = torch.compile(whole, dynamic=False) if compile_net else whole
+        self._grain = Grain().to(self._device)
+        self._grains: WeakValueDictionary[tuple[int, ...], Tensor] = WeakValueDictionary()
         self.device = device_name(self._device)
 
     @classmethod
@@ -127,10 +130,13 @@ class TorchCudaEngine(SlotEngine):
         return make
 
     def runner(self, shapes: Shapes) -> Runner:
-        net = self._net
+        net, size = self._net, shapes[self.model.frame_input][1:3]
+        grain = self._grains.get(size)  # kept as long as a runner for the size needs it
+        if grain is None:
+            grain = self._grains[size] = self._grain(*size)
 
         def run(inputs: Mapping[str, Tensor], output: Tensor, stream: int) -> None:
-            output.copy_(net(*inputs.values()), non_blocking=True)
+            output.copy_(net(*inputs.values(), grain=grain), non_blocking=True)
 
         return run
 
