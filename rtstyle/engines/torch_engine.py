@@ -80,7 +80,8 @@ class TorchCudaEngine(SlotEngine):
     Raises `EngineError` for a file that holds no net of rtstyle's and without a GPU.
     """
 
-    name = "torch-cuda"
+    name, precision = "torch-cuda", "fp16"
+    in_graphs = True  # whether a slot records its work as a CUDA graph
 
     def __init__(
         self,
@@ -119,7 +120,8 @@ class TorchCudaEngine(SlotEngine):
 
         def make() -> TorchSlot:
             try:
-                return TorchSlot(self.runner(shapes), self._device, self.model, shapes)
+                runner = self.runner(shapes)
+                return TorchSlot(runner, self._device, self.model, shapes, graph=self.in_graphs)
             except torch.OutOfMemoryError as error:
                 n, height, width = shapes[self.model.frame_input][:3]
                 doing = f"torch cannot paint {n} of {width}×{height} on {self.device}"
@@ -151,14 +153,21 @@ class TorchCudaEngine(SlotEngine):
 class TorchSlot(CudaSlot):
     """Stream, buffers and graph of one batch in flight; on a "cpu" only the buffers.
 
-    `runner` may be any engine's whose inputs and outputs are torch tensors.
+    `runner` may be any engine's whose inputs and outputs are torch tensors. Without a `graph` its
+    work is enqueued piece by piece.
     """
 
     def __init__(
-        self, runner: Runner, device: torch.device, model: ModelSpec, shapes: Shapes
+        self,
+        runner: Runner,
+        device: torch.device,
+        model: ModelSpec,
+        shapes: Shapes,
+        *,
+        graph: bool = True,
     ) -> None:
         self._runner, self._device, self._model = runner, device, model
-        self._on_gpu = device.type == "cuda"
+        self._on_gpu, self._in_graphs = device.type == "cuda", graph
         self.clock = "between CUDA events" if self._on_gpu else "by this process's clock"
         self._inputs = {
             name: torch.zeros(shape, dtype=self._dtype(name), device=device)
@@ -173,7 +182,7 @@ class TorchSlot(CudaSlot):
         if self._on_gpu:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            self._graph = self._recorded(self._whole)
+            self._graph = self._recorded(self._whole) if graph else None
 
     def _dtype(self, name: str) -> torch.dtype:
         return torch.uint8 if name == self._model.frame_input else torch.float32
@@ -272,16 +281,17 @@ class TorchSlot(CudaSlot):
         return times
 
     def _by_events(self, count: int) -> list[float]:
-        if self._run_alone is None:
+        if self._run_alone is None and self._in_graphs:
             self._run_alone = self._recorded(self._run)
+        run = self._run if self._run_alone is None else self._run_alone.replay
         events: list[Any] = [
             torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
             for _ in range(count + 1)
         ]
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), torch.inference_mode():
             events[0].record(self._stream)
             for event in events[1:]:
-                self._run_alone.replay()
+                run()
                 event.record(self._stream)
         events[-1].synchronize()
         return [float(begin.elapsed_time(end)) for begin, end in pairwise(events)]
