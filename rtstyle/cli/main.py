@@ -18,6 +18,7 @@ from rtstyle import __version__
 from rtstyle.cli.bench import bench
 from rtstyle.cli.config import ENVIRONMENT, Default, config, default_map, origin_of, read_defaults
 from rtstyle.cli.doctor import doctor
+from rtstyle.cli.gpu_check import gpu_check
 from rtstyle.cli.hosts import export_for
 from rtstyle.cli.live import devices, live, serve
 from rtstyle.cli.options import Overwrite, with_groups
@@ -118,18 +119,22 @@ def engines() -> None:
     from rtstyle.engines import automatic, available_engines
 
     order = automatic()
-    table = Table("engine", "version", "state", box=None, pad_edge=False)
+    table = Table("engine", "version", "precision", "state", box=None, pad_edge=False)
     for info in available_engines():
         place = (
             f"works, auto tries it as number {order.index(info.name) + 1}"
             if info.name in order
             else "works"
         )
-        table.add_row(f"[bold]{info.name}[/bold]", info.version, info.problem or place)
+        precision = "" if info.problem else info.precision
+        table.add_row(f"[bold]{info.name}[/bold]", info.version, precision, info.problem or place)
     Console().print(table)
 
 
-for command in (live, serve, devices, bench, train, paint, regions, export_for, config, doctor):
+commands = (
+    live, serve, devices, bench, gpu_check, train, paint, regions, export_for, config, doctor
+)  # fmt: skip
+for command in commands:
     app.command()(with_groups(command))
 app.add_typer(web, name="web")
 
