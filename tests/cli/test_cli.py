@@ -54,7 +54,8 @@ def test_render_ends_in_one_line_and_a_video(
     done = run("render", "-i", clip, "-o", out, "-s", tiny_model.path, "--engine", "onnxruntime")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(
-        r"(\d+) frames in, \1 out, [\d.]+ s, [\d.]+ fps \(decode .*paint .*encode .* a frame\)\n",
+        r"(\d+) frames in, \1 out, [\d.]+ s, [\d.]+ fps \(decode .*paint .*encode .* a frame\)"
+        r"; by onnxruntime fp32 on CPU\n",
         done.stdout,
     )
     assert out.stat().st_size > 0
