@@ -172,7 +172,8 @@ def _normalize(
         y = y + skip[:, :, skip_pad : skip_pad + y.shape[2], skip_pad : skip_pad + y.shape[3]]
     if pad:
         y = F.pad(y, (pad,) * 4, mode="reflect" if reflect else "replicate")
-    return y.to(torch.float16, memory_format=_LAST, copy=True)
+    result: Tensor = y.to(torch.float16, memory_format=_LAST, copy=True)
+    return result
 
 
 def _fake_normalize(
