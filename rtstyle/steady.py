@@ -134,7 +134,7 @@ def _sharpened(held: _Floats, painted: Image) -> Image:
     """The picture to deliver: what averaging took from the texture is given back."""
     lost = _TEXTURE * _texture(painted) / max(_texture(held), 1e-3) - 1
     weight = min(max(_GAIN * lost, 0.0), _SHARPEST)
-    smooth = cv2.GaussianBlur(held, (0, 0), 1.0)
+    smooth = cv2.GaussianBlur(held, (0, 0), 1.0) if weight else held
     sharp = cv2.addWeighted(held, 1 + weight, smooth, -weight, 0, dtype=cv2.CV_8U)
     return np.asarray(sharp, np.uint8)
 

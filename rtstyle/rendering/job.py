@@ -70,8 +70,9 @@ class RenderJob:
     @property
     def steadiness(self) -> float:
         """`steady`, or what it is by default: 1 where the filter costs less than a tenth of the
-        frame rate, else 0. Pictures into pictures have no motion."""
-        if source_kind(self.source) == "sequence" == sink_kind(self.output):
+        frame rate, else 0. A picture has no motion, nor have pictures into pictures."""
+        kinds = source_kind(self.source), sink_kind(self.output)
+        if kinds[0] == "still" or kinds == ("sequence", "sequence"):
             return 0.0
         if self.steady is not None:
             return self.steady
