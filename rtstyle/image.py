@@ -31,8 +31,8 @@ class Look:
     net, of every other one the finished picture is blended. `preserve_color` keeps the picture's
     colours and takes only the brightness of the painting (Gatys et al. 2016, "Preserving Color in
     Neural Artistic Style Transfer", luminance-only transfer). The net paints at `height` pixels,
-    or at `scale` times the picture's size, which decides how large the strokes are; the result has
-    the picture's size all the same.
+    of an upright picture at that width, as 720p is meant, or at `scale` times the picture's size,
+    which decides how large the strokes are; the result has the picture's size all the same.
 
     Raises `UsageError` for values out of range.
     """
@@ -79,10 +79,10 @@ def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geomet
             for length, side in zip((height, width), model.size, strict=True)
         )
         return Geometry((height, width), (fitted[0], fitted[1]), model.size)
-    factor = look.scale or (look.height / height if look.height else 1.0)
+    factor = look.scale or (look.height / min(height, width) if look.height else 1.0)
     scaled = (_scaled(height, factor), _scaled(width, factor))
     if scaled[0] * scaled[1] > MAX_PIXELS:
-        most = max(1, int(scaled[0] * math.sqrt(MAX_PIXELS / (scaled[0] * scaled[1]))))
+        most = max(1, int(min(scaled) * math.sqrt(MAX_PIXELS / (scaled[0] * scaled[1]))))
         raise MediaError(
             f"The picture would be painted at {scaled[1]}×{scaled[0]}, more than the "
             f"{MAX_PIXELS // 1_000_000} megapixels that are allowed; paint it at "

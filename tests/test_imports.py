@@ -41,7 +41,7 @@ LAYERS = {
     "media": BASE | {"channel", "files", "metrics"},
     "engines": BASE | {"files", "image", "metrics", "model", "nets"},
     "pipeline": BASE | {"channel", "engines", "image", "media", "metrics", "model", "style"},
-    "train": BASE | {"files", "media", "model", "nets", "style"},
+    "train": BASE | {"files", "media", "metrics", "model", "nets", "style"},
     "rendering": BASE
     | {"engines", "files", "image", "media", "metrics", "model", "pipeline", "style"},
     "cluster": BASE | {"engines", "files", "media", "metrics", "model", "rendering", "style"},

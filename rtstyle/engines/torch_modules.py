@@ -120,6 +120,7 @@ class _Half(nn.Module):
     def __init__(self, net: nn.Module, centred: bool) -> None:
         super().__init__()
         self.net, self.centred = net, centred
+        self.grain = bool(getattr(net, "grain", True))
 
     def forward(self, x: Tensor, *style: Tensor) -> Tensor:
         if self.centred:

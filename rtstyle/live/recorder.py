@@ -13,6 +13,7 @@ from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, RtstyleError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.live.controls import Controls
+from rtstyle.media.base import Sink
 from rtstyle.media.devices.source import TIME_BASE
 from rtstyle.media.images import write_picture
 from rtstyle.media.options import WriteOptions
@@ -98,18 +99,35 @@ class RecorderSink(Closing):
         return path
 
 
-class _Recording:
-    """A video file whose time starts at 0 with its first frame."""
+class FromZero(Closing):
+    """Gives `sink` every frame, at times that start at 0 with the first one: a live source's clock
+    has run since before the engine was open. Closing the sink is left to who opened it."""
 
-    def __init__(self, path: Path, info: StreamInfo, options: WriteOptions) -> None:
-        self.path = path
-        self._stack = ExitStack()
-        self._sink = self._stack.enter_context(FileSink(path, info, options=options))
+    notes: list[str]
+
+    def __init__(self, sink: Sink) -> None:
+        self.notes, self._sink = sink.notes, sink
         self._zero: Fraction | None = None
 
     def write(self, frame: Frame) -> None:
+        """Pass the frame on."""
         self._zero = frame.time if self._zero is None else self._zero
         self._sink.write(replace(frame, time=frame.time - self._zero))
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Finish the sink."""
+        self._sink.finish(complete=complete)
+        self.notes = self._sink.notes
+
+
+class _Recording:
+    def __init__(self, path: Path, info: StreamInfo, options: WriteOptions) -> None:
+        self.path = path
+        self._stack = ExitStack()
+        self._sink = FromZero(self._stack.enter_context(FileSink(path, info, options=options)))
+
+    def write(self, frame: Frame) -> None:
+        self._sink.write(frame)
 
     def finish(self) -> None:
         with self._stack:

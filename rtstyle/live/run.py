@@ -15,9 +15,9 @@ from rtstyle.errors import RtstyleError, UsageError
 from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
-from rtstyle.live.recorder import RecorderSink
+from rtstyle.live.recorder import FromZero, RecorderSink
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media import ReadOptions, Sink, WriteOptions, open_sink, open_source
+from rtstyle.media import ReadOptions, Sink, WriteOptions, open_sink, open_source, sink_kind
 from rtstyle.media.options import CameraMode
 from rtstyle.media.synthetic import TeeSink
 from rtstyle.metrics import Report
@@ -96,7 +96,8 @@ def run_live(
         writing = WriteOptions(overwrite=job.overwrite, hwaccel=job.hwaccel)
         for name in job.sinks:
             sink = open_sink(name, source.info, writing, live=True, panel=status)
-            sinks.append(stack.enter_context(sink))
+            stack.enter_context(sink)
+            sinks.append(FromZero(sink) if sink_kind(name, live=True) == "file" else sink)
         tee = TeeSink(sinks)
         session = status.session = Session(source, tee, controls, pool, options=job.options)
         if commands is not None:
