@@ -81,7 +81,6 @@ def run_job(
     if job.output.suffix != ".onnx":
         raise UsageError(f"The model's file must end in .onnx, not {job.output.name!r}.")
     device = choose_device(job.device)
-    _take_threads(job.threads, device)
     files, paintings = load_paintings(job.paintings, recipe.style_size)
     names = job.names or tuple(file.stem for file in files)
     if len(names) != len(files):
@@ -100,6 +99,7 @@ def run_job(
             "%d of the files in %s are no usable photographs and were left out: %s",
             len(photos.skipped), job.content, ", ".join(photos.skipped[:10]),
         )  # fmt: skip
+    _take_threads(job.threads, device)
     trainer = Trainer(
         recipe, photos=photos, paintings=paintings, loss_net=loss_net,
         device=device, init=init, names=names,

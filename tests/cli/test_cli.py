@@ -301,7 +301,7 @@ WRONG = {
     ),
     "unknown engine": (("render", "{clip}", "{tmp}/out.mp4", "--engine", "abacus"), 2, "abacus"),
     "strength": (("render", "{clip}", "{tmp}/out.mp4", "--strength", "2"), 2, "between 0 and 1"),
-    "one style at 2": (("render", "{clip}", "{tmp}/o.mp4", "-s", "wave=2"), 2, "--strength"),
+    "one style at 2": (("render", "{clip}", "{tmp}/o.mp4", "-s", "udnie=2"), 2, "--strength"),
     "time": (("render", "{clip}", "{tmp}/out.mp4", "--start", "noon"), 2, "HH:MM:SS"),
     "codec": (("render", "{clip}", "{tmp}/out.mp4", "--codec", "libnothing"), 2, "libnothing"),
     "output exists": (("render", "{clip}", "{tmp}/there.mp4"), 2, "--overwrite"),
