@@ -22,6 +22,8 @@ BENCHMARKS = {
     "results": ("benchmarks.catalogue", "The pages made of the results."),
     "peers": ("benchmarks.peers", "One net by every runtime, side by side."),
     "roofline": ("benchmarks.roofline", "Which share of this machine's peak a model reaches."),
+    "gpu-kernels": ("benchmarks.gpu_kernels", "The fused kernels and nets on an NVIDIA GPU."),
+    "gpu-bounds": ("benchmarks.gpu_bounds", "The most that GPUs could reach, by counting."),
     "scaling": ("benchmarks.scaling", "Speed and memory over pixels, batch, threads, length."),
 }
 

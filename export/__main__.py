@@ -185,11 +185,17 @@ def parity(
 
 @app.command()
 def fp16(
-    model: Model, output: VariantOutput = None, photos: Photos = None, checkpoint: Reference = None
+    model: Model,
+    output: VariantOutput = None,
+    photos: Photos = None,
+    checkpoint: Reference = None,
+    float_norms: Annotated[
+        bool, typer.Option("--float-norms", help="norms in float32 between casts: more bytes")
+    ] = False,
 ) -> None:
-    """Write a model file's variant in half precision, for GPUs: convolutions in float16, norms in
-    float32."""
-    _write_one("fp16", model, output, photos, checkpoint)
+    """Write a model file's variant in half precision, for GPUs: convolutions and norms in float16,
+    the norms in the form that TensorRT fuses."""
+    _write_one("fp16", model, output, photos, checkpoint, float_norms=float_norms)
 
 
 @app.command()
@@ -202,13 +208,21 @@ def int8(
 
 
 def _write_one(
-    precision: str, model: Path, output: Path | None, photos: Path | None, checkpoint: Path | None
+    precision: str,
+    model: Path,
+    output: Path | None,
+    photos: Path | None,
+    checkpoint: Path | None,
+    *,
+    float_norms: bool = False,
 ) -> None:
     from export.variant import write_variant
 
     net = load_checkpoint_net(checkpoint)[0] if checkpoint else None
     output = output or model.parent / precision / model.name
-    result = write_variant(model, output, precision, photos=photos, net=net)
+    result = write_variant(
+        model, output, precision, photos=photos, net=net, float_norms=float_norms
+    )
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {_summary(result)}")
 
 
@@ -307,11 +321,12 @@ def tensorrt(
         ),
     ] = None,
     runtime: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt",
+    device: Annotated[int, typer.Option(min=0, help="the GPU's number")] = 0,
 ) -> None:
     """Build a model file for one frame size."""
     from export.compiled import size_of, write_plan
 
-    layers = write_plan(model, output, size_of(size), runtime=runtime)
+    layers = write_plan(model, output, size_of(size), runtime=runtime, device=device)
     half, single = (layers.get(f"CONVOLUTION {kind}", 0) for kind in ("HALF", "FLOAT"))
     print(f"{output or 'the cache'}: {half} convolutions in float16, {single} in float32")
 

@@ -14,6 +14,7 @@ import torch
 
 from rtstyle.engines.cuda.device import Cuda
 from rtstyle.engines.half import HALF, element_types
+from rtstyle.engines.precision import in_half
 from rtstyle.engines.tensorrt_plan import PlanCache, build_plan, describe_network, load_runtime
 from rtstyle.errors import EngineError, ModelError, OutputError, UsageError
 from rtstyle.files import atomic_write
@@ -35,8 +36,10 @@ def size_of(text: str) -> Size:
     return n, height, width
 
 
-def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) -> dict[str, int]:
-    """Build `model` for pictures of `size`, rounded up to its stride.
+def write_plan(
+    model: Path, output: Path | None, size: Size, *, runtime: str, device: int = 0
+) -> dict[str, int]:
+    """Build `model` for pictures of `size`, rounded up to its stride, on the GPU `device`.
 
     The plan goes to `output`, or without one into the cache, where the engine finds it on the same
     machine. Gives how many layers of each kind and type the network has. Raises `EngineError` when
@@ -44,6 +47,8 @@ def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) ->
     """
     spec = read_model(model)
     loaded = load_runtime(runtime)
+    if output is None:
+        model = in_half(spec).path  # which the engine loads
     layers: dict[str, int] = {}
     for kind, element in describe_network(loaded, model):
         layers[f"{kind} {element}"] = layers.get(f"{kind} {element}", 0) + 1
@@ -53,7 +58,7 @@ def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) ->
         plan = build_plan(loaded, model, shapes)
         _write(output, plan)
     else:
-        PlanCache(loaded, Cuda().gpu, model).build(shapes)
+        PlanCache(loaded, Cuda(device).gpu, model).build(shapes)
     return layers
 
 

@@ -255,7 +255,7 @@ class TorchSlot(CudaSlot):
 
     def result(self) -> Batch:
         self._synchronize()
-        return to_batch(self._model, self._result.numpy().copy())
+        return to_batch(self._model, self._result.numpy())
 
     def upload(self, inputs: Inputs) -> None:
         self._fill(inputs)

@@ -13,7 +13,7 @@ import numpy as np
 from rtstyle.engines.base import Engine
 from rtstyle.errors import RtstyleError
 from rtstyle.frame import Image
-from rtstyle.image import Look, geometry
+from rtstyle.image import Look, check_stroke, geometry
 from rtstyle.live.adaptive import AdaptiveHeight
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import Canvas, EnginePool
@@ -21,6 +21,7 @@ from rtstyle.live.overlay import ControlledSource, TimedSource, compose
 from rtstyle.media.base import Sink
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
+from rtstyle.steady import SteadyFilter, check_amount
 from rtstyle.style.style import Style
 
 _WINDOW_SECONDS = 2.0  # that the figures are averaged over
@@ -30,10 +31,11 @@ _WINDOW_SECONDS = 2.0  # that the figures are averaged over
 class LiveOptions:
     """How a session runs.
 
-    `height` is what the net runs at, as `Look` has it, the picture's own by default. With
-    `adaptive`, `fps_target` is held by a smaller height, but not below `lowest` pixels. Frames that
-    would be shown more than `max_latency_ms` after their capture are dropped. `measure` draws bar
-    codes.
+    `height` is what the net runs at, as `Look` has it, the picture's own by default; `stroke`, as
+    in `Look`, goes before it. With `adaptive`, `fps_target` is held by a smaller height, but not
+    below `lowest` pixels. Frames that would be shown more than `max_latency_ms` after their capture
+    are dropped. `steady` is the strength of `SteadyFilter`. `measure` draws bar codes. Raises
+    `UsageError` for a `steady` out of range.
     """
 
     height: int | None = None
@@ -42,6 +44,12 @@ class LiveOptions:
     lowest: int = 144
     max_latency_ms: float | None = None
     measure: bool = False
+    steady: float = 0.0
+    stroke: float | None = None
+
+    def __post_init__(self) -> None:
+        check_stroke(self.stroke)
+        check_amount(self.steady)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +82,12 @@ class Session:
         options: LiveOptions | None = None,
     ) -> None:
         options = options or LiveOptions()
-        self._full = min(source.info.height, source.info.width)
-        self.figures = Figures(height=options.height or self._full)
+        info, height = source.info, options.height
+        self._full = min(info.height, info.width)
+        if options.stroke is not None:
+            factor = Look(stroke=options.stroke).factor(info.height, info.width)
+            height = max(1, round(self._full * factor))
+        self.figures = Figures(height=height or self._full)
         self.trouble = ""  # why the chosen style is not shown
         self._controls, self._pool, self._options = controls, pool, options
         self._source = source
@@ -83,7 +95,7 @@ class Session:
         self._lock = Lock()
         self._leased: list[Engine] = []  # the one in use comes last; the one before may still run
         self._pending: object = None  # identifies the newest switch that waits for its engine
-        self._height = options.height
+        self._height = height
         self._adaptive = (
             AdaptiveHeight(options.fps_target, highest=self.figures.height, lowest=options.lowest)
             if options.adaptive and options.fps_target
@@ -107,6 +119,8 @@ class Session:
         self.pipeline = Pipeline(
             self._controlled, engine, sink, style=style, look=look, capacity=1, newest_wins=True
         )
+        if options.steady:
+            self.pipeline.steady = SteadyFilter(options.steady)
         self.pipeline.clock = source.clock
         self.pipeline.max_latency_ms = options.max_latency_ms
         self.pipeline.compose = self._compose
