@@ -31,11 +31,11 @@ _WINDOW_SECONDS = 2.0  # that the figures are averaged over
 class LiveOptions:
     """How a session runs.
 
-    `height` is what the net runs at, as `Look` has it, the picture's own by default; `stroke` goes
-    before it. With `adaptive`, `fps_target` is held by a smaller height, but not below `lowest`
-    pixels. Frames that would be shown more than `max_latency_ms` after their capture are dropped.
-    `steady` is the strength of `SteadyFilter`. `measure` draws bar codes. Raises `UsageError` for a
-    `steady` out of range.
+    `height` is what the net runs at, as `Look` has it, the picture's own by default; `stroke`, as
+    in `Look`, goes before it. With `adaptive`, `fps_target` is held by a smaller height, but not
+    below `lowest` pixels. Frames that would be shown more than `max_latency_ms` after their capture
+    are dropped. `steady` is the strength of `SteadyFilter`. `measure` draws bar codes. Raises
+    `UsageError` for a `steady` out of range.
     """
 
     height: int | None = None

@@ -32,10 +32,10 @@ SHORT_SIDE = 352  # pixels kept of every photograph
 SMALLER, LARGER = (0.5, 1.0), (1.0, 3.0)  # scales of the crops
 FACE = (0.1, 0.5)  # height of a face in a crop that is drawn for it, as a share of the crop's
 MAX_LONG_SIDE = 3 * SHORT_SIDE  # a panorama would otherwise fill the cache
-MIN_PHOTO = 64  # pixels of its shorter side
-VIDEO_FRAMES = 400  # of each video, at most, spread over it
 MAX_PHOTOS = 4000  # about 2 GB of memory, and of the cache
 PHOTO_CACHES = "photos-*.npz"
+MIN_PHOTO = 64  # pixels of its shorter side
+VIDEO_FRAMES = 400  # of each video, at most, spread over it
 
 
 def resize_short_side(image: Image, size: int, *, enlarge: bool = False) -> Image:
