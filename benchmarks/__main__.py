@@ -54,6 +54,13 @@ def main() -> int:
     except RtstyleError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except ImportError as error:  # of a tool that only development needs
+        print(
+            f"benchmarks: this one needs more than rtstyle ({error}); run it in a copy of the "
+            "repository after `pip install -e '.[train,live,test]'`.",
+            file=sys.stderr,
+        )
+        return 1
     except Exception as error:
         if not (show := getattr(error, "show", None)):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -76,6 +77,7 @@ Reference = Annotated[
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for a failure, 2 for wrong arguments."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    logging.basicConfig(format="%(message)s")
     try:
         return app(args=given, prog_name="python -m export", standalone_mode=False) or 0
     except KeyboardInterrupt:
@@ -302,6 +304,7 @@ def import_model(
     """Write another project's checkpoint or ONNX file as a model file."""
     from export.importers.command import import_files
 
+    logging.getLogger("rtstyle").setLevel(logging.INFO)  # it may take a minute: what it is doing
     card = ModelCard((name or output.stem,), description, licence)
     spec = import_files(files, output, card, values=values)
     print(f"{output}: {spec.architecture}, {output.stat().st_size / 1e6:.1f} MB")
