@@ -175,7 +175,7 @@ def _interruptible() -> NoReturn:
 
 
 def _main() -> NoReturn:
-    command, defaults = typer.main.get_command(app), list[Default]()
+    command, defaults = cast("Group", typer.main.get_command(app)), list[Default]()
     try:
         defaults = read_defaults(command)
         status = command(  # of an early exit; typer makes 130 of Ctrl-C
