@@ -23,10 +23,10 @@ from rtstyle.frame import Frame, Image
 
 LEAD_FRAMES = 32  # that a segment paints before its start, after which what was before is forgotten
 _HELD = 0.85  # share of the last painting at full strength: 0.85 ** 32 is 1/180
-_TEXTURE = 0.94  # of the net's own that the result is sharpened to have
+_TEXTURE = 0.93  # of the net's own that the result is sharpened to have
 _GAIN = 1.5  # weight of the unsharp mask for each share that is lost
 _SHARPEST = 1.0
-_MATCHES = 20.0  # grey levels of the moved input's difference at which the hold is down to 1/e
+_MATCHES = 24.0  # grey levels of the moved input's difference at which the hold is down to 1/e
 _MOVES = 3.0  # grey levels from where on a place is not taken to stand still
 _CUT = 0.5  # of the picture matches at least, or the scene is a new one
 _SMALL_HEIGHT = 180  # of the pictures that the flow is computed on, at most
