@@ -45,6 +45,13 @@ def render(
     preserve_color: Annotated[
         bool, Option("--preserve-color", help="Keep the picture's own colours.")
     ] = False,
+    lut: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE.cube",
+            help="Filter the colours last; --engine identity filters without painting.",
+        ),
+    ] = None,
     scale: Annotated[
         float | None, Option(help="Paint at this share of the size: larger strokes, faster.")
     ] = None,
@@ -145,7 +152,10 @@ def render(
         for source, output in wanted:
             if "pipe" in (source_kind(place_of(source)), sink_kind(output)):
                 terminal.note("a pipe is painted in one go, without segments")
-    look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
+    look = Look(
+        strength=strength, preserve_color=preserve_color, scale=scale, height=height,
+        lut=None if lut is None else str(lut),
+    )  # fmt: skip
     segments = Segments(seconds=seconds(segment or "10") or Fraction(0), keep=keep_segments)
     begin = seconds(start)
     reading = ReadOptions(begin, length(begin, duration, end), frame_rate(rate), hwaccel)

@@ -13,18 +13,22 @@ class Contract(nn.Module):
     """Wraps a net so that it takes and gives uint8 pictures, as every exported model does.
 
     (N, H, W, 3) uint8 RGB → the same. A net that takes a style gets (N, S) float32, one that mixes
-    in feature space (N,) float32 too. H and W are multiples of `net.stride`.
+    in feature space (N,) float32 too. H and W are multiples of `net.stride`. The grain is added
+    unless `net.grain` is False, as it is for a net of another project, which never saw it.
     """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net, self.grain = net, Grain()
+        self.net = net
+        self.grain = Grain() if getattr(net, "grain", True) else None
 
     def forward(
         self, frame: Tensor, style: Tensor | None = None, strength: Tensor | None = None
     ) -> Tensor:
         conditions = [value for value in (style, strength) if value is not None]
-        x = _to_float(frame) + self.grain(frame.shape[1], frame.shape[2])
+        x = _to_float(frame)
+        if self.grain is not None:
+            x = x + self.grain(frame.shape[1], frame.shape[2])
         y: Tensor = self.net(x * (1 / 255), *conditions)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 
