@@ -12,7 +12,6 @@ from rtstyle.errors import RtstyleError, UsageError
 
 BENCHMARKS = {
     "end-to-end": ("benchmarks.end_to_end", "Frame rate and memory of decode → stylize → encode."),
-    "gpu": ("benchmarks.gpu.command", "Frame rate, roofline share and overlap on an NVIDIA GPU."),
     "quality": ("benchmarks.quality.command", "How good the stylized frames are."),
     "students": ("benchmarks.students", "How near nets are to the teachers that they imitate."),
     "fidelity": ("benchmarks.fidelity", "Whether frames, times and sound survive."),

@@ -12,15 +12,9 @@ from typing import Any
 import onnx
 import torch
 
-from export.half import HALF, element_types
 from rtstyle.engines.cuda.device import Cuda
-from rtstyle.engines.tensorrt_plan import (
-    build_plan,
-    describe_network,
-    keep_plan,
-    load_runtime,
-    timing_cache_path,
-)
+from rtstyle.engines.half import HALF, element_types
+from rtstyle.engines.tensorrt_plan import PlanCache, build_plan, describe_network, load_runtime
 from rtstyle.errors import EngineError, ModelError, OutputError, UsageError
 from rtstyle.files import atomic_write
 from rtstyle.model.file import read_model
@@ -59,11 +53,7 @@ def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) ->
         plan = build_plan(loaded, model, shapes)
         _write(output, plan)
     else:
-        gpu = Cuda().gpu
-        timings = timing_cache_path(loaded, gpu)
-        keep_plan(
-            loaded, gpu, model, shapes, build_plan(loaded, model, shapes, timing_cache=timings)
-        )
+        PlanCache(loaded, Cuda().gpu, model).build(shapes)
     return layers
 
 

@@ -157,6 +157,8 @@ class Pipeline:
             _join(threads)
             report.dropped = self._n_dropped()
             report.seconds = perf_counter() - start
+            engine = self._active.engine
+            report.engine = f"{engine.name} {engine.precision} on {engine.device}"
         return report
 
     def _reader(self) -> None:

@@ -57,6 +57,12 @@ class OpenVinoEngine(Engine):
         """The version of the runtime."""
         return str(ov.__version__).partition("-")[0]
 
+    @property
+    def precision(self) -> str:
+        """Half graphs too are computed in what the hint says."""
+        hint = {"f32": "fp32"}.get(self._precision, self._precision)
+        return "int8" if self.model.precision == "int8" else hint
+
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:

@@ -41,6 +41,7 @@ class ReadOptions:
     `start` and `duration`, in seconds, cut a video; `rate` is frames a second for pictures.
     `hwaccel` is where a video is decoded: "none" is the CPU, "cuda" an NVIDIA GPU, "auto" a GPU
     where that works. `camera` is what a camera is asked for; the nearest mode that it has is taken.
+    With `once`, a video that is played live ends at its end instead of beginning again.
     """
 
     start: Fraction | None = None
@@ -48,6 +49,7 @@ class ReadOptions:
     rate: Fraction | None = None
     hwaccel: str = "none"
     camera: CameraMode = field(default_factory=CameraMode)
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ class Contract(nn.Module):
 
     (N, H, W, 3) uint8 RGB → the same. A net that takes a style gets (N, S) float32, one that mixes
     in feature space (N,) float32 too. H and W are multiples of `net.stride`. The grain is added
-    unless `net.grain` is False, as it is for a net of another project, which never saw it.
+    unless `net.grain` is False, as it is for a net of another project, which never saw it; `grain`
+    is that of the size where it was kept.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -23,12 +24,16 @@ class Contract(nn.Module):
         self.grain = Grain() if getattr(net, "grain", True) else None
 
     def forward(
-        self, frame: Tensor, style: Tensor | None = None, strength: Tensor | None = None
+        self,
+        frame: Tensor,
+        style: Tensor | None = None,
+        strength: Tensor | None = None,
+        grain: Tensor | None = None,
     ) -> Tensor:
         conditions = [value for value in (style, strength) if value is not None]
         x = _to_float(frame)
         if self.grain is not None:
-            x = x + self.grain(frame.shape[1], frame.shape[2])
+            x = x + (self.grain(frame.shape[1], frame.shape[2]) if grain is None else grain)
         y: Tensor = self.net(x * (1 / 255), *conditions)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 

@@ -75,7 +75,7 @@ def test_a_net_learns_what_was_made_of_pictures(tmp_path: Path) -> None:
     photo = read_picture(tmp_path / "before" / "photo0.png")[0][None, :64, :64]
     with open_engine("onnxruntime", spec) as engine:
         painted = engine.submit(np.ascontiguousarray(photo)).result()
-    assert np.corrcoef(painted.ravel(), photo.ravel())[0, 1] < -0.7
+    assert np.corrcoef(painted.ravel(), photo.ravel())[0, 1] < -0.5
     net, _ = load_onnx_net(job.output)
     assert np.abs(stylize(net, photo.copy()).astype(int) - painted).max() <= 1
 

@@ -24,7 +24,12 @@ from rtstyle.media.video.formats import (
     needs_even_size,
     pixel_format_for,
 )
-from rtstyle.media.video.nvcodec import DeviceFrames, device_encoder, encoder_hwaccel
+from rtstyle.media.video.nvcodec import (
+    DeviceFrames,
+    device_encoder,
+    encoder_hwaccel,
+    encoder_notes,
+)
 
 
 class VideoTrack:
@@ -44,6 +49,8 @@ class VideoTrack:
             or device_encoder(container.codec, options.hwaccel, info.width, info.height)
             or container.codec
         )
+        if options.codec is None:
+            self.notes += encoder_notes(options.hwaccel, self.codec)
         self._container, self._info, self._options = container, info, options
         self.tick = container.tick(info)  # seconds, what packets' times count
         self.rounded = 0  # times that the container cannot say exactly

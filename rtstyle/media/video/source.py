@@ -19,7 +19,7 @@ from rtstyle.media.options import ReadOptions
 from rtstyle.media.video.color import RgbReader
 from rtstyle.media.video.container import best_video, is_cut_off, open_container, reason
 from rtstyle.media.video.decoder import FREE_CLOCK, Decoder, Losses, TimedFrame
-from rtstyle.media.video.nvcodec import device_image
+from rtstyle.media.video.nvcodec import device_image, software_notes
 from rtstyle.media.video.orientation import Orientation, orientation_of
 
 
@@ -76,7 +76,7 @@ class FileSource(Closing):
     def _open(self, path: Path | str, hwaccel: str) -> None:
         """Open what `path` names; where it is no file, a subclass does."""
         self.notes = []
-        self._path = path
+        self._path, self._hwaccel = path, hwaccel
         self._container = self._open_container(hwaccel)
         try:
             self._stream = best_video(self._container, path)
@@ -164,7 +164,8 @@ class FileSource(Closing):
 
     def losses(self) -> Losses:
         """What could not be delivered as it is in the file, so far."""
-        return self._decoder.losses(self._reader.notes)
+        in_software = software_notes(self._hwaccel, self._first[0])
+        return self._decoder.losses((*in_software, *self._reader.notes))
 
     def close(self) -> None:
         self._container.close()
