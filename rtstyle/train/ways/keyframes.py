@@ -118,15 +118,15 @@ class FewShot(Pairs):
         stride = int(getattr(net, "stride", 1))
         chosen = np.linspace(0, len(self.frames) - 1, min(_SHOWN, len(self.frames))).astype(int)
 
+        def whole(picture: Image) -> Image:
+            height, width = (side // stride * stride for side in picture.shape[:2])
+            return np.ascontiguousarray(picture[:height, :width])
+
         def shown(picture: Image) -> NDArray[np.uint8]:
-            small = resize_short_side(picture, _SHOWN_SHORT_SIDE)
-            height, width = (side // stride * stride for side in small.shape[:2])
-            return np.ascontiguousarray(small[None, :height, :width])
+            return resize_short_side(whole(picture), _SHOWN_SHORT_SIDE)[None]
 
         def painted(picture: Image) -> NDArray[np.uint8]:
-            height, width = (side // stride * stride for side in picture.shape[:2])
-            whole = stylize(net, np.ascontiguousarray(picture[None, :height, :width]))
-            return shown(whole[0])
+            return shown(stylize(net, whole(picture)[None])[0])
 
         rows = [np.concatenate([shown(p.after), painted(p.before)]) for p in self.taught]
         rows += [np.concatenate([shown(self.frames[i]), painted(self.frames[i])]) for i in chosen]

@@ -4,6 +4,7 @@ a second time as plain functions of the file's weights."""
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from export.importers import speed
 from export.importers.command import import_files
 from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError
+from rtstyle.model.spec import ModelSpec
 from rtstyle.train.to_onnx import ModelCard
 from tests.export.importers import files
 from tests.export.importers.originals import Weights, mirror, t, weights_of
@@ -419,3 +422,12 @@ def test_a_generator_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     del weights["model.4.bias"], weights["model.4.weight"]
     with pytest.raises(ModelError, match=r"cyclegan|missing"):
         imported(save_torch(tmp_path / "g.pth", weights))
+
+
+def test_a_slow_model_is_offered_as_a_teacher(
+    tiny_model: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "LIVE", 0.0)
+    assert re.fullmatch(r"[\d.]+ frames a second at 640×360 here\.", speed.speed_note(tiny_model))
+    monkeypatch.setattr(speed, "LIVE", 1e9)
+    assert f"--teacher {tiny_model.path}" in speed.speed_note(tiny_model)
