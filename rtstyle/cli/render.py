@@ -13,6 +13,8 @@ from rtstyle.cli.options import (
     EngineChoice,
     HwAccel,
     Overwrite,
+    Steady,
+    Stroke,
     StyleName,
     TerminalChoice,
     bits,
@@ -56,8 +58,11 @@ def render(
         float | None, Option(help="Paint at this share of the size: larger strokes, faster.")
     ] = None,
     height: Annotated[
-        int | None, Option(help="Paint at this height in pixels; the output keeps its size.")
+        int | None,
+        Option(help="Paint at this height (upright: width); the output keeps its size."),
     ] = None,
+    stroke: Stroke = None,
+    steady: Steady = None,
     start: Annotated[
         str | None, Option("--start", "-ss", help="Begin here: seconds or HH:MM:SS.")
     ] = None,
@@ -153,9 +158,13 @@ def render(
             if "pipe" in (source_kind(place_of(source)), sink_kind(output)):
                 terminal.note("a pipe is painted in one go, without segments")
     look = Look(
-        strength=strength, preserve_color=preserve_color, scale=scale, height=height,
+        strength=strength,
+        preserve_color=preserve_color,
+        scale=scale,
+        height=height,
+        stroke=stroke,
         lut=None if lut is None else str(lut),
-    )  # fmt: skip
+    )
     segments = Segments(seconds=seconds(segment or "10") or Fraction(0), keep=keep_segments)
     begin = seconds(start)
     reading = ReadOptions(begin, length(begin, duration, end), frame_rate(rate), hwaccel)
@@ -178,6 +187,7 @@ def render(
             output=Path(output),
             style=chosen,
             look=look,
+            steady=steady,
             reading=reading,
             writing=writing,
             engine=engine,

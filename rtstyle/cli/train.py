@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from rtstyle.cli.options import (
     Group,
     Overwrite,
     TerminalChoice,
-    Threads,
     amounts,
     numbers,
 )
@@ -222,13 +222,6 @@ def train(
     painting: Annotated[
         Path | None, Argument(help="The painting to learn from.", show_default=False)
     ] = None,
-    loss_net: Annotated[
-        Path | None,
-        Option(help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."),
-    ] = None,
-    content: Annotated[
-        Path | None, Option(help="A folder of photographs, hundreds of them.")
-    ] = None,
     cin: Annotated[
         Path | None,
         Option(
@@ -272,6 +265,22 @@ def train(
             "with a painting's colours (.cube).",
         ),
     ] = None,
+    content: Annotated[
+        list[Path] | None,
+        Option(
+            metavar="DIR|VIDEO",
+            help="What to train on, several if repeated: a folder of photographs, hundreds of "
+            "them, or a video. The demo clip by default, which is a poor teacher.",
+        ),
+    ] = None,
+    loss_net: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE|vgg16",
+            help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19; vgg16 fetches "
+            "torchvision's, 528 MB, once.",
+        ),
+    ] = None,
     name: Annotated[str | None, Option(help="The style's name; the file's by default.")] = None,
     description: Annotated[str, Option(help="One sentence for the list of styles.")] = "",
     licence: Annotated[str, Option(help="Terms of the model file.")] = "",
@@ -285,7 +294,9 @@ def train(
         ),
     ] = None,
     device: Annotated[str, Option(metavar="auto|cpu|cuda", rich_help_panel=_NET)] = "auto",
-    threads: Threads = None,
+    threads: Annotated[
+        int | None, Option(min=1, help="CPU threads; those that other programs leave free.")
+    ] = None,
     work: Annotated[
         Path | None, Option(help="Folder for checkpoint, losses.csv, preview.png and pairs.")
     ] = None,
@@ -308,25 +319,25 @@ def train(
     kind, source = _one_of(way.kind, paintings)
     if (kind == "add") != (to is not None):
         raise UsageError("--add PAINTING and --to MODEL.onnx go together.")
-    if output is None:
+    if output is None and to is not None:
+        if not overwrite:
+            raise UsageError(
+                f"--add would change {to} itself: pass --overwrite for that, or -o NEW.onnx."
+            )
         output = to
-    elif output.exists() and not overwrite:
+    elif output is not None and output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
     if output is None:
         raise UsageError("Where to write the model is missing: -o MODEL.onnx.")
     if output.suffix.lower() == ".cube":
-        if kind != "painting" or content is None:
+        if kind != "painting" or not content:
             raise UsageError("A photo filter is learnt from a PAINTING and --content DIR.")
         _learn_filter(source, content, output, overwrite=overwrite)
         terminal.result(f"The filter is {output}: rtstyle render IN OUT --lut {output}")
         return
-    if loss_net is None:
-        raise UsageError(
-            "Training compares features of a fixed network: pass its weights with --loss-net FILE, "
-            "either the compressed VGG-19 or torchvision's vgg16 / vgg19."
-        )
     with needs_extra("train", "Training"):
         from rtstyle.bench.parity import require_parity
+        from rtstyle.train import perceptual
         from rtstyle.train.job import Job, find_paintings, run_job
         from rtstyle.train.recipe import Recipe
         from rtstyle.train.trainer import Trainer
@@ -334,6 +345,18 @@ def train(
     many = kind in ("cin", "bank", "adain")
     if many and name:
         raise UsageError("A folder's styles are named like its files; leave --name out.")
+    if loss_net is None:
+        if not perceptual.cached_vgg16().is_file() and not _may_fetch():
+            raise UsageError(
+                "Training compares features of a fixed network: --loss-net vgg16 fetches "
+                "torchvision's VGG-16, 528 MB, once; --loss-net FILE takes one that you have."
+            )
+        loss_net = Path(perceptual.VGG16)
+    if not content and kind not in ("pairs", "keyframe"):
+        terminal.note(
+            "there is no --content, so the net learns from the three photographs of the demo clip; "
+            "a folder of photographs or a video makes a better one"
+        )
     row = WAYS.get(kind)
     defaults = row.recipe if row else {"architecture": _NETS[kind]}
     if "architecture" in changes:
@@ -345,17 +368,19 @@ def train(
     if is_own and recipe.architecture == "fast":
         init = "gallery"
     with ExitStack() as stack:
-        material = _material(way, content, stack) if row else None
+        material = _material(way, tuple(content or ()), stack) if row else None
         job = Job(
             paintings=() if row else tuple(find_paintings(source)) if many else (source,),
-            output=output, content=content, loss_net=loss_net, material=material,
+            output=output, content=tuple(content or ()), loss_net=loss_net, material=material,
             folder=work or output.with_suffix(".train"),
             names=() if many else (name or (source if kind == "add" else output).stem,),
             description=description, licence=licence, add_to=to, device=device, threads=threads,
             init=None if init in (None, "none") else Path(init), preview=preview,
         )  # fmt: skip
         seen: dict[str, float] = {}
-        update = stack.enter_context(terminal.progress("Training", "a second"))
+        update = stack.enter_context(
+            terminal.progress("Training", "updates/s", every=_LINE_SECONDS)
+        )
         columns: list[str] = []
 
         def started(trainer: Trainer) -> None:
@@ -379,13 +404,16 @@ def train(
             on_start=started, on_step=stepped,
         )  # fmt: skip
     runs = spec.provenance.get("added", [spec.provenance])
-    seconds = runs[-1]["seconds_per_1000_updates"]
+    updates = runs[-1]["updates"]
+    seconds = runs[-1]["seconds_per_1000_updates"] * updates / 1000
     style = f"{output}:{spec.styles[-1] if spec.styles else 'ANY_PICTURE.jpg'}"
     terminal.result(
-        f"The model is {output}; a thousand updates took {seconds:g} s.\n"
+        f"The model is {output}; {updates} updates took {seconds:.0f} s.\n"
         f"Try: rtstyle render VIDEO OUT.mp4 --style {style}"
     )
 
+
+_LINE_SECONDS = 5.0
 
 _NETS = {
     "painting": "fast", "cin": "fast", "bank": "fast-stylebank", "adain": "fast-adain",
@@ -393,6 +421,13 @@ _NETS = {
 }  # fmt: skip
 _FILTER_COLOURS = 1_000_000  # of the photographs, from which a filter is learnt
 _NEED_CONTENT = ("teacher", "unpaired", "text")
+
+
+def _may_fetch() -> bool:
+    """Whether somebody is there and agrees."""
+    return sys.stdin.isatty() and typer.confirm(
+        "Training needs the weights of VGG-16. Fetch torchvision's, 528 MB?"
+    )
 
 
 def _one_of(way: str | None, paintings: dict[str, Path | None]) -> tuple[str, Path]:
@@ -409,7 +444,7 @@ def _one_of(way: str | None, paintings: dict[str, Path | None]) -> tuple[str, Pa
     return named[0]
 
 
-def _learn_filter(painting: Path, content: Path, output: Path, *, overwrite: bool) -> None:
+def _learn_filter(painting: Path, content: list[Path], output: Path, *, overwrite: bool) -> None:
     """Write the photo filter that gives photographs the colours of the painting."""
     import numpy as np
 
@@ -417,23 +452,21 @@ def _learn_filter(painting: Path, content: Path, output: Path, *, overwrite: boo
     from rtstyle.media.images import read_picture
 
     with needs_extra("train", "Training"):
-        from rtstyle.train.data import load_photos
-    photos = load_photos(content).pixels.reshape(-1, 3)
+        from rtstyle.train.data import load_content
+    photos = load_content(content).pixels.reshape(-1, 3)
     every = max(1, len(photos) // _FILTER_COLOURS)
     colours = np.ascontiguousarray(read_picture(painting)[0].reshape(-1, 3))
     table = learn(colours, photos[::every])
     write_cube(table, output, title=painting.stem, overwrite=overwrite)
 
 
-def _material(way: _Way, content: Path | None, stack: ExitStack) -> Material:
+def _material(way: _Way, content: tuple[Path, ...], stack: ExitStack) -> Material:
     """What the way learns from."""
     from rtstyle.train.ways import WAYS
 
     assert way.kind is not None
     settings = dict(way.settings)
     if way.kind in _NEED_CONTENT:
-        if content is None:
-            raise UsageError("The photographs to train on are missing: --content DIR.")
         settings["content"] = content
     if way.kind == "teacher" and "{" not in settings["command"]:
         settings["command"] = _painter(settings["command"], stack)

@@ -31,9 +31,11 @@ class Contract(nn.Module):
         grain: Tensor | None = None,
     ) -> Tensor:
         conditions = [value for value in (style, strength) if value is not None]
+        if grain is None and self.grain is not None:
+            grain = self.grain(frame.shape[1], frame.shape[2])
         x = _to_float(frame)
-        if self.grain is not None:
-            x = x + (self.grain(frame.shape[1], frame.shape[2]) if grain is None else grain)
+        if grain is not None:
+            x = x + grain
         y: Tensor = self.net(x * (1 / 255), *conditions)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 

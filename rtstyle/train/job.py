@@ -16,13 +16,14 @@ from rtstyle.errors import InputNotFoundError, MediaError, TrainingError, UsageE
 from rtstyle.frame import Image
 from rtstyle.media.images import read_picture, write_picture
 from rtstyle.media.options import PICTURE_SUFFIXES
+from rtstyle.metrics import busy_cores, n_cores
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import find_models
 from rtstyle.nets import styles_option
 from rtstyle.nets.checkpoint import load_checkpoint_net
 from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.style.style import name_key
-from rtstyle.train.data import load_photos, resize_short_side
+from rtstyle.train.data import PHOTO_CACHES, demo_photos, load_content, resize_short_side
 from rtstyle.train.loop import train
 from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.recipe import Recipe
@@ -40,21 +41,22 @@ _log = logging.getLogger("rtstyle")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One training. Paths: the paintings (files, or one folder of them), the model to write, the
-    folder of photographs, the perceptual network's weights, the folder that keeps checkpoint, loss
-    log and preview, and the checkpoint or model file to start from, if any, or the name of a model.
+    folders of photographs and videos to train on (none: the demo clip), the perceptual network's
+    weights, the folder that keeps checkpoint, loss log and preview, and the checkpoint or model
+    file to start from, if any, or the name of a model.
     `material` is what another way of training learns from, instead of paintings and photographs.
     `preview` is a picture that is renewed every few seconds.
 
     `names` are those of the styles, the files' by default. With `add_to`, a model file of several
     styles, the paintings become further styles of that model, which keeps every other number bit
-    for bit. `threads` of the CPU, all by default.
+    for bit. `threads` of the CPU, by default those that other programs leave free.
     """
 
     output: Path
     loss_net: Path
     folder: Path
     paintings: tuple[Path, ...] = ()
-    content: Path | None = None
+    content: tuple[Path, ...] = ()
     material: Material | None = None
     preview: Path | None = None
     names: tuple[str, ...] = ()
@@ -88,8 +90,7 @@ def run_job(
     """
     if job.output.suffix != ".onnx":
         raise UsageError(f"The model's file must end in .onnx, not {job.output.name!r}.")
-    if job.threads:
-        torch.set_num_threads(job.threads)
+    device = choose_device(job.device)
     init, earlier = _start(job)
     way: Way
     if job.material is None:
@@ -98,9 +99,8 @@ def run_job(
         way, names = job.material.open(job.folder, on_prepare), job.names
     loss_net = load_perceptual_net(job.loss_net)
     recipe = recipe.suited_to(loss_net.kind)
-    trainer = Trainer(
-        recipe, way, loss_net=loss_net, device=choose_device(job.device), init=init, names=names
-    )
+    _take_threads(job.threads, device)
+    trainer = Trainer(recipe, way, loss_net=loss_net, device=device, init=init, names=names)
     checkpoint = job.folder / "checkpoint.safetensors"
     if checkpoint.exists() and not restart:
         trainer.resume(checkpoint)
@@ -140,7 +140,7 @@ def run_job(
         licence=job.licence or (earlier.licence if earlier else ""),
         provenance=provenance,
     )
-    return write_model(
+    spec = write_model(
         trainer.ema,
         job.output,
         card,
@@ -148,6 +148,25 @@ def run_job(
         check=check,
         earlier=job.add_to if earlier else None,
     )
+    for kept in job.folder.glob(PHOTO_CACHES):
+        kept.unlink(missing_ok=True)  # of no use to what is whole
+    return spec
+
+
+def _take_threads(asked: int | None, device: torch.device) -> None:
+    """Let torch use `asked` threads, or as many as other programs leave cores free: with more, each
+    waits for the others and an update takes many times as long."""
+    if asked:
+        torch.set_num_threads(asked)
+        return
+    busy = busy_cores() if device.type == "cpu" else 0.0
+    free = max(1, round(n_cores() - busy))
+    if free < torch.get_num_threads():
+        torch.set_num_threads(free)
+        _log.warning(
+            "Other programs keep %.1f of %d cores busy; training takes %d threads, or --threads.",
+            busy, n_cores(), free,
+        )  # fmt: skip
 
 
 def _paintings(
@@ -158,18 +177,16 @@ def _paintings(
     names = job.names or tuple(file.stem for file in files)
     if len(names) != len(files):
         raise UsageError(f"{len(files)} paintings need as many names, not {len(names)}.")
-    if job.content is None:
-        raise UsageError("The photographs to train on are missing: --content DIR.")
     if earlier is not None:
         recipe, names = _one_more(recipe, earlier, names)
     else:
         styles = styles_option(recipe.architecture, len(files))
         recipe = replace(recipe, options=recipe.options | styles)
-    photos = load_photos(job.content, cache=job.folder)
+    photos = load_content(job.content, cache=job.folder) if job.content else demo_photos()
     if photos.skipped:
         _log.warning(
             "%d of the files in %s are no usable photographs and were left out: %s",
-            len(photos.skipped), job.content, ", ".join(photos.skipped[:10]),
+            len(photos.skipped), ", ".join(map(str, job.content)), ", ".join(photos.skipped[:10]),
         )  # fmt: skip
     return recipe, names, Paintings(photos, paintings, [file.name for file in files])
 

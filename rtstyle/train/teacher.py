@@ -21,7 +21,7 @@ from rtstyle.errors import MediaError, OutputError, TrainingError, UsageError
 from rtstyle.files import atomic_write, make_folder
 from rtstyle.frame import Image
 from rtstyle.media.images import read_picture, write_picture
-from rtstyle.train.data import load_photos
+from rtstyle.train.data import demo_photos, load_content
 from rtstyle.train.ways import Progress
 from rtstyle.train.ways.pairs import PairFolders, Pairs
 
@@ -45,7 +45,7 @@ class Teacher:
     """
 
     command: str | Paint
-    content: Path
+    content: tuple[Path, ...]
     count: int | None = None
     jobs: int | None = None
     limit: float = 300.0
@@ -63,7 +63,7 @@ class Teacher:
         for place in (before, after):
             make_folder(place)
         self._claim(pairs / "teacher.txt")
-        photos = load_photos(self.content, cache=folder)
+        photos = load_content(self.content, cache=folder) if self.content else demo_photos()
         chosen = np.linspace(0, len(photos) - 1, min(self.count or len(photos), len(photos)))
         names = {int(i): f"{int(i):05d}-{Path(photos.names[int(i)]).stem}.png" for i in chosen}
         missing = {i: name for i, name in names.items() if not _is_whole(after / name)}

@@ -135,7 +135,7 @@ def _teacher(folder: Path, *, bad: str = "-", does: str = ":", limit: float = 60
     script.write_text(f"case $1 in *{bad}*) {does} ;; esac\ncp $1 $2\n")
     return Teacher(
         command=f"sh {script} {{input}} {{output}}", limit=limit, jobs=2,
-        content=make_photos(folder / "photos", 4),
+        content=(make_photos(folder / "photos", 4),),
     )  # fmt: skip
 
 
@@ -305,7 +305,7 @@ def test_a_collection_is_learnt_without_pairs(
     paintings = _set(tmp_path / "set")
     material = Collection(
         paintings=paintings / "p3.png" if method == "sincut" else paintings,
-        content=make_photos(tmp_path / "photos"), method=method, **extra,
+        content=(make_photos(tmp_path / "photos"),), method=method, **extra,
     )  # fmt: skip
     recipe = replace(TINY, options=TINY.options | {"norm": "instance"}, muon=False, lr=1e-3,
                      stability_weight=0.0, peak_weight=0.0)  # fmt: skip
@@ -334,9 +334,9 @@ def test_a_set_that_is_too_small_is_refused(tmp_path: Path) -> None:
         (paintings, "sincut", "2 paintings"),
     ):
         with pytest.raises(TrainingError, match=sentence):
-            Collection(paintings=place, content=photos, method=method).open(tmp_path, nothing)
+            Collection(paintings=place, content=(photos,), method=method).open(tmp_path, nothing)
     with pytest.raises(UsageError, match="no unpaired method 'gan'; known are fastcut, cut"):
-        Collection(paintings=paintings, content=photos, method="gan").open(tmp_path, nothing)
+        Collection(paintings=paintings, content=(photos,), method="gan").open(tmp_path, nothing)
 
 
 def test_what_the_critics_see() -> None:
@@ -388,13 +388,13 @@ def test_pictures_move_in_the_direction_of_the_words(tmp_path: Path) -> None:
 def test_a_clip_that_is_none_is_refused(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos")
     with pytest.raises(InputNotFoundError, match="There is no CLIP at"):
-        Words(text="fire", clip=tmp_path, content=photos).open(tmp_path, nothing)
+        Words(text="fire", clip=tmp_path, content=(photos,)).open(tmp_path, nothing)
     with pytest.raises(UsageError, match="needs words"):
-        Words(text=" ", clip=tmp_path, content=photos).open(tmp_path, nothing)
+        Words(text=" ", clip=tmp_path, content=(photos,)).open(tmp_path, nothing)
     pytest.importorskip("transformers")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(TrainingError, match="holds no CLIP"):
-        Words(text="fire", clip=tmp_path, content=photos).open(tmp_path, nothing)
+        Words(text="fire", clip=tmp_path, content=(photos,)).open(tmp_path, nothing)
 
 
 def test_a_tiny_clip_is_read_from_its_folder(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from rtstyle.errors import InputNotFoundError, TrainingError, UsageError, needs_extra
 from rtstyle.frame import Image
-from rtstyle.train.data import Photos, load_photos, random_crops, to_float
+from rtstyle.train.data import Photos, demo_photos, load_content, random_crops, to_float
 from rtstyle.train.losses import content_loss, tv_loss
 from rtstyle.train.preview import contact_sheet, square, stylize
 from rtstyle.train.ways import Progress, Terms, Way, Weights
@@ -39,14 +39,15 @@ class Words:
 
     text: str
     clip: Path
-    content: Path
+    content: tuple[Path, ...]
 
     def open(self, folder: Path, progress: Progress) -> Text:
         """Read all. Raises `UsageError` for no words, and what `load_clip` raises."""
         if not self.text.strip():
             raise UsageError("--text needs words, such as 'an oil painting of fire'.")
         clip = load_clip(self.clip)
-        return Text(load_photos(self.content, cache=folder), clip, self.text)
+        photos = load_content(self.content, cache=folder) if self.content else demo_photos()
+        return Text(photos, clip, self.text)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,14 @@ from rtstyle.errors import TrainingError, UsageError
 from rtstyle.frame import Image
 from rtstyle.nets.layers import ConvNorm, Residual, channels_last
 from rtstyle.train.critic import PatchCritic, Pool, fooling, telling
-from rtstyle.train.data import Photos, load_photos, random_crops, to_float
+from rtstyle.train.data import (
+    Photos,
+    demo_photos,
+    load_content,
+    load_photos,
+    random_crops,
+    to_float,
+)
 from rtstyle.train.losses import tv_loss
 from rtstyle.train.preview import contact_sheet, square, stylize
 from rtstyle.train.ways import Progress, Terms, Way, Weights
@@ -53,7 +60,7 @@ class Collection:
     """A folder of paintings, one painting for sincut, and a folder of photographs."""
 
     paintings: Path
-    content: Path
+    content: tuple[Path, ...]
     method: str = "fastcut"
     cartoon: bool = False
     ink: bool = False
@@ -76,7 +83,7 @@ class Collection:
                 f"{place} holds {len(paintings)} paintings; {MIN_SET} or more are expected, or one "
                 "with --method sincut."
             )
-        photos = load_photos(self.content, cache=folder)
+        photos = load_content(self.content, cache=folder) if self.content else demo_photos()
         weights = METHODS[self.method] | (CARTOON if self.cartoon else {})
         return Unpaired(photos, paintings, self.method, weights | (INK if self.ink else {}))
 
