@@ -303,11 +303,13 @@ def import_model(
 ) -> None:
     """Write another project's checkpoint or ONNX file as a model file."""
     from export.importers.command import import_files
+    from export.importers.speed import speed_note
 
     logging.getLogger("rtstyle").setLevel(logging.INFO)  # it may take a minute: what it is doing
     card = ModelCard((name or output.stem,), description, licence)
     spec = import_files(files, output, card, values=values)
     print(f"{output}: {spec.architecture}, {output.stat().st_size / 1e6:.1f} MB")
+    print(speed_note(spec))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import MAX_PIXELS as MAX_PIXELS
 from rtstyle.frame import Image
+from rtstyle.lut import load_lut
 from rtstyle.model.spec import ModelSpec
 
 Batch = NDArray[np.uint8]  # (1, H, W, 3) RGB
@@ -31,10 +32,11 @@ class Look:
     `strength` 0 is the picture, 1 the painting; a model that takes a strength blends inside the
     net, of every other one the finished picture is blended. `preserve_color` keeps the picture's
     colours and takes only the brightness of the painting (Gatys et al. 2016, "Preserving Color in
-    Neural Artistic Style Transfer", luminance-only transfer). The net paints at `height` pixels,
-    of an upright picture at that width, as 720p is meant, or at `scale` times the picture's size,
-    which decides how large the strokes are; or so that they are about `stroke` long, as a share of
-    the picture's shorter side, at every resolution. The result has the picture's size all the same.
+    Neural Artistic Style Transfer", luminance-only transfer). `lut` is a .cube file, a filter of
+    the colours that come out of all that. The net paints at `height` pixels, of an upright picture
+    at that width, as 720p is meant, or at `scale` times the picture's size, which decides how large
+    the strokes are; or so that they are about `stroke` long, as a share of the picture's shorter
+    side, at every resolution. The result has the picture's size all the same.
 
     Raises `UsageError` for values out of range.
     """
@@ -44,6 +46,7 @@ class Look:
     height: int | None = None
     scale: float | None = None
     stroke: float | None = None
+    lut: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:  # also refuses NaN
@@ -55,12 +58,14 @@ class Look:
         if self.scale is not None and not (0 < self.scale < math.inf):
             raise UsageError(f"The scale must be a number above 0, not {self.scale}.")
         check_stroke(self.stroke)
+        if self.lut is not None:
+            load_lut(self.lut)  # raises before any work
 
     @property
     def is_plain(self) -> bool:
         """Whether pictures are painted at their own size and in the painting's colours."""
         resized = self.height or self.scale or self.stroke
-        return not resized and not self.preserve_color
+        return not resized and not self.preserve_color and self.lut is None
 
     def factor(self, height: int, width: int) -> float:
         """The size to paint a picture at, as a share of its own `height` × `width`."""
@@ -133,12 +138,15 @@ def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
 def finish(stylized: Batch, original: Image, *, model: ModelSpec, look: Look) -> Image:
     """The finished picture: (1, H', W', 3) from the net and the (H, W, 3) original → (H, W, 3).
 
-    Undoes `prepare`, then preserves colours and mixes by strength as `look` says. What a model with
-    `takes_strength` returned is mixed already; only strength 0, the picture itself, is left to do.
-    The result may share memory with either argument.
+    Undoes `prepare`, then preserves colours, mixes by strength and filters as `look` says. What a
+    model with `takes_strength` returned is mixed already; only strength 0, the picture itself, is
+    left to do. The result may share memory with either argument.
     """
-    if look.strength == 0:
-        return original
+    result = original if look.strength == 0 else _mixed(stylized, original, model, look)
+    return load_lut(look.lut)(result) if look.lut else result
+
+
+def _mixed(stylized: Batch, original: Image, model: ModelSpec, look: Look) -> Image:
     sizes = geometry(*_size(original), model=model, look=look)
     height, width = sizes.scaled
     result = _resize(np.ascontiguousarray(stylized[0, :height, :width]), sizes.picture)

@@ -269,3 +269,11 @@ def numbers(texts: list[str]) -> dict[str, int]:
         return {key: int(value) for key, value in pairs(texts).items()}
     except ValueError as error:
         raise UsageError(f"A net's option is a whole number, such as width=16 ({error}).") from None
+
+
+def amounts(texts: list[str]) -> dict[str, float]:
+    """The key and number of each KEY=NUMBER."""
+    try:
+        return {key: float(value) for key, value in pairs(texts).items()}
+    except ValueError as error:
+        raise UsageError(f"A weight is a number, such as l1=4 ({error}).") from None

@@ -47,6 +47,13 @@ def render(
     preserve_color: Annotated[
         bool, Option("--preserve-color", help="Keep the picture's own colours.")
     ] = False,
+    lut: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE.cube",
+            help="Filter the colours last; --engine identity filters without painting.",
+        ),
+    ] = None,
     scale: Annotated[
         float | None, Option(help="Paint at this share of the size: larger strokes, faster.")
     ] = None,
@@ -156,6 +163,7 @@ def render(
         scale=scale,
         height=height,
         stroke=stroke,
+        lut=None if lut is None else str(lut),
     )
     segments = Segments(seconds=seconds(segment or "10") or Fraction(0), keep=keep_segments)
     begin = seconds(start)
