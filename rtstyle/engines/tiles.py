@@ -23,7 +23,7 @@ from rtstyle.engines.batch import to_batch, to_inputs
 from rtstyle.frame import Image
 from rtstyle.model.spec import ModelSpec
 
-MAX_WHOLE = 2_600_000  # pixels of a picture, or of a tile, that are stylized at once
+MAX_WHOLE = 2_100_000  # pixels of a picture, or of a tile, that are stylized at once
 MARGIN = 128  # pixels that a tile reaches into its neighbours; the nets see less far
 _THUMBNAIL = 1_000_000  # pixels, at most
 _NAME = "statistic"  # of the tensors that hold them, with a number
