@@ -88,7 +88,7 @@ class SegmentsSource(Closing):
         video = segments[0].video
         self.info, self.origin = video.info, video.origin
         self._segments = segments
-        self._hwaccel = job.reading.hwaccel
+        self._reading = job.reading
         self._losses = losses
 
     def frames(self) -> Iterator[Frame]:
@@ -120,7 +120,7 @@ class SegmentsSource(Closing):
                         pass
 
     def _open(self, segment: Segment) -> VideoPart | PicturesPart:
-        return open_part(segment.video, segment.part, hwaccel=self._hwaccel)
+        return open_part(segment.video, segment.part, self._reading)
 
 
 class SegmentsSink(Closing):
