@@ -12,7 +12,6 @@ from rtstyle.errors import RtstyleError, UsageError
 
 BENCHMARKS = {
     "end-to-end": ("benchmarks.end_to_end", "Frame rate and memory of decode → stylize → encode."),
-    "gpu": ("benchmarks.gpu.command", "Frame rate, roofline share and overlap on an NVIDIA GPU."),
     "quality": ("benchmarks.quality.command", "How good the stylized frames are."),
     "fidelity": ("benchmarks.fidelity", "Whether frames, times and sound survive."),
     "reliability": ("benchmarks.reliability.command", "Whether anything is lost under faults."),

@@ -304,11 +304,12 @@ def tensorrt(
         ),
     ] = None,
     runtime: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt",
+    device: Annotated[int, typer.Option(min=0, help="the GPU's number")] = 0,
 ) -> None:
     """Build a model file for one frame size."""
     from export.compiled import size_of, write_plan
 
-    layers = write_plan(model, output, size_of(size), runtime=runtime)
+    layers = write_plan(model, output, size_of(size), runtime=runtime, device=device)
     half, single = (layers.get(f"CONVOLUTION {kind}", 0) for kind in ("HALF", "FLOAT"))
     print(f"{output or 'the cache'}: {half} convolutions in float16, {single} in float32")
 

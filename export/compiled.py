@@ -12,15 +12,10 @@ from typing import Any
 import onnx
 import torch
 
-from export.half import HALF, element_types
 from rtstyle.engines.cuda.device import Cuda
-from rtstyle.engines.tensorrt_plan import (
-    build_plan,
-    describe_network,
-    keep_plan,
-    load_runtime,
-    timing_cache_path,
-)
+from rtstyle.engines.half import HALF, element_types
+from rtstyle.engines.precision import in_half
+from rtstyle.engines.tensorrt_plan import PlanCache, build_plan, describe_network, load_runtime
 from rtstyle.errors import EngineError, ModelError, OutputError, UsageError
 from rtstyle.files import atomic_write
 from rtstyle.model.file import read_model
@@ -41,8 +36,10 @@ def size_of(text: str) -> Size:
     return n, height, width
 
 
-def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) -> dict[str, int]:
-    """Build `model` for pictures of `size`, rounded up to its stride.
+def write_plan(
+    model: Path, output: Path | None, size: Size, *, runtime: str, device: int = 0
+) -> dict[str, int]:
+    """Build `model` for pictures of `size`, rounded up to its stride, on the GPU `device`.
 
     The plan goes to `output`, or without one into the cache, where the engine finds it on the same
     machine. Gives how many layers of each kind and type the network has. Raises `EngineError` when
@@ -50,6 +47,8 @@ def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) ->
     """
     spec = read_model(model)
     loaded = load_runtime(runtime)
+    if output is None:
+        model = in_half(spec).path  # which the engine loads
     layers: dict[str, int] = {}
     for kind, element in describe_network(loaded, model):
         layers[f"{kind} {element}"] = layers.get(f"{kind} {element}", 0) + 1
@@ -59,11 +58,7 @@ def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) ->
         plan = build_plan(loaded, model, shapes)
         _write(output, plan)
     else:
-        gpu = Cuda().gpu
-        timings = timing_cache_path(loaded, gpu)
-        keep_plan(
-            loaded, gpu, model, shapes, build_plan(loaded, model, shapes, timing_cache=timings)
-        )
+        PlanCache(loaded, Cuda(device).gpu, model).build(shapes)
     return layers
 
 

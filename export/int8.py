@@ -24,7 +24,7 @@ from onnxruntime.quantization import (
 )
 
 from export.feeds import Feed
-from export.half import fold_casts
+from rtstyle.engines.half import fold_casts
 from rtstyle.errors import ModelError
 
 _FATAL = 4  # ONNX Runtime's log severity: only what is raised

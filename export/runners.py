@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.feeds import Feed
-from export.half import HALF, element_types
+from rtstyle.engines.half import HALF, element_types
 from rtstyle.errors import ModelError
 from rtstyle.nets.contract import Contract
 

@@ -11,10 +11,10 @@ import onnx
 from torch import nn
 
 from export.feeds import GRAIN, feeds_of, hard_pictures, photographs, styles_to_try
-from export.half import to_half
 from export.int8 import to_int8
 from export.runners import runner, torch_runner
 from rtstyle.bench.parity import Difference, Limits, measure_difference
+from rtstyle.engines.half import to_half
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import atomic_write
 from rtstyle.model.file import read_model

@@ -19,12 +19,16 @@ MAX_PIXELS = 36_000_000
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a stream. Nobody writes into `image` once the frame exists."""
+    """One picture of a stream. Nobody writes into `image` once the frame exists.
+
+    A `lead` frame comes before what is wanted: it is stylized for `SteadyFilter`, not delivered.
+    """
 
     image: Image
     time: Fraction  # seconds, exactly as the container says
     index: int  # 0 for the first frame delivered
     duration: Fraction | None = None  # seconds, where the container says
+    lead: bool = False
     gain: Gain | None = None  # where high dynamic range is kept
 
 
@@ -97,6 +101,7 @@ class DeviceFrame:
     time: Fraction
     index: int
     duration: Fraction | None = None
+    lead: bool = False
 
     def download(self) -> Frame:
         """The frame in this computer's memory; see `DeviceImage.download`."""

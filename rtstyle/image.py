@@ -21,6 +21,7 @@ Batch = NDArray[np.uint8]  # (1, H, W, 3) RGB
 
 # Nets pad by reflection at every scale inside, which needs something to reflect.
 MIN_SIDE = 32
+STROKE_PIXELS = 24  # that a stroke of a style net is about long, whatever the picture's size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,9 @@ class Look:
     net, of every other one the finished picture is blended. `preserve_color` keeps the picture's
     colours and takes only the brightness of the painting (Gatys et al. 2016, "Preserving Color in
     Neural Artistic Style Transfer", luminance-only transfer). The net paints at `height` pixels,
-    or at `scale` times the picture's size, which decides how large the strokes are; the result has
-    the picture's size all the same.
+    or at `scale` times the picture's size, which decides how large the strokes are; or so that they
+    are about `stroke` long, as a share of the picture's shorter side, at every resolution. The
+    result has the picture's size all the same.
 
     Raises `UsageError` for values out of range.
     """
@@ -41,21 +43,39 @@ class Look:
     preserve_color: bool = False
     height: int | None = None
     scale: float | None = None
+    stroke: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:  # also refuses NaN
             raise UsageError(f"The strength must be between 0 and 1, not {self.strength}.")
-        if self.height is not None and self.scale is not None:
-            raise UsageError("Give the height or the scale to paint at, not both.")
+        if sum(given is not None for given in (self.height, self.scale, self.stroke)) > 1:
+            raise UsageError("Give only one of the height, the scale and the stroke to paint with.")
         if self.height is not None and self.height < 1:
             raise UsageError(f"The height must be at least 1 pixel, not {self.height}.")
         if self.scale is not None and not (0 < self.scale < math.inf):
             raise UsageError(f"The scale must be a number above 0, not {self.scale}.")
+        check_stroke(self.stroke)
 
     @property
     def is_plain(self) -> bool:
         """Whether pictures are painted at their own size and in the painting's colours."""
-        return self.height is None and self.scale is None and not self.preserve_color
+        resized = self.height or self.scale or self.stroke
+        return not resized and not self.preserve_color
+
+    def factor(self, height: int, width: int) -> float:
+        """The size to paint a picture at, as a share of its own `height` × `width`."""
+        if self.stroke is not None:
+            return STROKE_PIXELS / self.stroke / min(height, width)
+        return self.scale or (self.height / height if self.height else 1.0)
+
+
+def check_stroke(stroke: float | None) -> None:
+    """Raise `UsageError` when it is none that can be painted."""
+    if stroke is not None and not 0 < stroke <= 1:
+        raise UsageError(
+            f"A stroke is a share of the picture's shorter side, above 0 and up to 1, such as "
+            f"0.03, not {stroke:g}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +99,7 @@ def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geomet
             for length, side in zip((height, width), model.size, strict=True)
         )
         return Geometry((height, width), (fitted[0], fitted[1]), model.size)
-    factor = look.scale or (look.height / height if look.height else 1.0)
+    factor = look.factor(height, width)
     scaled = (_scaled(height, factor), _scaled(width, factor))
     if scaled[0] * scaled[1] > MAX_PIXELS:
         most = max(1, int(scaled[0] * math.sqrt(MAX_PIXELS / (scaled[0] * scaled[1]))))

@@ -56,7 +56,7 @@ class Latencies:
         return self.total_ms / self.count if self.count else 0.0
 
 
-STAGES = ("decode", "prepare", "paint", "finish", "encode")
+STAGES = ("decode", "prepare", "paint", "finish", "steady", "encode")
 
 
 @dataclass(slots=True)
@@ -67,6 +67,7 @@ class Report:
     slowest, not the sum, decides the rate. `latency` is, where the source is live, how old each
     picture was when its sink had it: glass-to-glass but for the camera's and the screen's own part.
     `resumed` are frames that an earlier run painted, which are in none of the other figures.
+    `engine` is what painted, for people: name, precision, device.
     """
 
     frames_in: int = 0
@@ -74,6 +75,7 @@ class Report:
     dropped: int = 0
     resumed: int = 0
     seconds: float = 0.0
+    engine: str = ""
     stages: dict[str, Latencies] = field(
         default_factory=lambda: {name: Latencies() for name in STAGES}
     )
@@ -92,7 +94,8 @@ class Report:
         dropped = f", {self.dropped} dropped" if self.dropped else ""
         resumed = f", {self.resumed} painted before" if self.resumed else ""
         aged = f"; latency {self.latency.quantiles()}" if self.latency.count else ""
+        by = f"; by {self.engine}" if self.engine else ""
         return (
             f"{self.frames_in} frames in, {self.frames_out} out{dropped}{resumed}, "
-            f"{self.seconds:.1f} s, {self.fps:.1f} fps{timed}{aged}"
+            f"{self.seconds:.1f} s, {self.fps:.1f} fps{timed}{aged}{by}"
         )

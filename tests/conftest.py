@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rtstyle.bench.parity import require_parity
+from rtstyle.engines import has_nvidia_driver
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
 from rtstyle.nets import build_net
@@ -22,6 +24,16 @@ from rtstyle.train.to_onnx import ModelCard, write_model
 torch.set_num_threads(1)  # tiny nets gain nothing from more, and threads would fight
 # A shell's background jobs ignore Ctrl-C, and pass that on to the processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The marker `gpu`: without one its tests are skipped, or fail under RTSTYLE_REQUIRE_CUDA."""
+    if item.get_closest_marker("gpu") is None or has_nvidia_driver():
+        return
+    if os.environ.get("RTSTYLE_REQUIRE_CUDA"):
+        pytest.fail("RTSTYLE_REQUIRE_CUDA is set, and there is no NVIDIA driver")
+    pytest.skip("there is no NVIDIA driver")
+
 
 TINY = {"width": 4, "blocks": 1}
 

@@ -94,6 +94,14 @@ def test_height_and_scale_decide_the_painted_size() -> None:
     assert painted(scale=1e-9) == (1, 1)
 
 
+def test_a_stroke_is_a_share_of_the_picture_at_every_resolution() -> None:
+    def painted(height: int, width: int) -> tuple[int, int]:
+        return geometry(height, width, model=MODEL, look=Look(stroke=1 / 30)).scaled
+
+    assert painted(720, 1280) == painted(2160, 3840) == (720, 1280)
+    assert painted(640, 360) == (1280, 720)  # of the shorter side
+
+
 def test_a_smooth_picture_survives_scaling() -> None:
     y, x = np.mgrid[0:90, 0:160]
     image = np.stack([x, y, x + y], axis=-1).astype(np.uint8)
@@ -148,7 +156,10 @@ def test_preserves_colors() -> None:
         ({"scale": 0}, "above 0, not 0"),
         ({"scale": math.inf}, "not inf"),
         ({"scale": math.nan}, "not nan"),
-        ({"scale": 1, "height": 100}, "not both"),
+        ({"scale": 1, "height": 100}, "only one"),
+        ({"stroke": 0.03, "height": 100}, "only one"),
+        ({"stroke": 0}, "above 0 and up to 1"),
+        ({"stroke": float("nan")}, "above 0 and up to 1"),
     ],
 )
 def test_refuses_options_that_cannot_be(options: dict[str, Any], message: str) -> None:

@@ -8,7 +8,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -20,6 +20,7 @@ from typing import Any, Self
 from rtstyle.closing import Closing
 
 _EVERY_S = 0.1  # between two samples of the GPU
+_SM_CLOCK, _ON_DIE = 1, 0  # NVML_CLOCK_SM, NVML_TEMPERATURE_GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +106,37 @@ class NoGpuError(Exception):
     """Why nothing is known of a GPU, in one phrase."""
 
 
+# How each figure is read, and what is made of its samples.
+_SENSORS: dict[str, tuple[Callable[[Any, Any], float], Callable[[list[float]], float]]] = {
+    "watts": (lambda nvml, handle: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3, fmean),
+    "sm_mhz": (lambda nvml, handle: nvml.nvmlDeviceGetClockInfo(handle, _SM_CLOCK), min),
+    "celsius": (lambda nvml, handle: nvml.nvmlDeviceGetTemperature(handle, _ON_DIE), max),
+}
+
+
 @dataclass
 class GpuMeter(Closing):
     """Samples an NVIDIA GPU from a thread of its own while it is entered.
 
-    `memory_mb` is the peak of the memory in use above that before, whoever used it; `watts` the
-    mean power draw since `begin`. Either may be None, with its reason in `problems`.
+    `memory_mb` is the peak of the memory in use above that before, whoever used it. Since `begin`,
+    `watts` is the mean power draw, `sm_mhz` the lowest clock of its processors and `celsius` the
+    highest temperature. Any may be None, with its reason in `problems`.
     """
 
     device: int = 0
     memory_mb: float | None = None
     watts: float | None = None
+    sm_mhz: float | None = None
+    celsius: float | None = None
     problems: dict[str, str] = field(default_factory=dict)
     _end: Event = field(default_factory=Event)
     _thread: Thread | None = None
-    _draws: list[float] = field(default_factory=list)
+    _samples: dict[str, list[float]] = field(default_factory=lambda: {n: [] for n in _SENSORS})
 
     def begin(self) -> None:
         """Start the measurement: power drawn while opening and warming up does not count."""
-        self._draws.clear()
+        for samples in self._samples.values():
+            samples.clear()
 
     def __enter__(self) -> Self:
         self._thread = Thread(target=self._sample, name="rtstyle-gpu-meter", daemon=True)
@@ -141,17 +154,19 @@ class GpuMeter(Closing):
                 before = most = nvml.nvmlDeviceGetMemoryInfo(handle).used
                 while not self._end.wait(_EVERY_S):
                     most = max(most, nvml.nvmlDeviceGetMemoryInfo(handle).used)
-                    try:
-                        self._draws.append(nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
-                    except nvml.NVMLError as error:
-                        self.problems["watts"] = f"NVML: {error}"
+                    for name, (read, _) in _SENSORS.items():
+                        try:
+                            self._samples[name].append(read(nvml, handle))
+                        except nvml.NVMLError as error:
+                            self.problems[name] = f"NVML: {error}"
                 self.memory_mb = round((most - before) / 1e6, 1)
-                if self._draws:
-                    self.watts = round(fmean(self._draws), 1)
-                elif "watts" not in self.problems:
-                    self.problems["watts"] = "it was over before a first sample"
+                for name, (_, merged) in _SENSORS.items():
+                    if self._samples[name]:
+                        setattr(self, name, round(merged(self._samples[name]), 1))
+                    else:
+                        self.problems.setdefault(name, "it was over before a first sample")
         except NoGpuError as error:
-            self.problems |= {"gpu_memory_mb": str(error), "watts": str(error)}
+            self.problems |= dict.fromkeys(("gpu_memory_mb", *_SENSORS), str(error))
 
 
 def gpu_facts(device: int = 0) -> dict[str, Any] | str:
@@ -175,7 +190,7 @@ def _nvml(device: int) -> Iterator[tuple[Any, Any]]:
     except ImportError:
         from rtstyle.engines import has_nvidia_driver
 
-        hint = "; pip install 'rtstyle[bench]'" if has_nvidia_driver() else ""
+        hint = "; pip install nvidia-ml-py" if has_nvidia_driver() else ""
         raise NoGpuError(
             f"nvidia-ml-py is not installed{hint}" if hint else "there is no NVIDIA driver"
         ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from rtstyle.demo import sample_photos
 from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.base import Batch, Engine, StyleVector
-from rtstyle.errors import ModelError
+from rtstyle.errors import EngineError, ModelError
 from rtstyle.image import Look, prepare
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.style import Style
@@ -125,11 +126,16 @@ def require_limits(found: Mapping[str, Difference]) -> None:
 def measure_engine(engine: Engine, style: Style) -> tuple[Difference, str]:
     """How far `engine` is from the reference engine on one photograph, and the reference's name.
 
-    The reference is single precision on the CPU: ONNX Runtime for a model file, torch for a
-    checkpoint. Raises `EngineError` when there is no reference or either engine fails.
+    The reference is single precision on the CPU: ONNX Runtime for a model file, OpenVINO where that
+    is not installed, torch for a checkpoint. Raises `EngineError` when there is no reference or
+    either engine fails.
     """
     model = style.model
     name = "torch" if model.path.suffix == ".safetensors" else "onnxruntime"
+    if name == "onnxruntime" and find_spec(name) is None:
+        name = "openvino"
+        if (engine.name, engine.precision) == (name, "fp32"):
+            raise EngineError("There is no second engine to compare with; pip install onnxruntime.")
     photo = np.ascontiguousarray(sample_photos()[0][:_SIDE, :_SIDE])
     stylized = _stylized(engine, style, photo)
     with open_engine(EngineOptions(name=name, precision="fp32"), model) as reference:

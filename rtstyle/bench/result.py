@@ -75,6 +75,7 @@ class Measured:
     latency_of: str
     latency_ms: Quantiles
     histogram: Histogram
+    precision: str | None = None  # of the arithmetic that ran
     stages_ms: dict[str, float] = field(default_factory=dict)
     bottleneck: str | None = None
     bottleneck_share: float | None = None
@@ -82,6 +83,8 @@ class Measured:
     peak_rss_mb: float | None = None
     gpu_memory_mb: float | None = None
     watts: float | None = None
+    sm_mhz: float | None = None  # lowest clock of the GPU's processors
+    celsius: float | None = None
     parity_mean: float | None = None
     parity_worst: int | None = None
     parity_reference: str | None = None

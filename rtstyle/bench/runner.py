@@ -75,7 +75,8 @@ def measure_in_process(case: Case, limit_s: float = LIMIT_S) -> Outcome:
     try:
         with TemporaryDirectory(prefix="rtstyle-bench-") as folder:
             result = Path(folder) / "result.json"
-            ended = _run_worker(case, result, limit_s)
+            arguments = [json.dumps(asdict(case)), str(result)]
+            ended = run_process("rtstyle.bench.worker", arguments, limit_s)
             data = json.loads(result.read_text(encoding="utf-8")) if result.exists() else None
     except OSError as error:
         raise OutputError(
@@ -90,10 +91,10 @@ def measure_in_process(case: Case, limit_s: float = LIMIT_S) -> Outcome:
     return build(Measured, data["measured"])
 
 
-def _run_worker(case: Case, result: Path, limit_s: float) -> str:
-    """Run the worker to its end; says how it ended, for when it left no result."""
+def run_process(module: str, arguments: Sequence[str], limit_s: float) -> str:
+    """Run a module to its end; says how it ended, for when it left no result."""
     worker = subprocess.Popen(
-        [sys.executable, "-m", "rtstyle.bench.worker", json.dumps(asdict(case)), str(result)],
+        [sys.executable, "-m", module, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -22,7 +22,7 @@ TEXTS = {"level", "style", "engine", "size", "bottleneck"}  # read from the left
 def cells(row: Measured) -> tuple[str, ...]:
     """One row; a figure that was not measured is a dash, never a zero."""
     case, times = row.case, row.latency_ms
-    engine = row.engine + (f" {case.precision}" if case.precision != "auto" else "")
+    engine = f"{row.engine} {row.precision or case.precision.replace('auto', '')}".strip()
     engine += f" ×{case.batch}" if case.batch > 1 else ""
     engine += f" {case.threads}t" if case.threads else ""
     share = "" if row.bottleneck_share is None else f" {row.bottleneck_share:.0%}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from rtstyle.cli.options import FastEngineChoice, Group, HwAccel, Overwrite, Quiet, StyleName
+from rtstyle.cli.options import (
+    FastEngineChoice,
+    Group,
+    HwAccel,
+    Overwrite,
+    Quiet,
+    Stroke,
+    StyleName,
+)
 from rtstyle.cli.terminal import Terminal
 from rtstyle.errors import UsageError, optional
 
@@ -35,12 +44,26 @@ def _live_options(
     max_latency: Annotated[
         float | None, Option(min=1, metavar="MS", help="Drop frames rather than lag behind.")
     ] = None,
+    steady: Annotated[
+        float,
+        Option(
+            metavar="0..1",
+            help="Hold on to the last painting where nothing changes, against flicker; off by "
+            "default, since beside a net in INT8 it costs more than a tenth of the frame rate.",
+        ),
+    ] = 0.0,
+    stroke: Stroke = None,
 ) -> Any:
     from rtstyle.live.session import LiveOptions
 
     target = fps_target or (24.0 if adaptive else None)
     return LiveOptions(
-        height=height, fps_target=target, adaptive=adaptive, max_latency_ms=max_latency
+        height=height,
+        fps_target=target,
+        adaptive=adaptive,
+        max_latency_ms=max_latency,
+        steady=steady,
+        stroke=stroke,
     )
 
 
@@ -56,18 +79,22 @@ def _page(
         Path | None, Option(help="Certificate; browsers give cameras to https only.")
     ] = None,
     tls_key: Annotated[Path | None, Option(help="The certificate's private key.")] = None,
+    self_signed: Annotated[
+        bool, Option("--self-signed", help="Secure by a certificate made here; browsers warn once.")
+    ] = False,
     max_viewers: Annotated[
         int, Option(help="So many are let in, then the page says it is full.")
     ] = 4,
 ) -> Any:
-    return lambda: optional("rtstyle.serve.auth", "The page").ServeOptions(
-        host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, max_viewers=max_viewers
-    )
+    return lambda **more: optional("rtstyle.serve.auth", "The page").ServeOptions(
+        host=host, port=port, key=key, tls_cert=tls_cert, tls_key=tls_key, self_signed=self_signed,
+        max_viewers=max_viewers, **more,
+    )  # fmt: skip
 
 
 LiveChoice = Annotated["LiveOptions", Group(_live_options)]
 SmallLiveChoice = Annotated["LiveOptions", Group(_live_options, {"height": 360})]
-PageChoice = Annotated[Callable[[], "ServeOptions"], Group(_page)]  # made only where it is used
+PageChoice = Annotated[Callable[..., "ServeOptions"], Group(_page)]  # made only where it is used
 
 
 def live(
@@ -105,6 +132,13 @@ def live(
     control: Annotated[
         bool, Option("--control", help="Take commands from stdin: style udnie, blend 0.5 …")
     ] = False,
+    sound: Annotated[
+        str,
+        Option(
+            metavar="WHICH",
+            help="For recordings, files and servers: own (a clip's), none, microphone[:NAME].",
+        ),
+    ] = "own",
     folder: Annotated[Path, Option(help="Where snapshots and recordings go.")] = Path(),
     duration: Annotated[
         float | None, Option("--duration", "-t", min=0.1, help="End after these seconds.")
@@ -138,11 +172,13 @@ def live(
         options=replace(options, measure=measure),
         engine=engine,
         hwaccel=hwaccel,
+        sound=sound,
         seconds=duration,
         folder=folder,
         overwrite=overwrite,
         serve=page() if "web" in sinks else None,
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # files are completed, viewers told
     outcome = run_live(
         job, commands=stdin_lines() if control else None, on_note=Terminal(quiet=quiet).note
     )
@@ -161,16 +197,25 @@ def serve(
     *,
     options: SmallLiveChoice,
     page: PageChoice,
+    paint: Annotated[
+        str,
+        Option(
+            metavar="WHERE",
+            help="server, here (in each visitor's browser; fetched by npm once), or auto: there "
+            "where a browser has a GPU.",
+        ),
+    ] = "auto",
     engine: FastEngineChoice,
     quiet: Quiet = False,
 ) -> None:
     """A page for any browser: choose a camera there and see it painted."""
-    served = page()
+    served = page(paint=paint)
     server = optional("rtstyle.serve.server", "The page")
     gallery, settings = _beginning(style, strength, preserve_color, mirror=False)
     if not quiet and not served.is_local and served.scheme == "http":
         typer.echo(
-            "note: browsers give their camera to https pages only; pass --tls-cert and --tls-key",
+            "note: browsers give their camera to https pages only; pass --self-signed, or "
+            "--tls-cert and --tls-key",
             err=True,
         )
     server.serve(
@@ -179,8 +224,15 @@ def serve(
         gallery,
         settings,
         engine=engine,
-        on_ready=lambda url: typer.echo(f"Open {url}  (Ctrl-C ends it)"),
+        on_ready=lambda url: _invite(url, show_code=not (quiet or served.is_local)),
     )
+
+
+def _invite(url: str, *, show_code: bool) -> None:
+    """Print the address, and for other devices as a QR code."""
+    typer.echo(f"Open {url}  (Ctrl-C ends it)")
+    if show_code:
+        optional("segno", "The QR code").make(url, micro=False).terminal(compact=True)
 
 
 def devices() -> None:

@@ -9,21 +9,30 @@ import threading
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 from typer import Option
 
 from rtstyle import __version__
 from rtstyle.cli.bench import bench
+from rtstyle.cli.config import ENVIRONMENT, Default, config, default_map, origin_of, read_defaults
+from rtstyle.cli.doctor import doctor
+from rtstyle.cli.gpu_check import gpu_check
+from rtstyle.cli.hosts import export_for
 from rtstyle.cli.live import devices, live, serve
 from rtstyle.cli.options import Overwrite, with_groups
 from rtstyle.cli.paint import paint
+from rtstyle.cli.queue import app as queue
 from rtstyle.cli.regions import regions
 from rtstyle.cli.render import demo, render
 from rtstyle.cli.terminal import own_stderr, plain
 from rtstyle.cli.train import train
+from rtstyle.cli.web import web
 from rtstyle.errors import RtstyleError, UsageError
+
+if TYPE_CHECKING:
+    from click import Group
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 LEFT_BEHIND = ("rtstyle-reader", "rtstyle-engine", "rtstyle-hanging")  # threads, where one hangs
@@ -110,19 +119,33 @@ def engines() -> None:
     from rtstyle.engines import automatic, available_engines
 
     order = automatic()
-    table = Table("engine", "version", "state", box=None, pad_edge=False)
+    table = Table("engine", "version", "precision", "state", box=None, pad_edge=False)
     for info in available_engines():
         place = (
             f"works, auto tries it as number {order.index(info.name) + 1}"
             if info.name in order
             else "works"
         )
-        table.add_row(f"[bold]{info.name}[/bold]", info.version, info.problem or place)
+        precision = "" if info.problem else info.precision
+        table.add_row(f"[bold]{info.name}[/bold]", info.version, precision, info.problem or place)
     Console().print(table)
 
 
-for command in (live, serve, devices, bench, train, paint, regions):
+commands = (
+    live, serve, devices, bench, gpu_check, train, paint, regions, export_for, config, doctor
+)  # fmt: skip
+for command in commands:
     app.command()(with_groups(command))
+app.add_typer(web, name="web")
+
+
+app.add_typer(queue, name="queue")
+
+
+def parse_render(arguments: list[str]) -> None:
+    """Raise what `rtstyle render` says of these arguments before it does anything."""
+    group = cast("Group", typer.main.get_command(app))
+    group.commands["render"].make_context("rtstyle render", list(arguments))
 
 
 def main() -> None:
@@ -147,8 +170,14 @@ def _interruptible() -> NoReturn:
 
 
 def _main() -> NoReturn:
+    command, defaults = typer.main.get_command(app), list[Default]()
     try:
-        status = app(standalone_mode=False)  # of an early exit; typer makes 130 of Ctrl-C
+        defaults = read_defaults(command)
+        status = command(  # of an early exit; typer makes 130 of Ctrl-C
+            standalone_mode=False,
+            default_map=default_map(defaults),
+            auto_envvar_prefix=ENVIRONMENT,
+        )
     except RtstyleError as error:
         _fail(str(error), USAGE if isinstance(error, UsageError) else FAILURE)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
@@ -163,6 +192,8 @@ def _main() -> NoReturn:
     except Exception as error:
         if (show := getattr(error, "show", None)) is not None:
             show()  # wrong options: typer's own error, which shows the usage
+            if origin := origin_of(defaults, error):
+                print(f"rtstyle: That option is set in {origin}.", file=sys.stderr)
             sys.exit(getattr(error, "exit_code", USAGE))
         _fail(
             f"Something that should not happen did: {type(error).__name__}: {error}. Run it again "

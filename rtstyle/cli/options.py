@@ -70,6 +70,22 @@ HwAccel = Annotated[
     str,
     Option("--hwaccel", metavar="auto|cuda|none", help="Decode and encode on an NVIDIA GPU."),
 ]
+Steady = Annotated[
+    float | None,
+    Option(
+        metavar="0..1",
+        help="Hold on to the last painting where nothing changes, against flicker; by default 1 "
+        "for a net in float32 on a CPU, else 0, since it would cost more than a tenth of the rate.",
+    ),
+]
+Stroke = Annotated[
+    float | None,
+    Option(
+        metavar="SHARE",
+        help="Length of a stroke as a share of the picture's shorter side, such as 0.03, at every "
+        "resolution; smaller is finer and slower.",
+    ),
+]
 StyleName = Annotated[
     str,
     Option(

@@ -13,6 +13,8 @@ from rtstyle.cli.options import (
     EngineChoice,
     HwAccel,
     Overwrite,
+    Steady,
+    Stroke,
     StyleName,
     TerminalChoice,
     bits,
@@ -52,6 +54,8 @@ def render(
     height: Annotated[
         int | None, Option(help="Paint at this height in pixels; the output keeps its size.")
     ] = None,
+    stroke: Stroke = None,
+    steady: Steady = None,
     start: Annotated[
         str | None, Option("--start", "-ss", help="Begin here: seconds or HH:MM:SS.")
     ] = None,
@@ -183,7 +187,13 @@ def render(
         for source, output in wanted:
             if "pipe" in (source_kind(place_of(source)), sink_kind(output)):
                 terminal.note("a pipe is painted in one go, without segments")
-    look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
+    look = Look(
+        strength=strength,
+        preserve_color=preserve_color,
+        scale=scale,
+        height=height,
+        stroke=stroke,
+    )
     segments = Segments(seconds=seconds(segment or "10") or Fraction(0), keep=keep_segments)
     begin = seconds(start)
     if hdr not in ("sdr", "keep"):
@@ -220,6 +230,7 @@ def render(
             output=Path(output),
             style=chosen,
             look=look,
+            steady=steady,
             reading=reading,
             writing=writing,
             engine=engine,

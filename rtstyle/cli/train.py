@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,6 @@ from rtstyle.errors import UsageError, needs_extra
 
 
 def train(
-    content: Annotated[Path, Option(help="A folder of photographs, hundreds of them.")],
-    loss_net: Annotated[
-        Path,
-        Option(help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."),
-    ],
     painting: Annotated[
         Path | None, Argument(help="The painting to learn from.", show_default=False)
     ] = None,
@@ -36,6 +32,22 @@ def train(
     ] = None,
     output: Annotated[
         Path | None, Option("--output", "-o", help="The model file to write (.onnx).")
+    ] = None,
+    content: Annotated[
+        list[Path] | None,
+        Option(
+            metavar="DIR|VIDEO",
+            help="What to train on, several if repeated: a folder of photographs, hundreds of "
+            "them, or a video. The demo clip by default, which is a poor teacher.",
+        ),
+    ] = None,
+    loss_net: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE|vgg16",
+            help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19; vgg16 fetches "
+            "torchvision's, 528 MB, once.",
+        ),
     ] = None,
     name: Annotated[str | None, Option(help="The style's name; the file's by default.")] = None,
     description: Annotated[str, Option(help="One sentence for the list of styles.")] = "",
@@ -94,12 +106,25 @@ def train(
         raise UsageError("Where to write the model is missing: -o MODEL.onnx.")
     with needs_extra("train", "Training"):
         from rtstyle.bench.parity import require_parity
+        from rtstyle.train import perceptual
         from rtstyle.train.job import Job, find_paintings, run_job
         from rtstyle.train.recipe import Recipe
         from rtstyle.train.trainer import Trainer
     many = kind in ("cin", "bank", "adain")
     if many and name:
         raise UsageError("A folder's styles are named like its files; leave --name out.")
+    if loss_net is None:
+        if not perceptual.cached_vgg16().is_file() and not _may_fetch():
+            raise UsageError(
+                "Training compares features of a fixed network: --loss-net vgg16 fetches "
+                "torchvision's VGG-16, 528 MB, once; --loss-net FILE takes one that you have."
+            )
+        loss_net = Path(perceptual.VGG16)
+    if not content:
+        terminal.note(
+            "there is no --content, so the net learns from the three photographs of the demo clip; "
+            "a folder of photographs or a video makes a better one"
+        )
     recipe = Recipe(
         architecture=net or _NETS[kind], options=numbers(net_option or []),
         updates=updates, batch=batch, crop=crop, style_size=style_size, style_loss=style_loss,
@@ -108,7 +133,8 @@ def train(
     )  # fmt: skip
     job = Job(
         paintings=tuple(find_paintings(source)) if many else (source,), output=output,
-        content=content, loss_net=loss_net, folder=work or output.with_suffix(".train"),
+        content=tuple(content or ()), loss_net=loss_net,
+        folder=work or output.with_suffix(".train"),
         names=() if many else (name or (source if kind == "add" else output).stem,),
         description=description, licence=licence, init=init, add_to=to, device=device,
         threads=threads,
@@ -144,6 +170,13 @@ _NETS = {
     "painting": "fast", "cin": "fast", "bank": "fast-stylebank", "adain": "fast-adain",
     "add": "fast",
 }  # fmt: skip
+
+
+def _may_fetch() -> bool:
+    """Whether somebody is there and agrees."""
+    return sys.stdin.isatty() and typer.confirm(
+        "Training needs the weights of VGG-16. Fetch torchvision's, 528 MB?"
+    )
 
 
 def _one_of(**given: Path | None) -> tuple[str, Path]:

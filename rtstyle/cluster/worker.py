@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -56,8 +56,16 @@ def versions() -> tuple[str, ...]:
     return (
         f"rtstyle {version('rtstyle')}",
         f"PyAV {av.__version__}",
-        *(f"{name} {version(name)}" for name in libraries),
+        *(f"{name} {_version_of(name)}" for name in libraries),
     )
+
+
+def _version_of(library: str) -> str:
+    """As installed; an environment need not have every runtime."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
 
 
 class Worker:

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 
 from rtstyle.engines.base import Engine
 from rtstyle.engines.batch import find_peak
+from rtstyle.engines.cuda.device import share_context
 from rtstyle.engines.options import EngineOptions as EngineOptions
+from rtstyle.engines.precision import in_half
 from rtstyle.engines.registry import ENGINES as ENGINES
 from rtstyle.engines.registry import automatic as automatic
 from rtstyle.engines.registry import engine_row, load_engine_class
 from rtstyle.engines.registry import has_nvidia_driver as has_nvidia_driver
 from rtstyle.engines.wrappers import MultiDeviceEngine, WarmupEngine
-from rtstyle.errors import EngineError
+from rtstyle.errors import EngineError, ModelError
 from rtstyle.model.onnx_reader import check_safe
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import CHOICES, at_precision, best_precision
@@ -25,11 +27,13 @@ _log = logging.getLogger("rtstyle")
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """One row of the table of engines: the version of its library, or why it cannot be used."""
+    """One row of the table of engines: the version of its library, or why it cannot be used, and
+    the precision that it paints in where nothing else is asked for."""
 
     name: str
     version: str = ""
     problem: str = ""
+    precision: str = "fp32"
 
 
 def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
@@ -78,7 +82,9 @@ def available_engines() -> list[EngineInfo]:
     rows = []
     for name in ENGINES:
         try:
-            rows.append(EngineInfo(name, version=load_engine_class(name).version()))
+            version = load_engine_class(name).version()
+            precision = engine_row(name).precision
+            rows.append(EngineInfo(name, version=version, precision=precision))
         except EngineError as error:
             rows.append(EngineInfo(name, problem=str(error)))
     return rows
@@ -86,8 +92,13 @@ def available_engines() -> list[EngineInfo]:
 
 def _open(options: EngineOptions, model: ModelSpec) -> Engine:
     make: Callable[[ModelSpec, EngineOptions], Engine] = load_engine_class(options.name)
+    if engine_row(options.name).runs_on_gpu:
+        share_context()
+    given = model.path
+    if given.suffix == ".onnx" and options.name != "identity":
+        check_safe(given)
     model = _variant(options, model)
-    if model.path.suffix == ".onnx" and options.name != "identity":
+    if model.path != given:
         check_safe(model.path)
     if model.layout == "nchw" and model.peak is None:
         with make(model, options) as probe:
@@ -105,13 +116,19 @@ def _open(options: EngineOptions, model: ModelSpec) -> Engine:
 
 def _variant(options: EngineOptions, model: ModelSpec) -> ModelSpec:
     """The model in the precision that the options ask for."""
+    if options.precision == "fp16" and model.path.suffix == ".onnx":
+        return in_half(model)
     if options.precision not in CHOICES:
         return at_precision(model, options.precision)
     if model.path.suffix != ".onnx":
         return model
     row = engine_row(options.name)
-    if row.runs_on_gpu:
-        return best_precision(model, "fp16")
+    if row.takes_half:
+        try:
+            return in_half(model)
+        except ModelError as error:
+            _log.warning("%s paints in float32: %s", options.name, error)
+            return model
     if options.precision == "fastest" and row.faster_in_int8:
         return best_precision(model, "int8")
     return model

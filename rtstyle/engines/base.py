@@ -79,6 +79,11 @@ class Engine(Closing, ABC):
     device: str  # what it runs on, for people: "CPU, 2 threads"
     model: ModelSpec
 
+    @property
+    def precision(self) -> str:
+        """Of the arithmetic: that of the loaded graph, "fp32", "fp16" or "int8"; or "bf16"."""
+        return self.model.precision
+
     # Whether a new size is built after `submit` has returned, so that its first batch takes long.
     builds_in_flight: ClassVar[bool] = False
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
-from importlib import metadata
+from contextlib import redirect_stdout, suppress
+from functools import cache
+from importlib import import_module, metadata
+from io import StringIO
 from time import perf_counter
 from typing import Any, ClassVar, TypeVar
 
@@ -26,9 +29,11 @@ from rtstyle.files import cache_folder
 from rtstyle.model.spec import ModelSpec
 
 T = TypeVar("T")
+_log = logging.getLogger("rtstyle")
 _SOURCE_LINE = re.compile(r"\S+\.(cc|h|hpp|cpp):\d+ .*?\) ")  # file, line and C++ signature
 _FATAL = 4  # log severity: what goes wrong is raised, so nothing needs to be printed as well
 _SIZES = 4  # kept ready
+_TENSORRT = 10  # major version that the provider in onnxruntime-gpu links
 
 
 class OnnxRuntimeEngine(Engine):
@@ -62,6 +67,11 @@ class OnnxRuntimeEngine(Engine):
     @classmethod
     def version(cls) -> str:
         return str(ort.__version__)
+
+    @property
+    def precision(self) -> str:
+        """A CPU computes half graphs as float."""
+        return "int8" if self.model.precision == "int8" else "fp32"
 
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
@@ -118,7 +128,14 @@ class ProviderEngine(Engine):
                 f"This onnxruntime has no {cls.provider}; it has "
                 f"{', '.join(ort.get_available_providers())}. Install the build that has it."
             )
+        if cls.memory:
+            _preload()
+        cls.load_libraries()
         return str(ort.__version__)
+
+    @classmethod
+    def load_libraries(cls) -> None:
+        """Load what the provider links and no package's search path holds. Raises `EngineError`."""
 
     def options(self) -> dict[str, str]:
         """The provider's own."""
@@ -198,7 +215,8 @@ class ProviderEngine(Engine):
         if session.get_providers()[0] != self.provider:
             raise EngineError(
                 f"{self.provider} is listed but did not load: a library of its version of CUDA, "
-                "cuDNN or TensorRT is missing. `rtstyle --debug` shows which."
+                "cuDNN or TensorRT is missing. `rtstyle --debug` shows which; pip install "
+                "'rtstyle[gpu]' brings them."
             )
         return session
 
@@ -226,6 +244,19 @@ class OnnxRuntimeTensorRtEngine(ProviderEngine):
 
     name, provider, memory = "onnxruntime-tensorrt", "TensorrtExecutionProvider", "cuda"
 
+    @classmethod
+    def load_libraries(cls) -> None:
+        """TensorRT's own package loads its libraries, among them the provider's libnvinfer."""
+        try:
+            found = str(import_module("tensorrt").__version__)
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            found = f"none ({error})"
+        if not found.startswith(f"{_TENSORRT}."):
+            raise EngineError(
+                f"ONNX Runtime's TensorRT provider needs TensorRT {_TENSORRT}, not {found}; "
+                "pip install 'rtstyle[gpu-trt]'."
+            )
+
     def options(self) -> dict[str, str]:
         folder = str(cache_folder() / "engines")
         return super().options() | {
@@ -235,16 +266,6 @@ class OnnxRuntimeTensorRtEngine(ProviderEngine):
             "trt_timing_cache_path": folder,
             "trt_cuda_graph_enable": "1",
         }
-
-
-class OnnxRuntimeRtxEngine(ProviderEngine):
-    """TensorRT for RTX inside ONNX Runtime."""
-
-    name, provider = "onnxruntime-tensorrt-rtx", "NvTensorRTRTXExecutionProvider"
-    memory = "cuda"
-
-    def options(self) -> dict[str, str]:
-        return super().options() | {"enable_cuda_graph": "1"}
 
 
 class DirectMlEngine(ProviderEngine):
@@ -343,6 +364,16 @@ def reason(error: BaseException) -> str:
     """ONNX Runtime's own sentence, without its error codes."""
     text = _SOURCE_LINE.sub("", str(error).split("Status Message: ")[-1].split(" : ")[-1])
     return text.splitlines()[0] if text else type(error).__name__
+
+
+@cache
+def _preload() -> None:
+    """Load CUDA's and cuDNN's libraries out of their packages, where the provider, which has no
+    search path of its own, would not find them. What is missing shows when it does not load."""
+    with suppress(Exception), redirect_stdout(StringIO()) as said:
+        ort.preload_dlls()
+    for line in said.getvalue().splitlines():
+        _log.debug("%s", line)
 
 
 def mixed_installation() -> str:

@@ -27,8 +27,9 @@ class EngineRow:
     """One engine, with the traits that must be known before it is loaded.
 
     `target` is its "module:Class", imported on first use. `runs_on_gpu` engines take
-    `EngineOptions.devices` and prefer fp16 variants of a model. `builds_per_size` engines need
-    minutes for every new picture size, so "auto" runs another one meanwhile.
+    `EngineOptions.devices`. `builds_per_size` engines need minutes for every new picture size, so
+    "auto" runs another one meanwhile. `precision` is that of an engine's arithmetic where
+    nothing else is asked for; `takes_half` engines have it from the graph, which is then half.
     `faster_in_int8` engines gain from INT8 variants. `rank` is the place in the order that "auto"
     tries, None where it does not try the engine.
     """
@@ -38,6 +39,12 @@ class EngineRow:
     runs_on_gpu: bool = False
     builds_per_size: bool = False
     faster_in_int8: bool = False
+    precision: str = "fp32"
+
+    @property
+    def takes_half(self) -> bool:
+        """Whether it gets graphs in half precision; torch makes half nets itself."""
+        return self.precision == "fp16" and ":Torch" not in self.target
 
 
 def _with_nvidia(rank: int) -> Callable[[Machine], int | None]:
@@ -51,7 +58,7 @@ ENGINES = {
         faster_in_int8=True,
     ),
     "openvino-bf16": EngineRow(
-        "rtstyle.engines.openvino_engine:OpenVinoBf16Engine", faster_in_int8=True
+        "rtstyle.engines.openvino_engine:OpenVinoBf16Engine", faster_in_int8=True, precision="bf16"
     ),
     "onnxruntime": EngineRow(  # slower in INT8 than in float
         "rtstyle.engines.onnxruntime_engine:OnnxRuntimeEngine", rank=lambda machine: 21
@@ -61,37 +68,44 @@ ENGINES = {
         "rtstyle.engines.tensorrt_engine:TensorRtEngine",
         rank=_with_nvidia(0),
         runs_on_gpu=True,
+        precision="fp16",
         builds_per_size=True,
     ),
     "tensorrt-rtx": EngineRow(
         "rtstyle.engines.tensorrt_engine:TensorRtRtxEngine",
         rank=_with_nvidia(1),
         runs_on_gpu=True,
+        precision="fp16",
         builds_per_size=True,
     ),
     "torch-cuda": EngineRow(
-        "rtstyle.engines.torch_engine:TorchCudaEngine", rank=_with_nvidia(2), runs_on_gpu=True
+        "rtstyle.engines.torch_engine:TorchCudaEngine",
+        rank=_with_nvidia(2),
+        runs_on_gpu=True,
+        precision="fp16",
     ),
     "torch-tensorrt": EngineRow(
-        "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine", runs_on_gpu=True
+        "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine",
+        runs_on_gpu=True,
+        precision="fp16",
     ),
     "onnxruntime-tensorrt": EngineRow(
         "rtstyle.engines.onnxruntime_engine:OnnxRuntimeTensorRtEngine",
         rank=_with_nvidia(3),
         runs_on_gpu=True,
-    ),
-    "onnxruntime-tensorrt-rtx": EngineRow(
-        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeRtxEngine", runs_on_gpu=True
+        precision="fp16",
     ),
     "onnxruntime-cuda": EngineRow(
         "rtstyle.engines.onnxruntime_engine:OnnxRuntimeCudaEngine",
         rank=_with_nvidia(4),
         runs_on_gpu=True,
+        precision="fp16",
     ),
     "directml": EngineRow(
         "rtstyle.engines.onnxruntime_engine:DirectMlEngine",
         rank=lambda machine: 10 if machine.system == "win32" and not machine.has_nvidia else None,
         runs_on_gpu=True,
+        precision="fp16",
     ),
     "coreml": EngineRow(
         "rtstyle.engines.onnxruntime_engine:CoreMlEngine",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from itertools import pairwise
@@ -16,7 +17,7 @@ from rtstyle.engines.cuda.device import Cuda, PinnedArray
 from rtstyle.engines.cuda.engine import Runner, SlotEngine, key_of
 from rtstyle.engines.cuda.slot import CudaSlot, Inputs
 from rtstyle.engines.options import DEFAULTS, EngineOptions
-from rtstyle.engines.tensorrt_plan import LoadedPlan, find_plan, kept_plan, load_plan, load_runtime
+from rtstyle.engines.tensorrt_plan import LoadedPlan, PlanCache, load_runtime
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
 
@@ -38,41 +39,39 @@ class TensorRtEngine(SlotEngine):
     def __init__(self, model: ModelSpec, options: EngineOptions = DEFAULTS) -> None:
         if model.path.suffix != ".onnx":
             raise EngineError(f"TensorRT runs .onnx models, not the checkpoint {model.path.name}.")
-        self._runtime = load_runtime(self.name)
+        runtime = load_runtime(self.name)
         self._cuda = Cuda(options.device)
+        runtime.check_gpu(self._cuda.gpu)
+        self._plans = PlanCache(runtime, self._cuda.gpu, model.path)
         super().__init__(model, options.device)
         self.device = str(self._cuda.gpu)
 
     @classmethod
     def version(cls) -> str:
         """The version of the runtime. Raises `EngineError` where it cannot run."""
-        Cuda()
-        return load_runtime(cls.name).version
+        runtime = load_runtime(cls.name)
+        runtime.check_gpu(Cuda().gpu)
+        return runtime.version
 
     def use(self) -> None:
         self._cuda.use()
 
     def slots(self, shapes: Shapes) -> Callable[[], TensorRtSlot]:
-        plan = self._plan(shapes)
+        plan = self._plans.load(shapes)
         return lambda: TensorRtSlot(self._cuda, plan, shapes, self.model)
 
     def runner(self, shapes: Shapes) -> Runner:
         self._cuda.use()
-        return TensorRtRunner(self._plan(shapes), shapes)
+        return TensorRtRunner(self._cuda, self._plans.load(shapes), shapes)
 
     def is_ready(self, shapes: Shapes) -> bool:
-        """Whether the plan for inputs of these shapes is there, loaded or kept on disk."""
-        if key_of(shapes) in self._pools:
-            return True
-        return kept_plan(self._runtime, self._cuda.gpu, self.model.path, shapes) is not None
+        """Whether the plan for inputs of these shapes is there, loaded or kept."""
+        return key_of(shapes) in self._pools or self._plans.kept(shapes) is not None
 
     def build(self, shapes: Shapes) -> None:
         """Build or read the plan for inputs of these shapes; may be called from another thread."""
         self._cuda.use()
-        find_plan(self._runtime, self._cuda.gpu, self.model.path, shapes)
-
-    def _plan(self, shapes: Shapes) -> LoadedPlan:
-        return load_plan(self._runtime, self._cuda.gpu, self.model.path, shapes)
+        self._plans.find(shapes)
 
     def close(self) -> None:
         with suppress(EngineError):  # a lost GPU: the error that lost it is reported, not this one
@@ -87,18 +86,26 @@ class TensorRtRtxEngine(TensorRtEngine):
 
 
 class TensorRtRunner:
-    """Runs a plan on buffers of the GPU, wherever they lie; a `Runner`."""
+    """Runs a plan on buffers of the GPU, wherever they lie; a `Runner`. `close`, or dropping it,
+    frees the memory of its context and keeps the kernels that were compiled for it."""
 
-    def __init__(self, plan: LoadedPlan, shapes: Shapes) -> None:
-        self._plan, self._context = plan, plan.context()
+    def __init__(self, cuda: Cuda, plan: LoadedPlan, shapes: Shapes) -> None:
+        self._context = plan.context()
         (self._output,) = (name for name, _, is_input in plan.tensors() if not is_input)
         for name, shape in shapes.items():
-            self._context.set_input_shape(name, shape)
+            if not self._context.set_input_shape(name, shape):
+                raise EngineError(f"The plan takes no {name} of {shape}; empty the cache folder.")
+        size = plan.memory_of(self._context)
+        address = cuda.malloc(size) if size else 0
+        self.close = weakref.finalize(self, _release, cuda, plan, address)
+        if size:
+            self._context.set_device_memory(address, size)
 
     def __call__(self, inputs: Mapping[str, Any], output: Any, stream: int) -> None:
         """Enqueue a run of `inputs` into `output` on `stream`."""
         for name, tensor in (*inputs.items(), (self._output, output)):
-            self._context.set_tensor_address(name, tensor.data_ptr())
+            if not self._context.set_tensor_address(name, tensor.data_ptr()):
+                raise EngineError(f"TensorRT does not take the address of {name!r}.")
         if not self._context.execute_async_v3(stream):
             raise EngineError("TensorRT could not start painting a picture.")
 
@@ -129,7 +136,8 @@ class TensorRtSlot(CudaSlot):
             held.callback(_quietly, cuda.call, "StreamDestroy", self._stream)
             self._event = cuda.event()
             held.callback(_quietly, cuda.call, "EventDestroy", self._event)
-            self._runner = TensorRtRunner(plan, shapes)
+            self._runner = TensorRtRunner(cuda, plan, shapes)
+            held.callback(self._runner.close)
             dtypes = {name: dtype for name, dtype, _ in plan.tensors()}
             self._inputs = {
                 name: _Buffer(cuda, shape, dtypes[name], held) for name, shape in shapes.items()
@@ -137,6 +145,7 @@ class TensorRtSlot(CudaSlot):
             (output,) = (name for name, _, is_input in plan.tensors() if not is_input)
             frame = shapes[model.frame_input]
             self._output = _Buffer(cuda, frame, dtypes[output], held)
+            held.callback(_quietly, cuda.call, "StreamSynchronize", self._stream)  # on errors
             self._whole()  # once before it is recorded, since the first time allocates
             cuda.call("StreamSynchronize", self._stream)
             self._graph = self._recorded(self._whole, held)
@@ -214,6 +223,12 @@ class TensorRtSlot(CudaSlot):
     def close(self) -> None:
         _quietly(self._cuda.call, "StreamSynchronize", self._stream)
         self._held.close()
+
+
+def _release(cuda: Cuda, plan: LoadedPlan, address: int) -> None:
+    plan.keep_kernels()
+    if address:
+        _quietly(cuda.call, "Free", address)
 
 
 def _quietly(call: Callable[..., object], *arguments: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -21,12 +22,12 @@ from rtstyle.engines.torch_modules import (
     checkpoint_net,
     device_error,
     device_name,
+    device_net,
     find_device,
-    half_net,
 )
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
-from rtstyle.nets.contract import Contract
+from rtstyle.nets.contract import Contract, Grain
 
 
 class TorchEngine(Engine):
@@ -72,14 +73,15 @@ class TorchEngine(Engine):
 class TorchCudaEngine(SlotEngine):
     """Runs rtstyle's own nets on a GPU in half precision, one CUDA graph for each slot.
 
-    Convolutions are float16 in channels-last order, norm statistics float32. A graph uploads from
+    See `torch_modules.device_net`; norm statistics are float32. A graph uploads from
     pinned memory, runs and downloads, on a stream of its own; `submit` returns at once. `gpu` "cpu"
     tries the same code without graphs and streams; by default it is the GPU of the options.
 
     Raises `EngineError` for a file that holds no net of rtstyle's and without a GPU.
     """
 
-    name = "torch-cuda"
+    name, precision = "torch-cuda", "fp16"
+    in_graphs = True  # whether a slot records its work as a CUDA graph
 
     def __init__(
         self,
@@ -93,8 +95,10 @@ class TorchCudaEngine(SlotEngine):
         self._device = find_device(gpu)
         net, model = any_net(model)
         super().__init__(model, gpu)
-        whole = Contract(half_net(net)).eval().to(self._device)
+        whole = device_net(net).to(self._device)
         self._net: Any = torch.compile(whole, dynamic=False) if compile_net else whole
+        self._grain = Grain().to(self._device)
+        self._grains: WeakValueDictionary[tuple[int, ...], Tensor] = WeakValueDictionary()
         self.device = device_name(self._device)
 
     @classmethod
@@ -116,7 +120,8 @@ class TorchCudaEngine(SlotEngine):
 
         def make() -> TorchSlot:
             try:
-                return TorchSlot(self.runner(shapes), self._device, self.model, shapes)
+                runner = self.runner(shapes)
+                return TorchSlot(runner, self._device, self.model, shapes, graph=self.in_graphs)
             except torch.OutOfMemoryError as error:
                 n, height, width = shapes[self.model.frame_input][:3]
                 doing = f"torch cannot paint {n} of {width}×{height} on {self.device}"
@@ -125,10 +130,13 @@ class TorchCudaEngine(SlotEngine):
         return make
 
     def runner(self, shapes: Shapes) -> Runner:
-        net = self._net
+        net, size = self._net, shapes[self.model.frame_input][1:3]
+        grain = self._grains.get(size)  # kept as long as a runner for the size needs it
+        if grain is None:
+            grain = self._grains[size] = self._grain(*size)
 
         def run(inputs: Mapping[str, Tensor], output: Tensor, stream: int) -> None:
-            output.copy_(net(*inputs.values()), non_blocking=True)
+            output.copy_(net(*inputs.values(), grain=grain), non_blocking=True)
 
         return run
 
@@ -145,14 +153,21 @@ class TorchCudaEngine(SlotEngine):
 class TorchSlot(CudaSlot):
     """Stream, buffers and graph of one batch in flight; on a "cpu" only the buffers.
 
-    `runner` may be any engine's whose inputs and outputs are torch tensors.
+    `runner` may be any engine's whose inputs and outputs are torch tensors. Without a `graph` its
+    work is enqueued piece by piece.
     """
 
     def __init__(
-        self, runner: Runner, device: torch.device, model: ModelSpec, shapes: Shapes
+        self,
+        runner: Runner,
+        device: torch.device,
+        model: ModelSpec,
+        shapes: Shapes,
+        *,
+        graph: bool = True,
     ) -> None:
         self._runner, self._device, self._model = runner, device, model
-        self._on_gpu = device.type == "cuda"
+        self._on_gpu, self._in_graphs = device.type == "cuda", graph
         self.clock = "between CUDA events" if self._on_gpu else "by this process's clock"
         self._inputs = {
             name: torch.zeros(shape, dtype=self._dtype(name), device=device)
@@ -167,7 +182,7 @@ class TorchSlot(CudaSlot):
         if self._on_gpu:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            self._graph = self._recorded(self._whole)
+            self._graph = self._recorded(self._whole) if graph else None
 
     def _dtype(self, name: str) -> torch.dtype:
         return torch.uint8 if name == self._model.frame_input else torch.float32
@@ -266,16 +281,17 @@ class TorchSlot(CudaSlot):
         return times
 
     def _by_events(self, count: int) -> list[float]:
-        if self._run_alone is None:
+        if self._run_alone is None and self._in_graphs:
             self._run_alone = self._recorded(self._run)
+        run = self._run if self._run_alone is None else self._run_alone.replay
         events: list[Any] = [
             torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
             for _ in range(count + 1)
         ]
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), torch.inference_mode():
             events[0].record(self._stream)
             for event in events[1:]:
-                self._run_alone.replay()
+                run()
                 event.record(self._stream)
         events[-1].synchronize()
         return [float(begin.elapsed_time(end)) for begin, end in pairwise(events)]

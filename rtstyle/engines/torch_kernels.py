@@ -1,6 +1,13 @@
-"""The two Triton kernels of `torch_modules.norm_relu`, over pictures in channels-last order."""
+"""The Triton kernels of `torch_ops`, over pictures in channels-last order.
 
-# ruff: noqa: N803  # Triton's constants are capital
+A convolution after an enlargement runs before it instead (`nets.fold_upsampling`): its result holds
+every pixel of the enlarged picture as one of four parts, (N, h, w, PARTS × C). With a BORDER the
+parts of a row and a column more are there than are used. Kernels read the parts where they are.
+Pixels are addressed in 32 bit within a picture, whose start is in 64 bit.
+"""
+
+# ruff: noqa: N803, N806  # Triton's constants are capital
+# mypy: disable-error-code="untyped-decorator, no-untyped-def, no-untyped-call"
 
 from __future__ import annotations
 
@@ -8,41 +15,287 @@ import triton
 import triton.language as tl
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def block_statistics(  # type: ignore[no-untyped-def]
-    x, means, squares, pixels, blocks, c, PADDED: tl.constexpr, PIXELS: tl.constexpr
-):
-    """Mean and sum of squared distances of each channel over one block of pixels."""
-    block, n = tl.program_id(0), tl.program_id(1)
-    rows = block * PIXELS + tl.arange(0, PIXELS)
-    channels = tl.arange(0, PADDED)
-    inside = (rows < pixels)[:, None] & (channels < c)[None, :]
-    start = n.to(tl.int64) * pixels * c
-    places = start + rows[:, None].to(tl.int64) * c + channels[None, :]
-    values = tl.load(x + places, mask=inside, other=0.0).to(tl.float32)
-    count = tl.minimum(pixels - block * PIXELS, PIXELS).to(tl.float32)
-    mean = tl.sum(values, axis=0) / count
-    distance = tl.where(inside, values - mean[None, :], 0.0)
-    result = (n * blocks + block) * c + channels
-    tl.store(means + result, mean, mask=channels < c)
-    tl.store(squares + result, tl.sum(distance * distance, axis=0), mask=channels < c)
+@triton.jit
+def _mirror(i, size, REFLECT: tl.constexpr):
+    """The place inside `size` that stands for place `i` of the padded picture."""
+    if REFLECT:
+        i = tl.abs(i)
+        return tl.minimum(i, 2 * size - 2 - i)
+    return tl.minimum(tl.maximum(i, 0), size - 1)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def apply(  # type: ignore[no-untyped-def]
-    x, y, factor, offset, pixels, c, PADDED: tl.constexpr, PIXELS: tl.constexpr, RELU: tl.constexpr
-):
-    """y = x * factor + offset for each channel, and ReLU."""
-    block, n = tl.program_id(0), tl.program_id(1)
-    rows = block * PIXELS + tl.arange(0, PIXELS)
+@triton.jit
+def block_statistics(
+    x, means, squares, width, pixels, chunk, blocks, row, picture,
+    C: tl.constexpr, PADDED: tl.constexpr, PIXELS: tl.constexpr, PARTS: tl.constexpr,
+    BORDER: tl.constexpr,
+):  # fmt: skip
+    """Mean and sum of squared distances of each channel over `chunk` pixels of one part.
+
+    Every lane keeps its own mean and squares (Welford 1962); they are merged at the end (Chan et
+    al. 1979), so that no large sums are subtracted from each other. `row` is the width of `x` and
+    `picture` its number of values.
+    """
+    block, part, n = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     channels = tl.arange(0, PADDED)
-    inside = (rows < pixels)[:, None] & (channels < c)[None, :]
-    start = n.to(tl.int64) * pixels * c
-    places = start + rows[:, None].to(tl.int64) * c + channels[None, :]
-    values = tl.load(x + places, mask=inside, other=0.0).to(tl.float32)
-    scales = tl.load(factor + n * c + channels, mask=channels < c, other=0.0)
-    shifts = tl.load(offset + n * c + channels, mask=channels < c, other=0.0)
-    values = values * scales[None, :] + shifts[None, :]
+    lanes = tl.arange(0, PIXELS)
+    down, across = 0, 0
+    if BORDER:
+        down, across = 1 - part // 2, 1 - part % 2
+    x += n.to(tl.int64) * picture + part * C
+    mean = tl.zeros((PIXELS, PADDED), tl.float32)
+    square = tl.zeros((PIXELS, PADDED), tl.float32)
+    count = tl.zeros((PIXELS,), tl.float32)
+    end = tl.minimum(block * chunk + chunk, pixels)
+    for start in range(block * chunk, end, PIXELS):
+        pixel = start + lanes
+        here = pixel < end
+        place = (pixel // width + down) * row + pixel % width + across
+        inside = here[:, None] & (channels < C)[None, :]
+        places = place[:, None] * (PARTS * C) + channels[None, :]
+        value = tl.load(x + places, mask=inside, other=0.0).to(tl.float32)
+        count += here.to(tl.float32)
+        distance = tl.where(inside, value - mean, 0.0)
+        mean += distance / tl.maximum(count, 1.0)[:, None]
+        square += distance * tl.where(inside, value - mean, 0.0)
+    total = tl.sum(count, axis=0)
+    whole = tl.sum(mean * count[:, None], axis=0) / total
+    distance = mean - whole[None, :]
+    square += distance * distance * count[:, None]
+    result = ((n * PARTS + part) * blocks + block) * C + channels
+    tl.store(means + result, whole, mask=channels < C)
+    tl.store(squares + result, tl.sum(square, axis=0), mask=channels < C)
+
+
+@triton.jit
+def merge_statistics(
+    means, squares, scale, shift, factor, offset, scale_row, pixels, chunk, blocks, parts, eps,
+    C: tl.constexpr, BLOCKS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """What a norm multiplies each channel by and adds to it, from the statistics of all blocks."""
+    channels = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
+    n = tl.program_id(1)
+    block = tl.arange(0, BLOCKS)
+    there = block < parts * blocks
+    count = tl.minimum(pixels - block % blocks * chunk, chunk).to(tl.float32)
+    count = tl.where(there, count, 0.0)[:, None] / (parts * pixels)
+    inside = there[:, None] & (channels < C)[None, :]
+    places = (n * parts * blocks + block[:, None]) * C + channels[None, :]
+    each = tl.load(means + places, mask=inside, other=0.0)
+    mean = tl.sum(each * count, axis=0)
+    distance = each - mean[None, :]
+    between = tl.sum(distance * distance * count, axis=0)
+    within = tl.sum(tl.load(squares + places, mask=inside, other=0.0), axis=0) / (parts * pixels)
+    used = channels < C
+    times = tl.load(scale + n * scale_row + channels, mask=used, other=0.0)
+    times = times / tl.sqrt(between + within + eps)
+    plus = tl.load(shift + n * scale_row + channels, mask=used, other=0.0) - mean * times
+    tl.store(factor + n * C + channels, times, mask=used)
+    tl.store(offset + n * C + channels, plus, mask=used)
+
+
+@triton.jit
+def normalize(
+    x, y, skip, factor, offset, height, width, row, picture,
+    C: tl.constexpr, PADDED: tl.constexpr, PIXELS: tl.constexpr, PARTS: tl.constexpr,
+    BORDER: tl.constexpr, RELU: tl.constexpr, PAD: tl.constexpr, REFLECT: tl.constexpr,
+    SKIP: tl.constexpr, SKIP_PAD: tl.constexpr,
+):  # fmt: skip
+    """y = x × factor + offset of each channel, ReLU and a padded `skip` added to it, padded.
+
+    `height` and `width` are those of the result without its padding.
+    """
+    n = tl.program_id(1)
+    channels = tl.arange(0, PADDED)
+    wide = width + 2 * PAD
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    inside = (pixel < wide * (height + 2 * PAD))[:, None] & (channels < C)[None, :]
+    down = _mirror(pixel // wide - PAD, height, REFLECT)
+    across = _mirror(pixel % wide - PAD, width, REFLECT)
+    if PARTS == 1:
+        place = down * row + across
+    else:
+        first, second = down + BORDER, across + BORDER
+        part = first % 2 * 2 + second % 2
+        place = ((first // 2) * row + second // 2) * PARTS + part
+    x += n.to(tl.int64) * picture
+    places = place[:, None] * C + channels[None, :]
+    value = tl.load(x + places, mask=inside, other=0.0).to(tl.float32)
+    times = tl.load(factor + n * C + channels, mask=channels < C, other=0.0)
+    plus = tl.load(offset + n * C + channels, mask=channels < C, other=0.0)
+    value = value * times[None, :] + plus[None, :]
     if RELU:
-        values = tl.maximum(values, 0.0)
-    tl.store(y + places, values.to(y.dtype.element_ty), mask=inside)
+        value = tl.maximum(value, 0.0)
+    if SKIP:
+        around: tl.constexpr = 2 * SKIP_PAD
+        skip += n.to(tl.int64) * (height + around) * (width + around) * C
+        place = (down + SKIP_PAD) * (width + around) + across + SKIP_PAD
+        value += tl.load(skip + place[:, None] * C + channels[None, :], mask=inside, other=0.0)
+    y += n.to(tl.int64) * (height + 2 * PAD) * wide * C
+    places = pixel[:, None] * C + channels[None, :]
+    tl.store(y + places, value.to(y.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def join(
+    fine, coarse, y, height, width,
+    FINE: tl.constexpr, COARSE: tl.constexpr, PADDED: tl.constexpr, PIXELS: tl.constexpr,
+    FROM: tl.constexpr, PAD: tl.constexpr,
+):  # fmt: skip
+    """The channels of `fine` and then those of `coarse`, enlarged by two between its pixels, padded
+    by reflection. `fine` comes padded by FROM, `coarse` as it is; `height` and `width` are fine's.
+    """
+    n = tl.program_id(1)
+    C: tl.constexpr = FINE + COARSE
+    channels = tl.arange(0, PADDED)
+    wide = width + 2 * PAD
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    there = pixel < wide * (height + 2 * PAD)
+    down = _mirror(pixel // wide - PAD, height, True)
+    across = _mirror(pixel % wide - PAD, width, True)
+    around: tl.constexpr = 2 * FROM
+    fine += n.to(tl.int64) * (height + around) * (width + around) * FINE
+    place = (down + FROM) * (width + around) + across + FROM
+    first = there[:, None] & (channels < FINE)[None, :]
+    value = tl.load(fine + place[:, None] * FINE + channels[None, :], mask=first, other=0.0)
+    value = value.to(tl.float32)
+    coarse += n.to(tl.int64) * (height // 2) * (width // 2) * COARSE
+    second = there[:, None] & ((channels >= FINE) & (channels < C))[None, :]
+    for i in tl.static_range(4):  # the four pixels around; the nearer weighs three quarters
+        near_row, near_column = i // 2, i % 2
+        row = down // 2 + (1 - near_row) * (down % 2 * 2 - 1)
+        column = across // 2 + (1 - near_column) * (across % 2 * 2 - 1)
+        row = _mirror(row, height // 2, False)
+        column = _mirror(column, width // 2, False)
+        place = row * (width // 2) + column
+        places = place[:, None] * COARSE + channels[None, :] - FINE
+        weight = (0.25 + 0.5 * near_row) * (0.25 + 0.5 * near_column)
+        value += weight * tl.load(coarse + places, mask=second, other=0.0).to(tl.float32)
+    y += n.to(tl.int64) * (height + 2 * PAD) * wide * C
+    places = pixel[:, None] * C + channels[None, :]
+    tl.store(
+        y + places, value.to(y.dtype.element_ty), mask=there[:, None] & (channels < C)[None, :]
+    )
+
+
+@triton.jit
+def enter(
+    frame, grain, mean, y, height, width,
+    BLOCK: tl.constexpr, PADDED: tl.constexpr, PIXELS: tl.constexpr, PAD: tl.constexpr,
+):  # fmt: skip
+    """A uint8 picture as a net takes it: with its grain, without its mean colour, BLOCK × BLOCK
+    pixels to one (space-to-depth), padded by reflection. `height` and `width` are the result's."""
+    n = tl.program_id(1)
+    AREA: tl.constexpr = BLOCK * BLOCK
+    C: tl.constexpr = 3 * AREA
+    channels = tl.arange(0, PADDED)
+    used = channels < C
+    wide = width + 2 * PAD
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    inside = (pixel < wide * (height + 2 * PAD))[:, None] & used[None, :]
+    down = _mirror(pixel // wide - PAD, height, True) * BLOCK
+    across = _mirror(pixel % wide - PAD, width, True) * BLOCK
+    colour, within = channels // AREA, channels % AREA
+    place = (down[:, None] + (within // BLOCK)[None, :]) * (width * BLOCK)
+    place += across[:, None] + (within % BLOCK)[None, :]
+    frame += n.to(tl.int64) * height * width * C
+    value = tl.load(frame + place * 3 + colour[None, :], mask=inside, other=0).to(tl.float32)
+    value += tl.load(grain + place, mask=inside, other=0.0)
+    value -= tl.load(mean + n * 3 + colour, mask=used, other=0.0)[None, :]
+    y += n.to(tl.int64) * (height + 2 * PAD) * wide * C
+    places = pixel[:, None] * C + channels[None, :]
+    tl.store(y + places, (value * (1 / 255)).to(y.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _byte(x):
+    """To the nearest of 0 to 255, halves to the even one, as torch rounds."""
+    x = tl.minimum(tl.maximum(x, 0.0), 255.0)
+    return ((x + 12582912.0) - 12582912.0).to(tl.uint8)  # 1.5 × 2²³: what follows is rounded off
+
+
+@triton.jit
+def leave(
+    x, bias, frame, height, width, row, picture,
+    PARTS: tl.constexpr, BORDER: tl.constexpr, VALUES: tl.constexpr,
+):  # fmt: skip
+    """What the last convolution gave, in three colours, as a uint8 picture of height × width."""
+    n = tl.program_id(1)
+    i = tl.program_id(0) * VALUES + tl.arange(0, VALUES)
+    inside = i < height * width * 3
+    colour, pixel = i % 3, i // 3
+    down, across = pixel // width + BORDER, pixel % width + BORDER
+    if PARTS == 1:
+        place = down * row + across
+    else:
+        place = ((down // 2) * row + across // 2) * PARTS + down % 2 * 2 + across % 2
+    value = tl.load(x + n.to(tl.int64) * picture + place * 3 + colour, mask=inside, other=0.0)
+    value = (value.to(tl.float32) + tl.load(bias + colour, mask=inside, other=0.0)) * 255
+    tl.store(frame + n.to(tl.int64) * height * width * 3 + i, _byte(value), mask=inside)
+
+
+@triton.jit
+def nv12_to_rgb(
+    luma, chroma, frame, height, width, padded_height, padded_width, luma_pitch, chroma_pitch,
+    red_weight, blue_weight, low, luma_range, chroma_range, PIXELS: tl.constexpr,
+):  # fmt: skip
+    """NV12 of height × width as RGB, padded at the bottom and the right by reflection."""
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    inside = pixel < padded_height * padded_width
+    down = _mirror(pixel // padded_width, height, True)
+    across = _mirror(pixel % padded_width, width, True)
+    y = tl.load(luma + down * luma_pitch + across, mask=inside, other=0).to(tl.float32)
+    blue, red = tl.zeros((PIXELS,), tl.float32), tl.zeros((PIXELS,), tl.float32)
+    for i in tl.static_range(4):  # the four samples around; the nearer weighs three quarters
+        near_row, near_column = i // 2, i % 2
+        row = down // 2 + (1 - near_row) * (down % 2 * 2 - 1)
+        column = across // 2 + (1 - near_column) * (across % 2 * 2 - 1)
+        row = _mirror(row, height // 2, False)
+        column = _mirror(column, width // 2, False)
+        place = chroma + row * chroma_pitch + column * 2
+        weight = (0.25 + 0.5 * near_row) * (0.25 + 0.5 * near_column)
+        blue += weight * (tl.load(place, mask=inside, other=128).to(tl.float32) - 128)
+        red += weight * (tl.load(place + 1, mask=inside, other=128).to(tl.float32) - 128)
+    y = (y - low) / luma_range
+    r = y + 2 * (1 - red_weight) * red / chroma_range
+    b = y + 2 * (1 - blue_weight) * blue / chroma_range
+    g = (y - red_weight * r - blue_weight * b) / (1 - red_weight - blue_weight)
+    tl.store(frame + pixel * 3, _byte(r * 255), mask=inside)
+    tl.store(frame + pixel * 3 + 1, _byte(g * 255), mask=inside)
+    tl.store(frame + pixel * 3 + 2, _byte(b * 255), mask=inside)
+
+
+@triton.jit
+def rgb_to_nv12(
+    stylized, original, strength, luma, chroma, height, width, row, pitch,
+    red_weight, blue_weight, BLEND: tl.constexpr, PIXELS: tl.constexpr,
+):  # fmt: skip
+    """RGB in rows of `row` pixels as NV12 of limited range; one lane makes 2 × 2 pixels.
+
+    Where it is to BLEND, `strength` of the stylized picture is mixed with the original.
+    """
+    lane = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    inside = lane < (height // 2) * (width // 2)
+    down, across = lane // (width // 2) * 2, lane % (width // 2) * 2
+    sums_red, sums_blue = tl.zeros((PIXELS,), tl.float32), tl.zeros((PIXELS,), tl.float32)
+    share = tl.load(strength)
+    for i in tl.static_range(4):
+        place = ((down + i // 2) * row + across + i % 2) * 3
+        r = tl.load(stylized + place, mask=inside, other=0).to(tl.float32)
+        g = tl.load(stylized + place + 1, mask=inside, other=0).to(tl.float32)
+        b = tl.load(stylized + place + 2, mask=inside, other=0).to(tl.float32)
+        if BLEND:
+            r0 = tl.load(original + place, mask=inside, other=0).to(tl.float32)
+            g0 = tl.load(original + place + 1, mask=inside, other=0).to(tl.float32)
+            b0 = tl.load(original + place + 2, mask=inside, other=0).to(tl.float32)
+            r, g, b = r0 + share * (r - r0), g0 + share * (g - g0), b0 + share * (b - b0)
+        y = red_weight * r + (1 - red_weight - blue_weight) * g + blue_weight * b
+        target = luma + (down + i // 2) * pitch + across + i % 2
+        tl.store(target, _byte(y * (219 / 255) + 16), mask=inside)
+        sums_red += r - y
+        sums_blue += b - y
+    target = chroma + (down // 2) * pitch + across
+    blue = sums_blue * (224 / 255 / 8) / (1 - blue_weight) + 128
+    red = sums_red * (224 / 255 / 8) / (1 - red_weight) + 128
+    tl.store(target, _byte(blue), mask=inside)
+    tl.store(target + 1, _byte(red), mask=inside)

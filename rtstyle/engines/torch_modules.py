@@ -1,29 +1,21 @@
-"""What torch runs: the GPU, the net of a file, and its form for a GPU.
-
-A small net on a large GPU is bound by memory: torch reads and writes every activation about six
-times for a norm that `norm_relu` does in two reads and one write.
-"""
+"""What torch runs: the GPU, the net of a file, and its form for a GPU."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rtstyle.engines import torch_ops as ops
 from rtstyle.engines.cuda.memory import HINT, OutOfDeviceMemoryError
+from rtstyle.engines.torch_fused import can_fuse, fused
 from rtstyle.errors import EngineError, ModelError
 from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.checkpoint import load_checkpoint_net
-from rtstyle.nets.fast import Fast
-from rtstyle.nets.johnson import Johnson
+from rtstyle.nets.contract import Contract
 from rtstyle.nets.layers import ConvNorm, InstanceNorm
-
-HAS_TRITON = find_spec("triton") is not None
-_PIXELS = 256  # of a block
 
 
 def find_device(number: int | str) -> torch.device:
@@ -93,131 +85,72 @@ def any_net(model: ModelSpec) -> tuple[nn.Module, ModelSpec]:
         raise EngineError(f"torch cannot read the net of {model.path.name}: {error}") from error
 
 
-def half_net(net: nn.Module) -> nn.Module:
-    """A copy of `net` for a GPU: float16 in channels-last order, each norm fused with its ReLU.
+def device_net(net: nn.Module) -> nn.Module:
+    """A copy of `net` for a GPU, in half precision and from uint8 to uint8 pictures: fused where it
+    `can_fuse`, else with each norm fused with its ReLU.
 
-    Norms keep their own parameters in float32. Where a norm follows the first convolution the
-    picture's mean is taken off before it becomes half, which changes nothing but the rounding.
+    (N, H, W, 3) uint8, style and strength where the net takes them, and the grain as the keyword
+    `grain` → (N, H, W, 3) uint8.
     """
     net = copy.deepcopy(net).eval().requires_grad_(False)
-    centred = isinstance(net, (Johnson, Fast)) and not any(
-        isinstance(module, nn.BatchNorm2d) for module in net.modules()
-    )
+    if can_fuse(net):
+        _halve(net)
+        return fused(net)
+    net = half_net(net)
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, ConvNorm) and isinstance(child.norm, InstanceNorm):
+                setattr(parent, name, _ConvNorm(child))
+    return Contract(net).eval()
+
+
+def half_net(net: nn.Module) -> nn.Module:
+    """A copy of `net` whose convolutions are float16 in channels-last order; norms and what comes
+    of the style stay float32. It takes and gives float pictures, by torch's own operations."""
+    net = copy.deepcopy(net).eval().requires_grad_(False)
+    _halve(net)
+    return _Half(net)
+
+
+def _halve(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             module.half()
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for parent in list(net.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, ConvNorm) and isinstance(child.norm, InstanceNorm):
-                setattr(parent, name, _FusedConvNorm(child))
-    return _Half(net, centred)
 
 
 class _Half(nn.Module):
     """Turns float pictures into half ones, and the net's half ones back."""
 
-    def __init__(self, net: nn.Module, centred: bool) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net, self.centred = net, centred
+        self.net = net
 
     def forward(self, x: Tensor, *style: Tensor) -> Tensor:
-        if self.centred:
-            x = x - x.mean((2, 3), keepdim=True)
         x = x.half().contiguous(memory_format=torch.channels_last)
         out: Tensor = self.net(x, *style).float()
         return out
 
 
-class _FusedConvNorm(nn.Module):
+class _ConvNorm(nn.Module):
+    """A convolution and its norm in nets that are not fused as a whole: pictures are not padded."""
+
     def __init__(self, layer: ConvNorm) -> None:
         super().__init__()
         assert isinstance(layer.norm, InstanceNorm)
         self.conv, self.norm, self.relu = layer.conv, layer.norm, layer.relu
+        self.conv.bias = None  # the norm takes it away
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        scale: Tensor = self.norm.weight
-        shift: Tensor = self.norm.bias
+        scale: Tensor = self.norm.weight.float()
+        shift: Tensor = self.norm.bias.float()
         if style is not None:
             scale, shift = style.float() @ scale, style.float() @ shift
         y = self.conv(x).contiguous(memory_format=torch.channels_last)
-        return norm_relu(y, scale, shift, eps=self.norm.eps, relu=self.relu)
-
-
-def norm_relu(x: Tensor, scale: Tensor, shift: Tensor, *, eps: float, relu: bool = True) -> Tensor:
-    """(N, C, H, W), (N, C) or (C,) scale and shift in float32 → the same as `x`, channels last.
-
-    Instance norm, scale, shift and ReLU in two passes over memory: by Triton for channels-last
-    tensors on a GPU, else by torch. Statistics are float32: each block of pixels gives its mean and
-    its sum of squared distances, which are then merged (Chan et al. 1979), so no large sums are
-    subtracted from each other.
-    """
-    n, c = x.shape[:2]
-    scale, shift = (t.float().expand(n, c).contiguous() for t in (scale, shift))
-    fits = x.is_cuda and c <= 1024 and x.is_contiguous(memory_format=torch.channels_last)
-    if HAS_TRITON and fits:
-        return run_kernels(x, scale, shift, eps, relu)
-    return norm_relu_reference(x, scale, shift, eps=eps, relu=relu)
-
-
-def norm_relu_reference(
-    x: Tensor, scale: Tensor, shift: Tensor, *, eps: float, relu: bool = True
-) -> Tensor:
-    """The same by torch, in as many passes as that takes."""
-    mean, var = x.float().mean((2, 3)), x.float().var((2, 3), correction=0)
-    factor = scale * (var + eps).rsqrt()
-    y = x.float() * factor[..., None, None] + (shift - mean * factor)[..., None, None]
-    return (y.relu() if relu else y).to(x.dtype).contiguous(memory_format=torch.channels_last)
-
-
-def merge(means: Tensor, squares: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance (N, C) from those of blocks: means and sums of squared distances
-    (N, B, C), pixels of each block (B,)."""
-    weight = (counts / counts.sum())[None, :, None]
-    mean = (means * weight).sum(1)
-    between = ((means - mean[:, None]) ** 2 * weight).sum(1)
-    return mean, squares.sum(1) / counts.sum() + between
-
-
-def run_kernels(x: Tensor, scale: Tensor, shift: Tensor, eps: float, relu: bool) -> Tensor:
-    """Both passes; `x` is channels last, `scale` and `shift` (N, C) float32."""
-    block_statistics, apply = _kernels()
-    n, c, height, width = x.shape
-    pixels = height * width
-    blocks = -(-pixels // _PIXELS)
-    padded = 1 << (c - 1).bit_length()
-    means = torch.empty((n, blocks, c), device=x.device)
-    squares = torch.empty_like(means)
-    block_statistics[(blocks, n)](
-        x, means, squares, pixels, blocks, c, PADDED=padded, PIXELS=_PIXELS
-    )
-    counts = torch.full((blocks,), float(_PIXELS), device=x.device)
-    counts[-1] = pixels - (blocks - 1) * _PIXELS
-    mean, var = merge(means, squares, counts)
-    factor = scale * (var + eps).rsqrt()
-    offset = shift - mean * factor
-    y = torch.empty_like(x)
-    apply[(blocks, n)](
-        x,
-        y,
-        factor.contiguous(),
-        offset.contiguous(),
-        pixels,
-        c,
-        PADDED=padded,
-        PIXELS=_PIXELS,
-        RELU=relu,
-    )
-    return y
-
-
-_made: list[Any] = []
-
-
-def _kernels() -> tuple[Any, Any]:
-    """Compiled on first use: importing Triton takes a while and it need not be there."""
-    if not _made:
-        from rtstyle.engines.torch_kernels import apply, block_statistics
-
-        _made.extend((block_statistics, apply))
-    return _made[0], _made[1]
+        n, c, height, width = y.shape
+        affine = ops.merge_statistics(
+            ops.block_statistics(y, 1, 0), scale.expand(n, c), shift.expand(n, c), height * width,
+            1, self.norm.eps,
+        )  # fmt: skip
+        result: Tensor = ops.normalize(y, affine, None, 1, 0, self.relu, 0, True, 0)
+        return result

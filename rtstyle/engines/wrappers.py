@@ -34,6 +34,10 @@ class DelegatingEngine(Engine):
     def builds_in_flight(self) -> bool:  # type: ignore[override]  # of whichever is active
         return self.active.builds_in_flight
 
+    @property
+    def precision(self) -> str:
+        return self.active.precision
+
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:

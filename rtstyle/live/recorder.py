@@ -13,6 +13,7 @@ from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, RtstyleError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.live.controls import Controls
+from rtstyle.media.devices.sound import SoundRing
 from rtstyle.media.devices.source import TIME_BASE
 from rtstyle.media.images import write_picture
 from rtstyle.media.options import WriteOptions
@@ -20,7 +21,8 @@ from rtstyle.media.video.sink import FileSink
 
 
 class RecorderSink(Closing):
-    """Writes PNG snapshots and MP4 recordings into `folder`, when the controls ask for them.
+    """Writes PNG snapshots and MP4 recordings into `folder`, when the controls ask for them; the
+    recordings with `sound`, if there is any.
 
     A file that cannot be written ends the recording, not the run: `on_note` gets the sentence.
     Raises `OutputError` when there is no such folder.
@@ -30,13 +32,14 @@ class RecorderSink(Closing):
 
     def __init__(
         self, folder: Path, info: StreamInfo, controls: Controls, *, on_note: Callable[[str], None],
-        hwaccel: str = "none",
+        hwaccel: str = "none", sound: SoundRing | None = None,
     ) -> None:  # fmt: skip
         if not folder.is_dir():
             raise OutputError(f"There is no folder {folder} for recordings; create it first.")
         self.notes = []
         self._folder, self._controls, self._on_note = folder, controls, on_note
         self._options = WriteOptions(hwaccel=hwaccel)
+        self._sound = sound
         self._info = replace(info, time_base=TIME_BASE, n_frames=None)
         self._snapshots = controls.settings.snapshots
         self._recording: _Recording | None = None
@@ -68,7 +71,8 @@ class RecorderSink(Closing):
 
     def _record(self, frame: Frame) -> None:
         if self._recording is None:
-            self._recording = _Recording(self._free_name(".mp4"), self._info, self._options)
+            path = self._free_name(".mp4")
+            self._recording = _Recording(path, self._info, self._options, self._sound)
             self._on_note(f"recording {self._recording.path}")
         self._recording.write(frame)
 
@@ -99,16 +103,20 @@ class RecorderSink(Closing):
 
 
 class _Recording:
-    """A video file whose time starts at 0 with its first frame."""
+    """A video file whose time starts at 0 with its first frame, and its sound with it."""
 
-    def __init__(self, path: Path, info: StreamInfo, options: WriteOptions) -> None:
+    def __init__(
+        self, path: Path, info: StreamInfo, options: WriteOptions, sound: SoundRing | None
+    ) -> None:
         self.path = path
         self._stack = ExitStack()
-        self._sink = self._stack.enter_context(FileSink(path, info, options=options))
+        self._sink = self._stack.enter_context(FileSink(path, info, options=options, sound=sound))
         self._zero: Fraction | None = None
 
     def write(self, frame: Frame) -> None:
-        self._zero = frame.time if self._zero is None else self._zero
+        if self._zero is None:
+            self._zero = frame.time
+            self._sink.start_sound(frame.time)
         self._sink.write(replace(frame, time=frame.time - self._zero))
 
     def finish(self) -> None:

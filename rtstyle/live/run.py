@@ -11,13 +11,23 @@ from threading import Thread
 from time import perf_counter
 
 from rtstyle.engines import EngineOptions
-from rtstyle.errors import RtstyleError, UsageError
+from rtstyle.errors import MediaError, RtstyleError, UsageError
 from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.recorder import RecorderSink
 from rtstyle.live.session import Figures, LiveOptions, Session
-from rtstyle.media import ReadOptions, Sink, WriteOptions, open_sink, open_source
+from rtstyle.media import (
+    ReadOptions,
+    Sink,
+    WriteOptions,
+    open_sink,
+    open_source,
+    sink_kind,
+    source_kind,
+)
+from rtstyle.media.devices.sound import SoundRing, open_microphone
+from rtstyle.media.devices.source import LiveSource
 from rtstyle.media.options import CameraMode
 from rtstyle.media.synthetic import TeeSink
 from rtstyle.metrics import Report
@@ -32,6 +42,8 @@ class LiveJob:
 
     `source` and `sinks` are named as in `rtstyle.media`; "window" and "web" are sinks too. The run
     starts with `settings`; `gallery` are the styles to choose from. `seconds` ends it early.
+    `sound` is "own" for that of a clip, "none", or "microphone[:NAME]"; recordings, video files and
+    servers get it. A clip that goes to a file is played once.
     Recordings go to `folder`; they and video files are encoded where `hwaccel` says. `serve` is the
     `rtstyle.serve.auth.ServeOptions` of the page. Raises `UsageError` for a sink given twice.
     """
@@ -44,6 +56,7 @@ class LiveJob:
     options: LiveOptions = field(default_factory=LiveOptions)
     engine: EngineOptions = field(default_factory=lambda: EngineOptions(precision="fastest"))
     hwaccel: str = "none"
+    sound: str = "own"
     seconds: float | None = None
     folder: Path = Path()
     overwrite: bool = False
@@ -78,24 +91,32 @@ def run_live(
     is a window. Files are completed however the run ends. Raises the errors of `rtstyle.errors`.
     """
     controls = Controls(job.gallery, job.settings)
+    is_clip = source_kind(job.source, live=True) == "looped"
+    to_file = any(sink_kind(name, live=True) == "file" for name in job.sinks)
+    reading = ReadOptions(camera=job.capture, once=is_clip and to_file)
+    if reading.once:
+        on_note("the clip is played once, at its own pace, and pictures that come too fast are "
+                "left out; rtstyle render paints every one of them")  # fmt: skip
     with (
-        open_source(job.source, ReadOptions(camera=job.capture), live=True) as source,
+        open_source(job.source, reading, live=True) as source,
         EnginePool(job.engine) as pool,
         ExitStack() as stack,
     ):
         status = Status(job, controls, pool, on_note)
         for note in source.notes:
             status.note(note)
+        sound = _opened_sound(job.sound, source, stack, status.note)
         recorder = RecorderSink(
-            job.folder, source.info, controls, on_note=status.note, hwaccel=job.hwaccel
-        )
+            job.folder, source.info, controls, on_note=status.note, hwaccel=job.hwaccel,
+            sound=sound,
+        )  # fmt: skip
         sinks: list[Sink] = [stack.enter_context(recorder)]
         meter = MeterSink(source.clock) if job.options.measure else None
         if meter is not None:
             sinks.append(meter)
         writing = WriteOptions(overwrite=job.overwrite, hwaccel=job.hwaccel)
         for name in job.sinks:
-            sink = open_sink(name, source.info, writing, live=True, panel=status)
+            sink = open_sink(name, source.info, writing, live=True, panel=status, sound=sound)
             sinks.append(stack.enter_context(sink))
         tee = TeeSink(sinks)
         session = status.session = Session(source, tee, controls, pool, options=job.options)
@@ -121,6 +142,22 @@ def run_live(
             for note in tee.notes:
                 on_note(note)
     return Outcome(report, meter, interrupted)
+
+
+def _opened_sound(
+    name: str, source: LiveSource, stack: ExitStack, on_note: Callable[[str], None]
+) -> SoundRing | None:
+    """The sound of a run; a microphone that cannot be opened is no reason not to paint."""
+    if name in ("own", "none"):
+        return source.sound if name == "own" else None
+    ring = SoundRing()
+    try:
+        microphone = open_microphone(name, ring, source.clock, platform=sys.platform)
+    except MediaError as error:
+        on_note(str(error))
+        return None
+    stack.enter_context(microphone)
+    return ring
 
 
 class Status:

@@ -11,7 +11,7 @@ from time import perf_counter
 from rtstyle.engines.base import Engine
 from rtstyle.errors import RtstyleError
 from rtstyle.frame import Image
-from rtstyle.image import Look, geometry
+from rtstyle.image import Look, check_stroke, geometry
 from rtstyle.live.adaptive import AdaptiveHeight
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import Canvas, EnginePool
@@ -19,6 +19,7 @@ from rtstyle.live.overlay import ControlledSource, TimedSource, compose
 from rtstyle.media.base import Sink
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
+from rtstyle.steady import SteadyFilter, check_amount
 from rtstyle.style.style import Style
 
 _WINDOW_SECONDS = 2.0  # that the figures are averaged over
@@ -28,9 +29,11 @@ _WINDOW_SECONDS = 2.0  # that the figures are averaged over
 class LiveOptions:
     """How a session runs.
 
-    `height` is what the net runs at, the picture's own by default. With `adaptive`, `fps_target` is
+    `height` is what the net runs at, the picture's own by default; `stroke`, as in `Look`, goes
+    before it. With `adaptive`, `fps_target` is
     held by a smaller height, but not below `lowest` pixels. Frames that would be shown more than
-    `max_latency_ms` after their capture are dropped. `measure` draws bar codes.
+    `max_latency_ms` after their capture are dropped. `steady` is the strength of `SteadyFilter`.
+    `measure` draws bar codes. Raises `UsageError` for a `steady` out of range.
     """
 
     height: int | None = None
@@ -39,6 +42,12 @@ class LiveOptions:
     lowest: int = 144
     max_latency_ms: float | None = None
     measure: bool = False
+    steady: float = 0.0
+    stroke: float | None = None
+
+    def __post_init__(self) -> None:
+        check_stroke(self.stroke)
+        check_amount(self.steady)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,11 @@ class Session:
         options: LiveOptions | None = None,
     ) -> None:
         options = options or LiveOptions()
-        self.figures = Figures(height=options.height or source.info.height)
+        info, height = source.info, options.height
+        if options.stroke is not None:
+            factor = Look(stroke=options.stroke).factor(info.height, info.width)
+            height = max(1, round(info.height * factor))
+        self.figures = Figures(height=height or info.height)
         self.trouble = ""  # why the chosen style is not shown
         self._controls, self._pool, self._options = controls, pool, options
         self._source = source
@@ -79,7 +92,7 @@ class Session:
         self._lock = Lock()
         self._leased: list[Engine] = []  # the one in use comes last; the one before may still run
         self._pending: object = None  # identifies the newest switch that waits for its engine
-        self._height = options.height
+        self._height = height
         self._adaptive = (
             AdaptiveHeight(options.fps_target, highest=self.figures.height, lowest=options.lowest)
             if options.adaptive and options.fps_target
@@ -97,6 +110,8 @@ class Session:
         self.pipeline = Pipeline(
             self._controlled, engine, sink, style=style, look=look, capacity=1, newest_wins=True
         )
+        if options.steady:
+            self.pipeline.steady = SteadyFilter(options.steady)
         self.pipeline.clock = source.clock
         self.pipeline.max_latency_ms = options.max_latency_ms
         self.pipeline.compose = self._compose

@@ -25,6 +25,7 @@ from rtstyle.media.options import (
 )
 
 if TYPE_CHECKING:
+    from rtstyle.media.devices.sound import SoundRing
     from rtstyle.media.devices.source import LiveSource
 
 __all__ = [
@@ -203,21 +204,23 @@ def open_sink(
     *,
     live: bool = False,
     panel: Panel | None = None,
+    sound: SoundRing | None = None,
 ) -> Sink:
     """Open the output that `path` names for the frames of `source`.
 
     A video's suffix makes a video, with the sound and all else that `source` has beside its
     pictures; a picture's suffix makes one picture or, with %d in the name, many; a folder takes
     pictures. With `live`, it is `window`, `web`, `virtualcam[:DEVICE]`, a server's address, a video
-    or `null`; `panel` is the live run that a window or a page shows. Raises `UsageError`,
-    `OutputExistsError` and `OutputError`, before any work.
+    or `null`; `panel` is the live run that a window or a page shows, `sound` what files and servers
+    get beside the pictures. Raises `UsageError`, `OutputExistsError` and `OutputError`, before any
+    work.
     """
     name = os.fspath(path)
     if isinstance(source, StreamInfo):
         info, origin = source, None
     else:
         info, origin = source.info, source.origin
-    request = SinkRequest(info, origin, writing or WriteOptions(), panel)
+    request = SinkRequest(info, origin, writing or WriteOptions(), panel, sound)
     kind = sink_kind(name, live=live)
     sink: Sink = _load(f"The output {kind}", SINKS[kind]).from_name(name, request)
     return sink

@@ -15,6 +15,8 @@ from rtstyle.media.options import WriteOptions
 if TYPE_CHECKING:
     from av.container import InputContainer
 
+    from rtstyle.media.devices.sound import SoundRing
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -57,13 +59,15 @@ class Source(AbstractContextManager["Source"], Protocol):
 class SinkRequest:
     """What a sink is opened for: frames as in `info`, read from `origin`, written as in `writing`.
 
-    `panel` is set for a sink that shows a live run and takes its commands.
+    `panel` is set for a sink that shows a live run and takes its commands, `sound` where sound
+    belongs to live pictures.
     """
 
     info: StreamInfo
     origin: Origin | None = None
     writing: WriteOptions = field(default_factory=WriteOptions)
     panel: Panel | None = None
+    sound: SoundRing | None = None
 
 
 class Panel(Protocol):

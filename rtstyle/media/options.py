@@ -45,6 +45,7 @@ class ReadOptions:
     With `keep_hdr`, high dynamic range is not only tone-mapped: what is written has it again. With
     `deinterlace`, frames that the file calls interlaced become progressive ones. `raw` is what a
     pipe without a header brings: (width, height, pixel format), at `rate` frames a second.
+    With `once`, a video that is played live ends at its end instead of beginning again.
     """
 
     start: Fraction | None = None
@@ -55,6 +56,7 @@ class ReadOptions:
     keep_hdr: bool = False
     deinterlace: bool = True
     raw: tuple[int, int, str] | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

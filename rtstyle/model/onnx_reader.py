@@ -45,6 +45,8 @@ _TYPE_TENSOR, _TENSOR_ELEMENT, _TENSOR_SHAPE = 1, 1, 2
 _SHAPE_DIM, _DIM_VALUE = 1, 1
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 
+Data = mmap.mmap | bytes
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
@@ -258,7 +260,7 @@ class _Check:
 # Protobuf's wire format, read in place: fields are numbers, or ranges of bytes in the file.
 
 
-def fields(data: mmap.mmap, span: range) -> Iterator[tuple[int, int | range]]:
+def fields(data: Data, span: range) -> Iterator[tuple[int, int | range]]:
     """Field numbers of a message with their values: an int, or where the bytes lie."""
     at, end = span.start, span.stop
     while at < end:
@@ -280,7 +282,7 @@ def fields(data: mmap.mmap, span: range) -> Iterator[tuple[int, int | range]]:
         at += size
 
 
-def varints(data: mmap.mmap, span: range) -> Iterator[int]:
+def varints(data: Data, span: range) -> Iterator[int]:
     """Integers that are packed one after the other."""
     at = span.start
     while at < span.stop:
@@ -288,7 +290,7 @@ def varints(data: mmap.mmap, span: range) -> Iterator[int]:
         yield value
 
 
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _varint(data: Data, at: int, end: int) -> tuple[int, int]:
     """A variable-length integer and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
@@ -316,7 +318,7 @@ def to_int(value: int | range) -> int:
     return value
 
 
-def to_text(data: mmap.mmap, value: int | range) -> str:
+def to_text(data: Data, value: int | range) -> str:
     """A text. Raises `DamagedError` when it is none."""
     span = to_span(value)
     return data[span.start : span.stop].decode()

@@ -30,6 +30,8 @@ class ModelSpec:
     `takes_strength` when the net blends between picture and painting itself. `provenance` is what
     training wrote down: painting, settings, losses.
 
+    `precision` is that of the graph's arithmetic: "fp32", "fp16" or "int8".
+
     The last five fields describe models of other makers. `layout` is "nhwc" for uint8 (N, H, W, 3)
     with all processing inside the graph, "nchw" for float32 (N, 3, H, W) whose values run from 0
     to `peak`; `peak` is None as long as nobody found out. `size` is (H, W) where it is fixed,
@@ -48,6 +50,7 @@ class ModelSpec:
     licence: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)  # of the architecture
+    precision: str = "fp32"
     frame_input: str = "frame"
     layout: Literal["nhwc", "nchw"] = "nhwc"
     peak: float | None = None
@@ -128,6 +131,7 @@ def fields(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     }
     described |= {key: take(path, document, key, int) for key in ("stride", "style_size")}
     described |= {key: take(path, document, key, dict) for key in ("options", "provenance")}
+    described["precision"] = str(described["provenance"].get("precision", "fp32"))
     described["style_input"] = document.get("style_input", "weights")
     if described["style_input"] not in STYLE_INPUTS:
         raise ModelError(

@@ -77,7 +77,7 @@ def at_precision(model: ModelSpec, precision: str) -> ModelSpec:
     facts = ("stride", "styles", "style_size", "style_input", "takes_strength", "layout")
     if any(getattr(variant, fact) != getattr(model, fact) for fact in facts):
         raise ModelError(f"{path} is no variant of {model.path}: they differ; export it again.")
-    return replace(model, path=path)
+    return replace(model, path=path, precision=precision)
 
 
 def best_precision(model: ModelSpec, wanted: str) -> ModelSpec:

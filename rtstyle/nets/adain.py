@@ -188,7 +188,11 @@ class FastAdaIN(nn.Module):
         if strength is not None:
             own = self.encode(x)
             style = own + (style - own) * strength[:, None]
-        usual = ((style.float() - self.center) / self.spread).clamp(-5, 5)
-        code = self.code(F.relu(self.hidden(usual)))
-        out: Tensor = self.stylizer(x, torch.cat([torch.ones_like(code[:, :1]), code], 1))
+        out: Tensor = self.stylizer(x, self.style_code(style))
         return out
+
+    def style_code(self, style: Tensor) -> Tensor:
+        """What the norms of the stylizer mix for a style: (N, S) → (N, 1 + code) float32."""
+        usual = ((style.float() - self.center) / self.spread).clamp(-5, 5)
+        code: Tensor = self.code(F.relu(self.hidden(usual)))
+        return torch.cat([torch.ones_like(code[:, :1]), code], 1)

@@ -13,7 +13,8 @@ class Contract(nn.Module):
     """Wraps a net so that it takes and gives uint8 pictures, as every exported model does.
 
     (N, H, W, 3) uint8 RGB → the same. A net that takes a style gets (N, S) float32, one that mixes
-    in feature space (N,) float32 too. H and W are multiples of `net.stride`.
+    in feature space (N,) float32 too. H and W are multiples of `net.stride`. `grain` is that of the
+    size where it was kept.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -21,10 +22,16 @@ class Contract(nn.Module):
         self.net, self.grain = net, Grain()
 
     def forward(
-        self, frame: Tensor, style: Tensor | None = None, strength: Tensor | None = None
+        self,
+        frame: Tensor,
+        style: Tensor | None = None,
+        strength: Tensor | None = None,
+        grain: Tensor | None = None,
     ) -> Tensor:
         conditions = [value for value in (style, strength) if value is not None]
-        x = _to_float(frame) + self.grain(frame.shape[1], frame.shape[2])
+        if grain is None:
+            grain = self.grain(frame.shape[1], frame.shape[2])
+        x = _to_float(frame) + grain
         y: Tensor = self.net(x * (1 / 255), *conditions)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 

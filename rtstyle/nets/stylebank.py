@@ -42,13 +42,16 @@ class Banks(nn.Module):
         patches = _patches(x)  # (N, 9C, H·W)
         if style.dim() == 2:
             kernel = (style @ self.weight).view(len(style), self.channels, -1)
-            y = kernel @ patches + (style @ self.bias)[:, :, None]
+            y = kernel.to(x.dtype) @ patches + (style @ self.bias)[:, :, None]
         else:
             maps = F.interpolate(style, x.shape[2:], mode="nearest").flatten(2)  # (N, S, H·W)
             kernels = self.weight.view(self.styles, self.channels, -1)
-            every = torch.einsum("sck,nkl->nscl", kernels, patches) + self.bias[None, :, :, None]
+            every = (
+                torch.einsum("sck,nkl->nscl", kernels.to(x.dtype), patches)
+                + self.bias[None, :, :, None]
+            )
             y = (every * maps[:, :, None]).sum(1)
-        return y.view(x.shape)
+        return y.view(x.shape).to(x.dtype)
 
 
 def _patches(x: Tensor) -> Tensor:

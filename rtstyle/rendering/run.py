@@ -13,6 +13,7 @@ from rtstyle.engines import open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, MediaError, OutputError, RtstyleError
 from rtstyle.files import Workplace, check_output
+from rtstyle.media.video.nvcodec import encoder_notes
 from rtstyle.media.video.parts import NotCuttableError
 from rtstyle.metrics import Report
 from rtstyle.rendering.encode import Batch, encode_segments
@@ -36,7 +37,10 @@ def render_in_segments(job: RenderJob, executor: Executor, listener: Listener = 
     with State(job.output) as state:
         kept = state.record
         engine_threads = kept.engine_threads or executor.engine_threads
+        chosen = job.writing.codec
         job = settled(job, video.info, kept.encoder_threads, engine_threads)
+        for note in encoder_notes(job.writing.hwaccel, chosen or str(job.writing.codec)):
+            listener.on_note(note)
         record = Record(
             settings=job.settings(),
             source=fingerprint(Path(job.source)),

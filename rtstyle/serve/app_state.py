@@ -8,7 +8,7 @@ from typing import Any
 
 from rtstyle.errors import StyleNotFoundError
 from rtstyle.frame import Image
-from rtstyle.live.controls import PAGE, WATCH, Controls, Rights, Settings, can_mix
+from rtstyle.live.controls import PAGE, WATCH, Controls, Rights, Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import Figures, LiveOptions
 from rtstyle.serve.auth import ServeOptions
@@ -21,6 +21,7 @@ from rtstyle.style.encoder import (
     read_style_encoder,
 )
 from rtstyle.style.style import Style
+from rtstyle.web.plan import Plan, gallery_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class SharedRun:
 
 
 class AppState:
-    """Everything that outlives a connection. Without a `shared` run, visitors bring a camera."""
+    """Everything that outlives a connection. Without a `shared` run, visitors bring a camera, which
+    browsers may paint themselves by the `plan`."""
 
     def __init__(
         self,
@@ -47,10 +49,11 @@ class AppState:
         gallery: list[Style],
         *,
         shared: SharedRun | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self.options, self.live, self.pool, self.shared = options, live, pool, shared
         self.gallery, self.thumbnails = gallery, Thumbnails(pool)
-        self._settings = settings
+        self._settings, self.plan = settings, plan
 
     def controls(self) -> Controls:
         """Controls for a new connection: those of the shared run, or its own."""
@@ -72,6 +75,21 @@ class AppState:
             "uploads": controls and self.takes_uploads,
         }
 
+    def gallery_message(self, controls: Controls) -> dict[str, Any]:
+        """The gallery of the controls for the page; visitors' own pictures have no thumbnail."""
+        message = gallery_message(controls.gallery, self.plan)
+        names = {style.name for style in self.gallery}
+        for row in message["gallery"]:
+            row["own"] = row["name"] not in names
+        return message
+
+    @property
+    def painting(self) -> dict[str, Any]:
+        """For the page: where pictures are painted, and how it can do so itself."""
+        if self.plan is None:
+            return {}
+        return {"paint": self.options.paint, "here": self.plan.document}
+
     @property
     def takes_uploads(self) -> bool:
         """Whether a model is installed that takes any picture as its style."""
@@ -91,32 +109,3 @@ class AppState:
         vector = encode(encoder, prepare_style_image(picture, encoder))
         vector.setflags(write=False)
         return Style(name, model, vector)
-
-
-def gallery_message(controls: Controls) -> dict[str, Any]:
-    """The gallery for the page: names, descriptions, and a `family` of those that can be mixed."""
-    families: list[Style] = []
-    rows = []
-    for style in controls.gallery:
-        place = next((i for i, one in enumerate(families) if can_mix(one, style)), len(families))
-        if place == len(families):
-            families.append(style)
-        rows.append({"name": style.name, "about": style.description, "family": place})
-    return {"gallery": rows}
-
-
-def settings_message(settings: Settings) -> dict[str, Any]:
-    """The settings for the page."""
-    return {
-        "settings": {
-            "style": settings.style.name,
-            "partner": settings.partner.name if settings.partner else None,
-            "blend": settings.blend,
-            "strength": settings.strength,
-            "color": settings.preserve_color,
-            "split": settings.split,
-            "mirror": settings.mirror,
-            "pause": settings.paused,
-            "record": settings.recording,
-        }
-    }

@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import secrets
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -16,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 from rtstyle.errors import InputNotFoundError, UsageError
 
 HOST_HEADER = "X-Rtstyle-Host"  # the host key, for programs; browsers keep it in a cookie
+PLACES = ("here", "server", "auto")
 _ACCESS, _HOST = "key", "host"  # query parameters; the cookies are called rtstyle-key, -host
 _ANY = {"0.0.0.0": ("192.0.2.1", "127.0.0.1"), "::": ("2001:db8::1", "::1")}
 
@@ -25,7 +27,9 @@ class ServeOptions:
     """Where the page is, and the limits of a visit.
 
     On an address that others reach, a random access `key` guards the page unless one is given. The
-    host key, always random, gives control of a shared run. Uploaded pictures have at most
+    host key, always random, gives control of a shared run. `paint` is where visitors' pictures are
+    painted: "here" in their browsers, on the "server", or "auto", where a browser has a GPU. With
+    `self_signed`, the page has a certificate of its own making. Uploaded pictures have at most
     `max_bytes` and `max_pixels`, and `max_uploads` of them are kept in memory for each visitor. A
     visit ends after `seat_seconds` without an offer, a connection or a picture, after
     `idle_seconds` without further pictures, and after `session_seconds` at the latest.
@@ -36,6 +40,8 @@ class ServeOptions:
     key: str | None = field(default=None, repr=False)
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    self_signed: bool = False
+    paint: str = "server"
     max_viewers: int = 4
     max_bytes: int = 10_000_000
     max_pixels: int = 40_000_000
@@ -53,8 +59,12 @@ class ServeOptions:
             raise UsageError(f"A port is a number from 0 to 65535, not {self.port}.")
         if self.max_viewers < 1:
             raise UsageError(f"At least 1 viewer must be let in, not {self.max_viewers}.")
+        if self.paint not in PLACES:
+            raise UsageError(f"Pictures are painted {', '.join(PLACES)}, not {self.paint!r}.")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise UsageError("A secure page needs both --tls-cert and --tls-key.")
+        if self.self_signed and self.tls_cert is not None:
+            raise UsageError("Use --self-signed or --tls-cert, not both.")
         for path in (self.tls_cert, self.tls_key):
             if path is not None and not path.is_file():
                 raise InputNotFoundError(f"There is no file {path}; check its name.")
@@ -71,11 +81,11 @@ class ServeOptions:
 
     @property
     def scheme(self) -> str:
-        return "https" if self.tls_cert else "http"
+        return "https" if self.tls_cert or self.self_signed else "http"
 
     def url(self, port: int, *, control: bool = False) -> str:
         """The address to open, with the keys that it takes; `control` adds the host key."""
-        host = _own_address(self.host) if self.host in _ANY else self.host
+        host = network_address(self.host) if self.host in _ANY else self.host
         keys = {_ACCESS: self.access_key, _HOST: self.host_key if control else None}
         query = urlencode({name: key for name, key in keys.items() if key})
         return (
@@ -117,7 +127,9 @@ def authorize(options: ServeOptions) -> Middleware:
         if _HOST in request.query and not options.is_host(request):
             return _refused("The host key is wrong; open the address as printed.")
         # The keys move into cookies, out of the address bar and the history.
-        response = web.Response(status=303, headers={"Location": "/"})
+        rest = [(n, v) for n, v in request.query.items() if n not in (_ACCESS, _HOST)]
+        place = f"/?{urlencode(rest)}" if rest else "/"
+        response = web.Response(status=303, headers={"Location": place})
         valid = {_ACCESS: options.access_key, _HOST: options.host_key}
         for name, key in valid.items():
             if key and name in request.query:
@@ -130,20 +142,30 @@ def authorize(options: ServeOptions) -> Middleware:
     return check
 
 
-async def harden(request: web.Request, response: web.StreamResponse) -> None:
-    """Headers of every response: what browsers must not do."""
-    response.headers.update(
-        {
-            "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
-            f"media-src 'self' blob:; connect-src 'self'{_sockets(request.host)}; "
-            "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Permissions-Policy": "camera=(self), microphone=()",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Cache-Control": response.headers.get("Cache-Control", "no-store"),
-        }
-    )
+def harden(*, paints_here: bool) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Headers of every response: what browsers must not do. A page that `paints_here` compiles
+    WebAssembly, in several threads where the browser isolates it."""
+
+    async def add(request: web.Request, response: web.StreamResponse) -> None:
+        scripts = " 'wasm-unsafe-eval'" if paints_here else ""
+        response.headers.update(
+            {
+                "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; "
+                f"script-src 'self'{scripts}; media-src 'self' blob:; "
+                f"connect-src 'self'{_sockets(request.host)}; "
+                "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+                "X-Content-Type-Options": "nosniff",
+                "Referrer-Policy": "no-referrer",
+                "Permissions-Policy": "camera=(self), microphone=(self)",
+                "Cross-Origin-Resource-Policy": "same-origin",
+                "Cache-Control": response.headers.get("Cache-Control", "no-store"),
+            }
+        )
+        if paints_here:
+            response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+            response.headers["Cross-Origin-Embedder-Policy"] = "require-corp"
+
+    return add
 
 
 def _sockets(host: str) -> str:
@@ -181,7 +203,7 @@ def _refused(sentence: str) -> web.Response:
     return web.Response(status=403, text=sentence)
 
 
-def _own_address(wildcard: str) -> str:
+def network_address(wildcard: str) -> str:
     """The address of this machine that its network would use; asks nobody, sends nothing."""
     far, alone = _ANY[wildcard]
     family = socket.AF_INET6 if ":" in wildcard else socket.AF_INET

@@ -18,12 +18,14 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
 from rtstyle.errors import RtstyleError, UsageError
+from rtstyle.frame import Image
 from rtstyle.live.controls import Command, Rights, Settings, parse
 from rtstyle.live.session import Figures, Session
-from rtstyle.serve.app_state import AppState, gallery_message, settings_message
+from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import is_loopback
 from rtstyle.serve.tracks import StylizedTrack, TrackSink, TrackSource, filter_offer
 from rtstyle.style.style import Style
+from rtstyle.web.plan import settings_message
 
 _log = logging.getLogger("rtstyle")
 _SEND_SECONDS = 10.0  # that a browser may take to read a message
@@ -85,6 +87,8 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # the settings, since the page got them
         self._uploads: list[str] = []
+        self._faces: dict[str, bytes] = {}  # thumbnails by style
+        self._face: Image | None = None
         self._began = perf_counter()
         self._offered = 0.0
 
@@ -96,7 +100,8 @@ class Connection:
         self.controls.listen(self._on_change)
         hello = {"viewer": self.id, **self._state.welcome(self.rights)}
         await self.say({"hello": hello})
-        await self.say(gallery_message(self.controls) | settings_message(self.controls.settings))
+        gallery = self._state.gallery_message(self.controls)
+        await self.say(gallery | settings_message(self.controls.settings))
         self._start(self._report())
         self._start(self._send_settings())
         try:
@@ -146,6 +151,18 @@ class Connection:
                 await self._socket.close()
         except TimeoutError:
             self._abort()
+
+    async def face(self, style: Style) -> bytes | None:
+        """The visitor in that style, as a JPEG file; None before there is a picture of them.
+
+        Made once a style and visit, of the same picture. Raises `EngineError`.
+        """
+        if self._face is None and self._source is not None:
+            self._face = await asyncio.to_thread(self._source.newest)
+        if self._face is not None and style.name not in self._faces:
+            paint, face = self._state.thumbnails.of, self._face
+            self._faces[style.name] = await asyncio.to_thread(paint, style, face)
+        return self._faces.get(style.name)
 
     def keep(self, style: Style, *, most: int) -> None:
         """Add an uploaded style to the gallery; the oldest of more than `most` is removed."""

@@ -103,13 +103,18 @@ class Thumbnails:
         """The thumbnail as a JPEG file. Takes a while the first time; raises `EngineError`."""
         with self._lock:
             if style.name not in self._done:
-                self._done[style.name] = _encoded(self._stylized(style))
+                if self._photo is None:
+                    self._photo = _portrait(sample_photos()[0])
+                self._done[style.name] = _encoded(self._stylized(style, self._photo))
             return self._done[style.name]
 
-    def _stylized(self, style: Style) -> Image:
-        if self._photo is None:
-            self._photo = _portrait(sample_photos()[0])
-        photo, look = self._photo, Look()
+    def of(self, style: Style, picture: Image) -> bytes:
+        """One of another picture (H, W, 3), not kept."""
+        with self._lock:
+            return _encoded(self._stylized(style, _middle(picture)))
+
+    def _stylized(self, style: Style, photo: Image) -> Image:
+        look = Look()
         size = geometry(*photo.shape[:2], model=style.model, look=look).padded
         engine = self._pool.lease(Canvas(style.model, size))
         try:
@@ -126,6 +131,15 @@ def _portrait(photo: Image) -> Image:
     rows = min(height, width * HEIGHT // WIDTH)
     scaled = cv2.resize(photo[:rows], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(scaled, np.uint8)
+
+
+def _middle(picture: Image) -> Image:
+    """The largest part of a thumbnail's shape, at its size."""
+    height, width = picture.shape[:2]
+    rows, columns = min(height, width * HEIGHT // WIDTH), min(width, height * WIDTH // HEIGHT)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    part = np.ascontiguousarray(picture[top : top + rows, left : left + columns])
+    return np.asarray(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _encoded(image: Image) -> bytes:

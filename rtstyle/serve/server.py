@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import re
+import signal
 import ssl
-from collections.abc import Callable
-from importlib import resources
+from collections.abc import Callable, Collection
+from itertools import count
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,21 +21,21 @@ from rtstyle.errors import MediaError, OutputError, RtstyleError, UsageError
 from rtstyle.live.controls import Command, Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
-from rtstyle.serve.app_state import AppState, gallery_message, settings_message
+from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import ServeOptions, authorize, harden
+from rtstyle.serve.certificate import own_certificate
 from rtstyle.serve.connection import Connection
 from rtstyle.serve.pictures import decode_upload
 from rtstyle.serve.tracks import prepare_webrtc
 from rtstyle.style.style import Style
+from rtstyle.web.plan import Plan, plan_painting, settings_message
+from rtstyle.web.runtime import fetch_runtime, kept_runtime
+from rtstyle.web.site import PAGE, page_file
 
 _log = logging.getLogger("rtstyle")
 _UPLOAD_SECONDS = 60.0  # that a picture may take to arrive
-_PAGE = {
-    "index.html": "text/html",
-    "app.js": "text/javascript",
-    "style.css": "text/css",
-    "icon.svg": "image/svg+xml",
-}
+_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+_FOR_GOOD = "private, max-age=31536000, immutable"  # the name holds the content's digest
 
 
 def serve(
@@ -46,22 +47,35 @@ def serve(
     engine: str | EngineOptions = "auto",
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve the page, every visitor with a camera of their own, until Ctrl-C, which is raised.
+    """Serve the page, every visitor with a camera of their own, until SIGTERM or Ctrl-C.
 
     `on_ready` gets the address once it answers. The first style's engine is opened by its first
     visitor. Raises `OutputError` and `KeyboardInterrupt`.
     """
 
+    plan = _plan(options, gallery)
+
     async def run() -> None:
         with EnginePool(engine, keep=8) as pool:
-            server = Server(AppState(options, live, pool, settings, gallery))
+            server = Server(AppState(options, live, pool, settings, gallery, plan=plan))
             on_ready(await server.start())
+            ended = asyncio.Event()
+            with contextlib.suppress(NotImplementedError):  # Windows
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
             try:
-                await asyncio.Event().wait()
+                await ended.wait()
             finally:
                 await server.stop()
 
     asyncio.run(run())
+
+
+def _plan(options: ServeOptions, gallery: list[Style]) -> Plan | None:
+    """How browsers paint. Only `paint="here"` fetches what they need where it is missing."""
+    if options.paint == "server":
+        return None
+    runtime = fetch_runtime() if options.paint == "here" else kept_runtime()
+    return plan_painting(gallery, runtime) if runtime is not None else None
 
 
 class Server:
@@ -85,13 +99,15 @@ class Server:
         application = web.Application(
             middlewares=[authorize(options)], client_max_size=options.max_bytes
         )
-        application.on_response_prepare.append(harden)
+        application.on_response_prepare.append(harden(paints_here=self._state.plan is not None))
         router = application.router
         for path, handler in {
             "/{name:([a-z]+\\.(?:js|css|svg))?}": self._file,
             "/thumbnails/{name}": self._thumbnail,
             "/gallery": self._gallery,
+            "/{name:(?:runtime|models)/.+}": self._painting_file,
             "/live": self._live,
+            "/healthz": _healthy,
         }.items():
             router.add_get(path, handler, expect_handler=_expect)
         router.add_post("/paintings", self._upload, expect_handler=_expect)
@@ -139,31 +155,55 @@ class Server:
 
     async def _file(self, request: web.Request) -> web.Response:
         name = request.match_info["name"] or "index.html"
-        if name not in _PAGE:
+        if name not in PAGE:
             raise web.HTTPNotFound
-        body = (resources.files("rtstyle.serve") / "page" / name).read_bytes()
-        return web.Response(body=body, content_type=_PAGE[name], charset="utf-8")
+        kind = _TYPES[name.rpartition(".")[2]]
+        return web.Response(body=page_file(name), content_type=kind, charset="utf-8")
+
+    async def _painting_file(self, request: web.Request) -> web.StreamResponse:
+        """What browsers paint with. Its name is looked up, never opened."""
+        name, plan = request.match_info["name"], self._state.plan
+        if plan is None or name not in plan.files:
+            raise web.HTTPNotFound
+        content = plan.files[name]
+        kind = "text/javascript" if name.endswith(".js") else "application/octet-stream"
+        headers = {
+            "Cache-Control": _FOR_GOOD if name.startswith("models/") else "private, no-cache"
+        }
+        if isinstance(content, bytes):
+            return web.Response(body=content, content_type=kind, headers=headers)
+        return web.FileResponse(content, headers=headers | {"Content-Type": kind})
 
     async def _gallery(self, request: web.Request) -> web.Response:
         """What the page shows before a visit."""
         controls = self._state.controls()
         return web.json_response(
             self._state.welcome(self._state.rights(is_host=self._is_host(request)))
-            | gallery_message(controls)
+            | self._state.painting
+            | self._state.gallery_message(controls)
             | settings_message(controls.settings)
         )
 
     async def _thumbnail(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        style = next((s for s in self._state.gallery if s.name == name), None)
-        if style is None:
+        """Of a sample photo; for a `viewer`, of what their camera shows."""
+        name, visit = request.match_info["name"], None
+        if viewer := request.query.get("viewer"):
+            visit = self._connections.get(viewer)
+        styles = visit.controls.gallery if visit else self._state.gallery
+        style = next((s for s in styles if s.name == name), None)
+        if style is None or (viewer and visit is None):
             raise web.HTTPNotFound
         try:
-            body = await asyncio.to_thread(self._state.thumbnails.jpeg, style)
+            if visit is not None:
+                body = await visit.face(style) or b""
+            else:
+                body = await asyncio.to_thread(self._state.thumbnails.jpeg, style)
         except RtstyleError as error:
             _log.warning("%s has no thumbnail: %s", name, error)
             raise web.HTTPServiceUnavailable(text=f"{name} cannot be painted here.") from error
-        headers = {"Cache-Control": "private, max-age=3600"}
+        if not body:
+            raise web.HTTPNotFound
+        headers = {"Cache-Control": "no-store" if viewer else "private, max-age=3600"}
         return web.Response(body=body, content_type="image/jpeg", headers=headers)
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
@@ -196,7 +236,7 @@ class Server:
             return _sorry(413, too_large)
         if visit.uploading.locked() or self._receiving.locked():
             return _sorry(429, "One picture at a time; wait for the one before.")
-        name = _style_name(request.query.get("name", ""))
+        name = _style_name(request.query.get("name", ""), {s.name for s in visit.controls.gallery})
         async with visit.uploading, self._receiving:
             try:
                 async with asyncio.timeout(_UPLOAD_SECONDS):
@@ -213,7 +253,7 @@ class Server:
                 _log.warning("A picture cannot be a style: %s", error)
                 return _sorry(500, "This picture cannot be a style here.")
         visit.keep(style, most=options.max_uploads)
-        await visit.say(gallery_message(visit.controls))
+        await visit.say(self._state.gallery_message(visit.controls))
         with contextlib.suppress(UsageError):
             visit.controls.do(Command("style", name))
         return web.json_response({"name": name})
@@ -238,11 +278,20 @@ def _logger() -> logging.Logger:
     return logger
 
 
-def _style_name(file_name: str) -> str:
-    """A short style name from a file's: letters, digits, spaces; never a number or a path."""
+def _style_name(file_name: str, taken: Collection[str]) -> str:
+    """A short style name from a file's: letters, digits, spaces; never a number or a path.
+
+    Another picture of the same name gets a number.
+    """
     stem = Path(unquote(file_name)).stem
-    words = re.sub(r"[^\w .-]|_", " ", stem).strip(" .-")
-    return f"“{' '.join(words.split())[:32] or 'picture'}”"
+    words = " ".join(re.sub(r"[^\w .-]|_", " ", stem).strip(" .-").split())[:32] or "picture"
+    names = (f"“{words}{f' {n}' if n > 1 else ''}”" for n in count(1))
+    return next(name for name in names if name not in taken)
+
+
+async def _healthy(request: web.Request) -> web.StreamResponse:
+    """For supervisors, and for pages that wait for a restart."""
+    return web.Response(text="ok")
 
 
 async def _not_found(request: web.Request) -> web.StreamResponse:
@@ -261,13 +310,17 @@ def _sorry(status: int, sentence: str) -> web.Response:
 
 
 def _tls(options: ServeOptions) -> ssl.SSLContext | None:
-    if options.tls_cert is None:
+    if options.self_signed:
+        certificate, key = own_certificate()
+    elif options.tls_cert is None or options.tls_key is None:
         return None
+    else:
+        certificate, key = options.tls_cert, options.tls_key
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(options.tls_cert, options.tls_key)
+        context.load_cert_chain(certificate, key)
     except (ssl.SSLError, OSError) as error:
         raise UsageError(
-            f"{options.tls_cert} and {options.tls_key} are no certificate and its key ({error})."
+            f"{certificate} and {key} are no certificate and its key ({error})."
         ) from error
     return context

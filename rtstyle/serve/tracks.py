@@ -46,12 +46,18 @@ class TrackSource(Closing):
         self._pictures: Channel[tuple[float, VideoFrame]] = Channel(1, newest_wins=True)
         self._closed = Event()
         self._reformatter = VideoReformatter()
+        self._newest = first
         self.push(first)
 
     def push(self, frame: VideoFrame) -> None:
         """Take the next frame; never waits."""
         self.last_push = perf_counter()
+        self._newest = frame
         self._pictures.put((self.last_push, frame))
+
+    def newest(self) -> Image:
+        """The newest picture."""
+        return self._rgb(self._newest, VideoReformatter())
 
     def clock(self) -> float:
         """The time now in seconds, on the clock of the frames' times."""
@@ -67,7 +73,7 @@ class TrackSource(Closing):
                 continue
             self.notice = ""
             last = max(round((received[0] - self._started) / TIME_BASE), last + 1)
-            yield Frame(self._rgb(received[1]), last * TIME_BASE, index)
+            yield Frame(self._rgb(received[1], self._reformatter), last * TIME_BASE, index)
             index += 1
 
     def close(self) -> None:
@@ -75,9 +81,10 @@ class TrackSource(Closing):
         self._closed.set()
         self._pictures.cancel()
 
-    def _rgb(self, frame: VideoFrame) -> Image:
+    @staticmethod
+    def _rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Image:
         # WebRTC's video is BT.601 of limited range unless it says otherwise, which it never does.
-        converted = self._reformatter.reformat(
+        converted = reformatter.reformat(
             frame, format="rgb24", src_colorspace=Colorspace.ITU601,
             src_color_range=ColorRange.MPEG, dst_color_range=ColorRange.JPEG,
         )  # fmt: skip

@@ -21,7 +21,7 @@ from rtstyle.nets import styles_option
 from rtstyle.nets.checkpoint import load_checkpoint_net
 from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.style.style import name_key
-from rtstyle.train.data import load_photos, resize_short_side
+from rtstyle.train.data import demo_photos, load_content, resize_short_side
 from rtstyle.train.loop import train
 from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.preview import preview_sheet
@@ -37,8 +37,9 @@ _log = logging.getLogger("rtstyle")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One training. Paths: the paintings (files, or one folder of them), the model to write, the
-    folder of photographs, the perceptual network's weights, the folder that keeps checkpoint, loss
-    log and preview, and the checkpoint or model file to start from, if any, or the name of a model.
+    folders of photographs and videos to train on (none: the demo clip), the perceptual network's
+    weights, the folder that keeps checkpoint, loss log and preview, and the checkpoint or model
+    file to start from, if any, or the name of a model.
 
     `names` are those of the styles, the files' by default. With `add_to`, a model file of several
     styles, the paintings become further styles of that model, which keeps every other number bit
@@ -47,7 +48,7 @@ class Job:
 
     paintings: tuple[Path, ...]
     output: Path
-    content: Path
+    content: tuple[Path, ...]
     loss_net: Path
     folder: Path
     names: tuple[str, ...] = ()
@@ -93,11 +94,11 @@ def run_job(
         recipe = replace(recipe, options=recipe.options | styles)
     loss_net = load_perceptual_net(job.loss_net)
     recipe = recipe.suited_to(loss_net.kind)
-    photos = load_photos(job.content, cache=job.folder)
+    photos = load_content(job.content, cache=job.folder) if job.content else demo_photos()
     if photos.skipped:
         _log.warning(
             "%d of the files in %s are no usable photographs and were left out: %s",
-            len(photos.skipped), job.content, ", ".join(photos.skipped[:10]),
+            len(photos.skipped), ", ".join(map(str, job.content)), ", ".join(photos.skipped[:10]),
         )  # fmt: skip
     trainer = Trainer(
         recipe, photos=photos, paintings=paintings, loss_net=loss_net,

@@ -7,6 +7,7 @@ gradient clipping; the shipped weights are an exponential moving average.
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -41,6 +42,8 @@ from rtstyle.train.style_losses import Features, describe, style_loss
 from rtstyle.train.targets import AnyPainting, Drawn, FixedPaintings, Styles
 
 _CALIBRATION = 256  # styles
+
+_log = logging.getLogger("rtstyle")
 
 
 def _has_fast_bf16(device: torch.device) -> bool:
@@ -359,13 +362,14 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Take up the state that `save` wrote; later losses are those of an uninterrupted run.
 
-        Raises `TrainingError` when the checkpoint belongs to another recipe.
+        Where the recipe has another number of updates and is else the same, the schedule of what
+        is left is that of the new number. Raises `TrainingError` for any other difference.
         """
         meta, tensors = read_checkpoint(path)
         # what an earlier version did not know was as it is by default
         before, now = asdict(Recipe()) | meta["recipe"], asdict(self.recipe)
-        if before != now:
-            changed = [name for name, value in now.items() if before[name] != value]
+        changed = [name for name, value in now.items() if before[name] != value]
+        if changed not in ([], ["updates"]):
             raise TrainingError(
                 f"{path} was made with other settings ({', '.join(changed)}); "
                 "repeat those, or start afresh with --restart."
@@ -380,6 +384,12 @@ class Trainer:
         self.rng.bit_generator.state = meta["state"]["rng"]
         self.painting_pull = meta["state"]["painting_pull"]
         self.done = meta["done"]
+        if changed:
+            _log.warning(
+                "The schedule is %s from %d updates to %d, of which %d are done.",
+                "stretched" if now["updates"] > before["updates"] else "shortened",
+                before["updates"], now["updates"], self.done,
+            )  # fmt: skip
 
 
 # Where torch computes.

@@ -18,6 +18,7 @@ class NVMLError(Exception):
 def library(monkeypatch: pytest.MonkeyPatch, *, watts: bool = True, gpu: bool = True) -> None:
     """A GPU of 8 GB that uses 100 MB more each time it is asked, and 50 watts."""
     used = iter(range(1_000_000_000, 10**12, 100_000_000))
+    clocks = iter(range(1980, 0, -15))
 
     def handle(index: int) -> str:
         if not gpu:
@@ -37,6 +38,8 @@ def library(monkeypatch: pytest.MonkeyPatch, *, watts: bool = True, gpu: bool = 
         nvmlDeviceGetHandleByIndex=handle,
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=next(used), total=8 * 10**9),
         nvmlDeviceGetPowerUsage=power,
+        nvmlDeviceGetClockInfo=lambda handle, kind: {1: next(clocks)}[kind],
+        nvmlDeviceGetTemperature=lambda handle, sensor: {0: 60 + next(used) // 10**9}[sensor],
         nvmlDeviceGetName=lambda handle: b"Test GPU",
         nvmlSystemGetDriverVersion=lambda: "600.1",
     )
@@ -51,6 +54,10 @@ def test_a_gpu_is_described_and_metered(monkeypatch: pytest.MonkeyPatch) -> None
     assert meter.watts == 50.0
     assert meter.memory_mb is not None
     assert meter.memory_mb >= 100
+    assert meter.sm_mhz is not None
+    assert meter.sm_mhz < 1980, "the lowest"
+    assert meter.celsius is not None
+    assert meter.celsius > 60
     assert meter.problems == {}
 
 
@@ -68,5 +75,6 @@ def test_no_gpu_is_a_reason_for_every_figure(monkeypatch: pytest.MonkeyPatch) ->
     assert gpu_facts() == "NVML: Invalid Argument"
     with GpuMeter() as meter:
         pass
-    assert (meter.watts, meter.memory_mb) == (None, None)
-    assert meter.problems == dict.fromkeys(("watts", "gpu_memory_mb"), "NVML: Invalid Argument")
+    assert (meter.watts, meter.memory_mb, meter.sm_mhz, meter.celsius) == (None,) * 4
+    names = ("watts", "gpu_memory_mb", "sm_mhz", "celsius")
+    assert meter.problems == dict.fromkeys(names, "NVML: Invalid Argument")

@@ -56,7 +56,8 @@ def test_render_ends_in_one_line_and_a_video(
     done = run("render", "-i", clip, "-o", out, "-s", tiny_model.path, "--engine", "onnxruntime")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(
-        r"(\d+) frames in, \1 out, [\d.]+ s, [\d.]+ fps \(decode .*paint .*encode .* a frame\)\n",
+        r"(\d+) frames in, \1 out, [\d.]+ s, [\d.]+ fps \(decode .*paint .*encode .* a frame\)"
+        r"; by onnxruntime fp32 on CPU\n",
         done.stdout,
     )
     assert out.stat().st_size > 0
@@ -283,6 +284,11 @@ WRONG = {
     "unknown option": (("render", "--sytle", "x"), 2, "--sytle"),
     "16k": (("render", "{tmp}/huge.png", "{tmp}/out.png"), 1, "--height"),
     "no loss net": (("paint", "{tmp}/a", "{tmp}/b", "-o", "{tmp}/o.png"), 2, "--loss-net FILE"),
+    "stroke": (("render", "{clip}", "{tmp}/out.mp4", "--stroke", "0"), 2, "shorter side"),
+    "steady": (("render", "{clip}", "{tmp}/out.mp4", "--steady", "2"), 2, "0 to 1"),
+    "live stroke": (("live", "{clip}", "--to", "{tmp}/out.mp4", "--stroke", "0"), 2, "shorter"),
+    "live steady": (("live", "{clip}", "--to", "{tmp}/out.mp4", "--steady", "-1"), 2, "0 to 1"),
+    "nothing to compare by": (("train", "{tmp}/no.jpg", "-o", "{tmp}/m.onnx"), 2, "vgg16 fetches"),
     "no such photograph": (
         ("paint", "{tmp}/no.jpg", "{tmp}/b", "-o", "{tmp}/o.png", "--loss-net", "{tmp}/x"),
         1,

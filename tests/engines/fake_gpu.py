@@ -35,6 +35,8 @@ class FakeCuda:
     def __init__(self) -> None:
         self.fail: dict[str, int] = {}
         self.driver, self.devices, self.delay = 13000, 1, 0.0
+        self.names: dict[int, bytes] = {}  # of GPUs of another kind
+        self.capability = (8, 9)
         self.memory: dict[int, Any] = {}
         self.streams: dict[int, ThreadPoolExecutor] = {}
         self.last: dict[int, Future[None]] = {}
@@ -60,6 +62,9 @@ class FakeCuda:
     def do_DriverGetVersion(self) -> int:
         return self.driver
 
+    def do_RuntimeGetVersion(self) -> int:
+        return 13000
+
     def do_GetDeviceCount(self) -> int:
         return self.devices
 
@@ -67,7 +72,9 @@ class FakeCuda:
         pass
 
     def do_GetDeviceProperties(self, device: int) -> Any:
-        return SimpleNamespace(name=b"Fake RTX", major=8, minor=9)
+        major, minor = self.capability
+        name = self.names.get(device, b"Fake RTX")
+        return SimpleNamespace(name=name, major=major, minor=minor)
 
     def do_StreamCreateWithFlags(self, flags: int) -> int:
         self.count += 1
@@ -147,11 +154,17 @@ class FakeCuda:
 
 
 class FakeTensorRt(ModuleType):
-    """tensorrt: plans are ONNX files, contexts run them by ONNX Runtime."""
+    """tensorrt or tensorrt_rtx: plans are ONNX files, contexts run them by ONNX Runtime."""
 
-    def __init__(self, cuda: FakeCuda) -> None:
-        super().__init__("tensorrt")
-        self.__version__ = "11.4.0.106"
+    def __init__(self, cuda: FakeCuda, name: str = "tensorrt") -> None:
+        super().__init__(name)
+        self.__version__ = "11.4.0.106" if name == "tensorrt" else "1.7.1.116"
+        self.compiled = 0  # kernels, by TensorRT for RTX
+        self.knows_kernels = True
+        self.flags: list[str] = []
+        self.BuilderFlag = SimpleNamespace(REQUIRE_USER_ALLOCATION="user allocation")
+        self.ComputeCapability = SimpleNamespace(SM89=89)
+        self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
         self.cuda = cuda
         self.builds = 0
         self.capturable = True
@@ -183,7 +196,8 @@ class _Builder:
 
     def create_builder_config(self) -> Any:
         return SimpleNamespace(
-            add_optimization_profile=lambda p: None,
+            add_optimization_profile=lambda p: 0,
+            set_flag=self._trt.flags.append,
             create_timing_cache=lambda data: data,
             set_timing_cache=lambda cache, ignore: True,
             get_timing_cache=lambda: SimpleNamespace(serialize=lambda: b"timings"),
@@ -229,8 +243,11 @@ class _Engine:
     def get_tensor_mode(self, name: str) -> int:
         return 1 if name in self.inputs else 2
 
-    def create_execution_context(self) -> Any:
-        return _Context(self)
+    def create_execution_context(self, config: Any = None) -> Any:
+        return _Context(self, config)
+
+    def create_runtime_config(self) -> Any:
+        return _RuntimeConfig(self.trt)
 
     def get_tensor_dtype(self, name: str) -> Any:
         values = (*self.session.get_inputs(), *self.session.get_outputs())
@@ -238,20 +255,52 @@ class _Engine:
         return np.uint8 if "uint8" in kind else np.float32
 
 
+class _RuntimeConfig:
+    """Of TensorRT for RTX, which compiles a kernel for every context that its cache lacks."""
+
+    def __init__(self, trt: FakeTensorRt) -> None:
+        self.trt, self.content, self.strategy, self.is_set = trt, b"", "", False
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> Any:
+        return SimpleNamespace(deserialize=self._read, serialize=lambda: self.content)
+
+    def _read(self, content: bytes) -> bool:
+        if self.trt.knows_kernels:
+            self.content = content
+        return self.trt.knows_kernels
+
+    def set_runtime_cache(self, cache: Any) -> bool:
+        self.is_set = True
+        return True
+
+
 class _Context:
-    def __init__(self, engine: _Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: _Engine, config: _RuntimeConfig | None) -> None:
+        self.engine, self.config = engine, config
+        self.memory = config is None
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
 
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> None:
+    def update_device_memory_size_for_shapes(self) -> int:
+        assert self.shapes.keys() == self.engine.inputs.keys()
+        return 512
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        self.memory = address in self.engine.trt.cuda.memory and size == 512
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.shapes[name] = shape
+        return True
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return self.shapes.get(name) or next(iter(self.shapes.values()))
 
-    def set_tensor_address(self, name: str, address: int) -> None:
+    def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
+        return True
 
     def _array(self, name: str) -> Any:
         shape, kind = self.get_tensor_shape(name), np.dtype(self.engine.get_tensor_dtype(name))
@@ -262,6 +311,10 @@ class _Context:
     def execute_async_v3(self, stream: int) -> bool:
         if stream in self.engine.trt.cuda.recording and not self.engine.trt.capturable:
             return False
+        assert self.memory, "it runs in memory that nobody gave it"
+        if self.config is not None and self.config.content != b"kernels":
+            self.engine.trt.compiled += 1
+            self.config.content = b"kernels" if self.config.is_set else b""
 
         def work() -> None:
             time.sleep(self.engine.trt.cuda.delay)
@@ -280,3 +333,10 @@ def install(patch: pytest.MonkeyPatch) -> FakeTensorRt:
     patch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
     patch.setitem(sys.modules, "tensorrt", trt)
     return trt
+
+
+def install_rtx(patch: pytest.MonkeyPatch, trt: FakeTensorRt) -> FakeTensorRt:
+    """Make `import tensorrt_rtx` give a fake one on the same GPU."""
+    rtx = FakeTensorRt(trt.cuda, "tensorrt_rtx")
+    patch.setitem(sys.modules, "tensorrt_rtx", rtx)
+    return rtx

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from importlib import metadata
@@ -16,12 +15,11 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from export.half import to_half
 from rtstyle.engines import ENGINES, EngineOptions, available_engines, open_engine, registry
 from rtstyle.engines.base import Done, Engine
+from rtstyle.engines.half import to_half
 from rtstyle.engines.onnxruntime_engine import DirectMlEngine, mixed_installation
 from rtstyle.engines.torch_engine import TorchCudaEngine
-from rtstyle.engines.torch_modules import merge, norm_relu, norm_relu_reference, run_kernels
 from rtstyle.engines.wrappers import MultiDeviceEngine, WarmupEngine
 from rtstyle.errors import EngineError, ModelError, UsageError
 from rtstyle.model.file import read_model
@@ -253,39 +251,3 @@ def test_torch_for_gpus_paints_as_on_the_cpu(tiny_checkpoint: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(EngineError, match="sees no CUDA GPU"):
             open_engine("torch-cuda", model)
-
-
-@pytest.mark.parametrize("relu", [True, False])
-def test_fused_norm(relu: bool) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn((2, 5, 7, 11), generator=generator) * 3 + 100
-    scale, shift = torch.rand((2, 2, 5), generator=generator)
-    y = norm_relu(x, scale, shift, eps=1e-3, relu=relu)
-    expected = torch.nn.functional.instance_norm(x, eps=1e-3)
-    expected = expected * scale[..., None, None] + shift[..., None, None]
-    assert torch.allclose(y, expected.relu() if relu else expected, atol=1e-4)
-
-
-def test_statistics_of_blocks_merge() -> None:
-    x = torch.randn((2, 1000, 3), generator=torch.Generator().manual_seed(0)) + 500
-    blocks = x.split(256, 1)
-    means = torch.stack([b.mean(1) for b in blocks], 1)
-    squares = torch.stack([((b - b.mean(1, keepdim=True)) ** 2).sum(1) for b in blocks], 1)
-    counts = torch.tensor([float(b.shape[1]) for b in blocks])
-    mean, var = merge(means, squares, counts)
-    assert torch.allclose(mean, x.mean(1))
-    assert torch.allclose(var, x.var(1, correction=0), rtol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(1, 32, 20, 20), (2, 5, 33, 17)])
-def test_triton_kernels(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU, or where Triton is installed by its interpreter on the CPU."""
-    pytest.importorskip("triton", reason="Triton comes with torch for CUDA")
-    if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
-        pytest.skip("without a GPU, TRITON_INTERPRET=1 runs this")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    x = (torch.randn(shape) * 2 + 3).half().to(device, memory_format=torch.channels_last)
-    scale, shift = torch.rand((2, *shape[:2]), device=device)
-    y = run_kernels(x, scale, shift, 1e-3, True)
-    expected = norm_relu_reference(x, scale, shift, eps=1e-3)
-    assert float((y.float() - expected.float()).abs().max()) < 5e-3

@@ -163,10 +163,10 @@ def test_torch_on_a_small_device(
     """Allocation fails for more than two pictures, in the slots as on a GPU."""
     make = torch_engine.TorchSlot.__init__
 
-    def allocate(self, runner, device, model, shapes) -> None:  # type: ignore[no-untyped-def]
+    def allocate(self, runner, device, model, shapes, **graph) -> None:  # type: ignore[no-untyped-def]
         if shapes["frame"][0] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nTry that")
-        make(self, runner, device, model, shapes)
+        make(self, runner, device, model, shapes, **graph)
 
     monkeypatch.setattr(torch_engine.TorchSlot, "__init__", allocate)
     spec = read_model(tiny_checkpoint)
@@ -179,7 +179,7 @@ def test_torch_on_a_small_device(
         monkeypatch.setattr(
             torch_engine.TorchSlot,
             "__init__",
-            lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory.")),
+            lambda *a, **k: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory.")),
         )
         with pytest.raises(
             EngineError, match=r"1 of 24×16 on CPU: CUDA out of.*--height"

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from export.__main__ import main
-from export.half import element_types, fold_casts, to_half
 from export.int8 import to_int8
 from export.variant import write_variant
-from rtstyle.engines import open_engine
-from rtstyle.errors import ModelError, UsageError
+from rtstyle.engines import open_engine, torch_tensorrt_engine
+from rtstyle.engines.half import element_types, fold_casts, to_half
+from rtstyle.errors import EngineError, ModelError, UsageError
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import shipped_folder
@@ -172,6 +175,55 @@ def test_plans_from_the_command_line(
     assert "1280x720" in capsys.readouterr().err
     half.write_bytes(half.read_bytes()[:-500])
     assert main([*message, "96x64"]) == 1
+
+
+def test_a_program_is_traced_without_kernels_and_run(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to where torch-tensorrt compiles what was traced, which is run as it is instead: no
+    kernel may be launched while it is traced, as its tensors have no memory."""
+    traced: list[Any] = []
+
+    def compile_program(program: Any, arg_inputs: object, **settings: object) -> Any:
+        traced.append(program)
+        return program
+
+    def save(program: Any, path: str, *, arg_inputs: object, extra_files: dict[str, str]) -> None:
+        torch.export.save(program, path, extra_files=extra_files)
+
+    fake = ModuleType("torch_tensorrt")
+    vars(fake).update(dynamo=SimpleNamespace(compile=compile_program), save=save, __version__="2")
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", fake)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.Module, "cuda", lambda self: self)
+    zeros = torch.zeros
+    monkeypatch.setattr(torch, "zeros", lambda *a, device=None, **k: zeros(*a, **k))
+    checkpoint = tmp_path / "tiny.safetensors"
+    checkpoint.write_bytes(tiny_checkpoint.read_bytes())
+    assert main(["torch-tensorrt", str(checkpoint), "--size", "96x64"]) == 0
+    (program,) = traced
+    calls = [node for node in program.graph.nodes if node.op == "call_function"]
+    assert {node.target.namespace for node in calls if hasattr(node.target, "namespace")} == {
+        "aten"
+    }
+    kinds = {n.meta["val"].dtype for n in calls if "convolution" in str(n.target)}
+    kinds |= {n.meta["val"].dtype for n in calls if "conv2d" in str(n.target)}
+    assert kinds == {torch.float16}
+
+    monkeypatch.setattr(torch, "zeros", zeros)
+    monkeypatch.setattr(torch_tensorrt_engine, "find_device", lambda number: torch.device("cpu"))
+    model = read_model(checkpoint)
+    with (
+        torch_tensorrt_engine.TorchTensorRtEngine(model) as engine,
+        open_engine("torch", model) as plain,
+    ):
+        frames = [picture() ^ np.uint8(i) for i in range(5)]
+        pending = [engine.submit(frame) for frame in frames]
+        for frame, p in zip(frames, pending, strict=True):
+            expected = plain.submit(frame).result().astype(int)
+            assert np.abs(p.result() - expected).mean() < 1
+        with pytest.raises(EngineError, match="compiled for 1×96×64, not for 1×64×64"):
+            engine.submit(picture(64, 64))
 
 
 def test_programs_need_a_gpu(

@@ -74,7 +74,8 @@ def test_an_unplugged_camera_is_held_and_opened_again() -> None:
             notices.add(source.notice)
             if values[-1] == 9:
                 break
-    assert set(values[: values.index(7)]) <= {1, 2, 3}
+    first = next(n for n, value in enumerate(values) if value >= 7)  # a slow reader skips some
+    assert set(values[:first]) <= {1, 2, 3}
     assert values.count(3) >= 2, "the last picture was not held"
     assert any("unplugged" in notice and "trying again" in notice for notice in notices)
     assert source.notice == ""

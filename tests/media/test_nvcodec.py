@@ -47,7 +47,12 @@ def test_auto_decodes_the_same_pictures(clip: Path, monkeypatch: pytest.MonkeyPa
     """Also with a driver but no card that works: opened again in software."""
     expected = pictures(clip, "none")
     monkeypatch.setattr(hwaccel, "_usable", lambda: True)
-    got = pictures(clip, "auto")
+    with open_source(clip, ReadOptions(hwaccel="auto")) as source:
+        got = list(source.frames())
+        in_software = [
+            "it was decoded in software, as the GPU does not take it; --hwaccel cuda says why"
+        ]
+        assert source.notes == ([] if has_gpu() else in_software)
     assert [f.time for f in got] == [f.time for f in expected]
     for a, b in zip(got, expected, strict=True):
         assert np.abs(a.image.astype(int) - b.image).mean() < 1
@@ -61,7 +66,10 @@ def test_cuda_by_name_works_or_says_why(clip: Path) -> None:
             pictures(clip, "cuda")
 
 
-def test_without_an_encoder_on_the_gpu_software_encodes(clip: Path, tmp_path: Path) -> None:
+def test_without_an_encoder_on_the_gpu_software_encodes(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hwaccel, "_usable", lambda: True)
     for choice in ("auto", "cuda"):
         output = tmp_path / f"{choice}.mp4"
         with (
@@ -71,6 +79,8 @@ def test_without_an_encoder_on_the_gpu_software_encodes(clip: Path, tmp_path: Pa
             for frame in source.frames():
                 sink.write(frame)
             sink.finish()
+            if not has_gpu():
+                assert "encoded by libx264, as h264_nvenc does not open" in " ".join(sink.notes)
         assert [f.time for f in pictures(output, "none")] == [Fraction(i, 30) for i in range(5)]
 
 

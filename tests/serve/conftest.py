@@ -39,6 +39,7 @@ class Running:
     server: Any
     control_url: str = ""
     controls: Controls | None = None
+    stop: Callable[[], None] = lambda: None
 
     @property
     def n_viewers(self) -> int:
@@ -68,22 +69,25 @@ def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     with EnginePool(EngineOptions(name="onnxruntime", threads=1)) as pool:
 
-        def start(*, shared: bool = False, **options: Any) -> Running:
+        def start(*, shared: bool = False, plan: Any = None, **options: Any) -> Running:
             gallery = styles_of(read_model(models / "dimming.onnx"))
 
             async def run() -> Running:
-                serve, settings = ServeOptions(port=0, **options), Settings(style=gallery[0])
+                serve, settings = ServeOptions(**{"port": 0, **options}), Settings(style=gallery[0])
                 controls = Controls(gallery, settings)
                 watched = SharedRun(TrackSink(loop), controls, lambda: (Figures(), ""))
                 state = AppState(
                     serve, LiveOptions(height=90), pool, settings, gallery,
-                    shared=watched if shared else None,
+                    shared=watched if shared else None, plan=plan,
                 )  # fmt: skip
                 server = Server(state)
                 servers.append(server)
                 url = await server.start()
                 control_url = serve.url(server.port, control=True)
-                return Running(url, server, control_url, controls if shared else None)
+                return Running(
+                    url, server, control_url, controls if shared else None,
+                    lambda: call(server.stop()),
+                )  # fmt: skip
 
             running: Running = call(run())
             return running

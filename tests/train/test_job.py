@@ -36,7 +36,7 @@ def _job(folder: Path) -> Job:
     make_photos(folder / "photos")
     return Job(
         paintings=(make_painting(folder / "painting.png"),), output=folder / "mine.onnx",
-        content=folder / "photos", loss_net=make_loss_net(folder / "vgg.safetensors"),
+        content=(folder / "photos",), loss_net=make_loss_net(folder / "vgg.safetensors"),
         folder=folder / "work", names=("stripes",), description="Stripes.", device="cpu",
     )  # fmt: skip
 
@@ -180,7 +180,7 @@ def test_material_that_is_missing_or_broken_is_reported_in_a_sentence(tmp_path: 
     make_painting(tmp_path / "tiny.png", side=16)
     for changed, error, sentence in (
         (replace(job, output=tmp_path / "mine.pt"), UsageError, ".onnx"),
-        (replace(job, content=tmp_path / "empty"), TrainingError, "No photographs"),
+        (replace(job, content=(tmp_path / "empty",)), TrainingError, "No photographs"),
         (replace(job, paintings=(tmp_path / "text.jpg",)), MediaError, "picture"),
         (replace(job, paintings=(tmp_path / "tiny.png",)), TrainingError, "at least 64"),
     ):

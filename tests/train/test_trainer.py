@@ -181,6 +181,25 @@ def test_other_settings_do_not_take_up_a_checkpoint(tmp_path: Path) -> None:
         other.resume(tmp_path / "c.safetensors")
 
 
+@pytest.mark.parametrize(("updates", "changed"), [(20, "stretched"), (10, "shortened")])
+def test_a_training_goes_on_with_more_updates_or_fewer(
+    tmp_path: Path, updates: int, changed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = _trainer(tmp_path)
+    for _ in range(9):
+        begun.step()
+    begun.save(tmp_path / "c.safetensors")
+    resumed = _trainer(tmp_path, replace(TINY, updates=updates))
+    resumed.resume(tmp_path / "c.safetensors")
+    assert f"{changed} from 12 updates to {updates}, of which 9 are done" in caplog.text
+    train(resumed, folder=tmp_path / "work")
+    assert resumed.done == updates
+    with (tmp_path / "work" / "losses.csv").open(newline="") as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    expected = [resumed.recipe.lr_at(done) for done in range(9, updates)]
+    assert rates == pytest.approx(expected, rel=5e-3)
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

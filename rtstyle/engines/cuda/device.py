@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +17,12 @@ from numpy.typing import NDArray
 from rtstyle.engines.cuda.memory import HINT, OutOfDeviceMemoryError
 from rtstyle.errors import EngineError
 
+_log = logging.getLogger("rtstyle")
 _OUT_OF_MEMORY, _NOT_READY = 2, 600  # cudaErrorMemoryAllocation, cudaErrorNotReady
-_OLDEST_DRIVER = (12, 0)  # CUDA version that the driver supports
+# Of the GPU itself: unavailable, no device, hardware stack error, launch failure, unknown.
+_LOST = {46, 100, 714, 719, 999}
+_DRIVERS = {12: "525", 13: "580"}  # NVIDIA's first driver for a major version of CUDA
+_BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +51,21 @@ class Cuda:
         try:
             self._rt: Any = import_module("cuda.bindings.runtime")
         except ImportError as error:
-            raise EngineError(f"CUDA cannot be called ({error}); install cuda-python.") from None
+            raise EngineError(
+                f"CUDA cannot be called ({error}); pip install 'rtstyle[nvidia]'."
+            ) from None
         version = int(self.call("DriverGetVersion"))
         driver = (version // 1000, version % 1000 // 10)
+        major = int(self.call("RuntimeGetVersion")) // 1000
         if version == 0:
             raise EngineError(
-                "There is no NVIDIA driver; a CUDA engine needs an NVIDIA GPU with one."
+                "There is no NVIDIA driver; install it, or leave the choice to --engine auto."
             )
-        if driver < _OLDEST_DRIVER:
+        if driver[0] < major:
             raise EngineError(
-                f"The NVIDIA driver supports CUDA {driver[0]}.{driver[1]}; at least "
-                f"{_OLDEST_DRIVER[0]}.{_OLDEST_DRIVER[1]} is needed. Upgrade the driver."
+                f"The NVIDIA driver supports CUDA {driver[0]}.{driver[1]}, but cuda-bindings is "
+                f"for CUDA {major}; upgrade the driver to {_DRIVERS.get(major, 'the newest')} or "
+                "later."
             )
         count = int(self.call("GetDeviceCount"))
         if not 0 <= device < count:
@@ -76,7 +86,8 @@ class Cuda:
                 raise OutOfDeviceMemoryError(
                     f"CUDA failed in {name}{self._where}: {words}; {HINT}."
                 )
-            raise EngineError(f"CUDA failed in {name}{self._where}: {words}.")
+            lost = "; nvidia-smi shows whether it is still there" if int(code) in _LOST else ""
+            raise EngineError(f"CUDA failed in {name}{self._where}: {words}{lost}.")
         return values[0] if values else None
 
     def is_done(self, event: Any) -> bool:
@@ -148,6 +159,33 @@ class Cuda:
         launchable = self.call("GraphInstantiate", graph, 0)
         self.call("GraphDestroy", graph)
         return launchable
+
+
+def share_context() -> None:
+    """Have every GPU's primary context made with the flags that FFmpeg wants, so that NVDEC, NVENC
+    and an engine share it whichever comes first.
+
+    FFmpeg refuses one that was made with other flags, and they cannot change once it is there. So
+    this comes before any other call of CUDA. A waiting thread sleeps with them. Without effect
+    where there is no driver.
+    """
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return
+    for number in range(count.value):
+        device, flags, active = ctypes.c_int(0), ctypes.c_uint(0), ctypes.c_int(0)
+        if driver.cuDeviceGet(ctypes.byref(device), number):
+            continue
+        # Set only where they differ: a context that is there cannot take any.
+        driver.cuDevicePrimaryCtxGetState(device, ctypes.byref(flags), ctypes.byref(active))
+        if flags.value != _BLOCKING_SYNC and driver.cuDevicePrimaryCtxSetFlags_v2(
+            device, _BLOCKING_SYNC
+        ):
+            _log.info("GPU %d was in use with other flags; NVDEC and NVENC may refuse it.", number)
 
 
 class PinnedArray:

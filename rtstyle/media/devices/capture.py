@@ -22,6 +22,7 @@ from av.error import FFmpegError, ProtocolNotFoundError
 from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import Image, StreamInfo
+from rtstyle.media.devices.sound import ClipSound, SoundRing
 from rtstyle.media.devices.source import TIME_BASE, LiveSource, Patience
 from rtstyle.media.options import ReadOptions
 from rtstyle.media.video.color import RgbReader
@@ -176,36 +177,53 @@ class StreamSource(LiveSource):
 
 
 class LoopedFileSource(LiveSource):
-    """Plays the video at `path` at its own pace, over and over. Raises what `FileSource` raises."""
+    """Plays the video at `path` at its own pace with its sound, over and over unless `once`.
+
+    Raises what `FileSource` raises.
+    """
 
     @classmethod
     def from_name(cls, name: str, reading: ReadOptions) -> Self:
         """Play the video file `name`."""
-        return cls(Path(name).expanduser())
+        return cls(Path(name).expanduser(), once=reading.once)
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path), lambda: _Player(path))
+    def __init__(self, path: Path, *, once: bool = False) -> None:
+        sound, started = SoundRing(), perf_counter()
+        super().__init__(
+            str(path),
+            lambda: _Player(path, sound, lambda: perf_counter() - started, once=once),
+            reopen=not once,
+        )
+        self._started = started
+        with av.open(str(path), metadata_errors="replace") as file:
+            self.sound = sound if file.streams.audio else None
 
 
 class _Player(Closing):
     info: StreamInfo
     note = ""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, sound: SoundRing, clock: Callable[[], float], *, once: bool
+    ) -> None:
+        self._path, self._sound, self._clock, self._once = path, sound, clock, once
         with FileSource(path) as file:
             self.info = StreamInfo(file.info.width, file.info.height, file.info.rate, TIME_BASE)
 
     def pictures(self) -> Iterator[Image]:
+        began = self._clock()
         while True:
-            started = perf_counter()
             end = 0.0
-            with FileSource(self._path) as file:
+            with FileSource(self._path) as file, ClipSound(self._path, self._sound) as sound:
                 for frame in file.frames():
-                    sleep(max(0.0, started + float(frame.time) - perf_counter()))
+                    sound.advance(float(frame.time), began=began)
+                    sleep(max(0.0, began + float(frame.time) - self._clock()))
                     yield frame.image
                     end = float(frame.time + (frame.duration or 1 / file.info.rate))
-            sleep(max(0.0, started + end - perf_counter()))
+            sleep(max(0.0, began + end - self._clock()))
+            if self._once:
+                return
+            began += end
 
 
 def screen_input(region: str, *, rate: int, platform: str = sys.platform) -> Input:

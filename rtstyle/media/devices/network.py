@@ -20,7 +20,8 @@ from rtstyle.errors import OutputError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import SinkRequest
 from rtstyle.media.devices.capture import unknown_protocol, without_password
-from rtstyle.media.devices.network_process import TIME
+from rtstyle.media.devices.network_process import HEAD
+from rtstyle.media.devices.sound import RATE, SoundRing
 from rtstyle.media.devices.source import TIME_BASE
 
 _MUXERS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "srt": "mpegts", "udp": "mpegts"}
@@ -29,8 +30,9 @@ _FIRST_RETRY, _LAST_RETRY = 0.5, 8.0
 
 
 class NetworkSink(Closing):
-    """Sends frames as H.264 to `url`, from a separate process so that a slow server blocks nobody.
+    """Sends frames as H.264, and `sound` as AAC, to `url`.
 
+    It does so from a separate process, so that a slow server blocks nobody.
     Frames are dropped when the connection is too slow. A connection that breaks or stalls is made
     again with back-off, and `notice` says so meanwhile. Raises `OutputError` when the first one
     fails.
@@ -41,12 +43,19 @@ class NetworkSink(Closing):
     @classmethod
     def from_name(cls, name: str, request: SinkRequest) -> Self:
         """Connect to the server at the address `name`."""
-        return cls(name, request.info)
+        return cls(name, request.info, sound=request.sound)
 
-    def __init__(self, url: str, info: StreamInfo, *, bitrate: int = 2_500_000) -> None:
+    def __init__(
+        self,
+        url: str,
+        info: StreamInfo,
+        *,
+        bitrate: int = 2_500_000,
+        sound: SoundRing | None = None,
+    ) -> None:
         self.notes = []
         self.notice = ""
-        self._url, self._info, self._bitrate = url, info, bitrate
+        self._url, self._info, self._bitrate, self._sound = url, info, bitrate, sound
         self._name = without_password(url)
         self._frames: Channel[Frame] = Channel(2, newest_wins=True)
         self._closed = Event()
@@ -85,7 +94,9 @@ class NetworkSink(Closing):
                 "height": self._info.height,
                 "rate": str(self._info.rate),
                 "bitrate": self._bitrate,
-            }
+                "sound": self._sound is not None,
+            },
+            self._sound,
         )
         answer = sender.answer()
         if answer == "ready":
@@ -124,7 +135,8 @@ class NetworkSink(Closing):
 class _Sender:
     """The other process and the pipe to it. `send` by one thread, `kill` from any."""
 
-    def __init__(self, settings: dict[str, object]) -> None:
+    def __init__(self, settings: dict[str, object], sound: SoundRing | None) -> None:
+        self._sound, self._sound_at = sound, 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rtstyle.media.devices.network_process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -151,12 +163,22 @@ class _Sender:
 
     def send(self, frame: Frame) -> None:
         """Hand a frame over, waiting for room. Raises `OSError` when the process has ended."""
-        self._zero = frame.time if self._zero is None else self._zero
+        if self._zero is None:
+            self._zero, self._sound_at = frame.time, round(frame.time * RATE)
         self._began = perf_counter()
-        self._pipe.write(TIME.pack(round((frame.time - self._zero) / TIME_BASE)))
+        sound = self._sound_until(frame.time)
+        self._pipe.write(HEAD.pack(round((frame.time - self._zero) / TIME_BASE), len(sound)))
+        self._pipe.write(sound)
         self._pipe.write(np.ascontiguousarray(frame.image).data)
         self._pipe.flush()
         self._began = None
+
+    def _sound_until(self, time: Fraction) -> bytes:
+        if self._sound is None:
+            return b""
+        start, end = self._sound_at, round((time - self._sound.delay) * RATE)
+        self._sound_at = max(start, end)
+        return self._sound.get(start, end).tobytes()
 
     def close(self) -> None:
         """Wait until the rest is sent and the process has ended."""

@@ -18,6 +18,7 @@ from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, RtstyleError
 from rtstyle.frame import Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
+from rtstyle.media.devices.sound import SoundRing
 
 TIME_BASE = Fraction(1, 90_000)  # of live frame times, in seconds; what video formats like
 
@@ -53,7 +54,7 @@ class LiveSource(Closing):
     A device that fails or stalls is reopened; until then its last picture is repeated, and `notice`
     says why. The constructor raises what the first opening raises, or `MediaError` when that takes
     too long. With `reopen=False`, the source ends when the device's pictures end. Pictures of
-    another size than the first are scaled to fit into it.
+    another size than the first are scaled to fit into it. `sound` is what belongs to the pictures.
     """
 
     info: StreamInfo
@@ -72,6 +73,7 @@ class LiveSource(Closing):
         self.notice = ""
         self.notes = []
         self.origin = None
+        self.sound: SoundRing | None = None
         self._open_device, self._reopen = open_device, reopen
         self._patience = patience or Patience()
         self._closed = Event()

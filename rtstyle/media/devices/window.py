@@ -22,6 +22,7 @@ KEYS = {
     "space": "pause", "p": "snapshot", "r": "record", "q": "quit", "escape": "quit",
     **{str(number): f"style {number}" for number in range(1, 10)},
 }  # fmt: skip
+_BLIND = ("offscreen", "dummy")
 _HELP = (
     "left right  style      1–9  pick      up down  strength      b v  blend",
     "c  colours      s  split      m  mirror      space  pause",
@@ -66,6 +67,9 @@ class WindowSink(Closing):
         try:
             pygame.display.init()
             pygame.font.init()
+            # where there is no screen, SDL falls back to drivers that show nothing
+            if pygame.display.get_driver() in _BLIND and "SDL_VIDEODRIVER" not in os.environ:
+                raise pygame.error("there is no display")
             pygame.display.set_caption(title)
             self._screen = pygame.display.set_mode(self._size, pygame.RESIZABLE)
         except pygame.error as error:

@@ -26,7 +26,12 @@ from rtstyle.media.video.formats import (
     pixel_format_for,
     usual_codec,
 )
-from rtstyle.media.video.nvcodec import DeviceFrames, device_encoder, encoder_hwaccel
+from rtstyle.media.video.nvcodec import (
+    DeviceFrames,
+    device_encoder,
+    encoder_hwaccel,
+    encoder_notes,
+)
 from rtstyle.media.video.orientation import Array
 
 
@@ -44,6 +49,8 @@ class VideoTrack:
         self.end = Fraction(0)  # seconds, where the last frame ends
         usual = usual_codec(container, info)
         self.codec = options.codec or device_encoder(usual, options.hwaccel, info) or usual
+        if options.codec is None:
+            self.notes += encoder_notes(options.hwaccel, self.codec)
         self._container, self._info, self._options = container, info, options
         self.tick = container.tick(info)  # seconds, what packets' times count
         self.rounded = 0  # times that the container cannot say exactly

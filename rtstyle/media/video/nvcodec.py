@@ -62,6 +62,20 @@ def encoder_hwaccel(encoder: str, pixel_format: str | None, info: StreamInfo) ->
     return HWAccel("cuda", is_hw_owned=True) if _opens(encoder, info) else None
 
 
+def software_notes(choice: str, frame: VideoFrame) -> tuple[str, ...]:
+    """What to tell a user who wanted the GPU to decode, where software decoded `frame`."""
+    if choice == "none" or frame.format.name == "cuda" or not _usable():
+        return ()
+    return ("it was decoded in software, as the GPU does not take it; --hwaccel cuda says why",)
+
+
+def encoder_notes(choice: str, codec: str) -> tuple[str, ...]:
+    """What to tell a user who wanted the GPU to encode, where `codec` was taken for it."""
+    if choice == "none" or codec not in _NVENC or not _usable():
+        return ()
+    return (f"it was encoded by {codec}, as {_NVENC[codec]} does not open on this GPU",)
+
+
 def _usable() -> bool:
     """Whether this FFmpeg can use a GPU and there is NVIDIA's driver; asked without using it."""
     if "cuda" not in hwdevices_available():

@@ -20,6 +20,7 @@ from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import PartialFile, Workplace
 from rtstyle.frame import DeviceFrame, Frame, StreamInfo
 from rtstyle.media.base import Origin, SinkRequest
+from rtstyle.media.devices.sound import SoundRing, SoundTrack
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.encoder import VideoTrack
@@ -33,9 +34,10 @@ class FileSink(Closing):
     """Encodes a video file; the suffix names its container.
 
     With `origin`, the file's other streams, chapters and metadata are copied along (the sound only
-    with `options.keep_audio`). `workplace` is where it is written before it gets its name, `video`
-    the encoded stream. Raises `UsageError` for a codec or option that does not exist,
-    `OutputExistsError`, and `OutputError` when the file cannot be written.
+    with `options.keep_audio`); `sound` is that of live pictures, written in step with them.
+    `workplace` is where it is written before it gets its name, `video` the encoded stream. Raises
+    `UsageError` for a codec or option that does not exist, `OutputExistsError`, and `OutputError`
+    when the file cannot be written.
     """
 
     takes_device_frames: Literal[True] = True
@@ -45,7 +47,9 @@ class FileSink(Closing):
     def from_name(cls, name: str, request: SinkRequest) -> Self:
         """Open the video file `name`."""
         path = Path(name) if request.origin else Path(name).expanduser()
-        return cls(path, request.info, origin=request.origin, options=request.writing)
+        return cls(
+            path, request.info, origin=request.origin, options=request.writing, sound=request.sound
+        )
 
     def __init__(
         self,
@@ -55,17 +59,20 @@ class FileSink(Closing):
         origin: Origin | None = None,
         options: WriteOptions | None = None,
         workplace: Workplace | None = None,
+        sound: SoundRing | None = None,
     ) -> None:
         options = options or WriteOptions()
         self.notes = []
         self._info = info
         inputs = origin.paths if origin else ()
         self._format, self._file = self._target(path, options, inputs, workplace)
-        self._others: Passthrough | None = None
+        self._others: Passthrough | SoundTrack | None = None
         self._output: OutputContainer | None = None
         try:
             if origin is not None and origin.stream is not None:
                 self._others = Passthrough(origin, self._format, options)
+            elif sound is not None and self._format.audio_codec and not self._format.is_bare:
+                self._others = SoundTrack(sound, self._format.audio_codec)
             self._output = self._create()
             self.video = self._add_streams(self._output, options)
             self._start(self._output, options)
@@ -84,6 +91,11 @@ class FileSink(Closing):
             self._output.mux(packets)
         except (FFmpegError, OSError) as error:
             raise self._cannot_write(error) from error
+
+    def start_sound(self, time: Fraction) -> None:
+        """The file's time 0 is `time` on the clock of the live sound, in seconds."""
+        if isinstance(self._others, SoundTrack):
+            self._others.zero = time
 
     def adopt(self, packet: Packet[VideoStream], end: Fraction) -> None:
         """Take the next packet, in decoding order, from another encoder with the same settings.

@@ -20,7 +20,7 @@ from rtstyle.media.video.color import RgbReader, bits_of, high_range, is_hdr, ta
 from rtstyle.media.video.container import best_video, is_cut_off, open_container, reason
 from rtstyle.media.video.decoder import FREE_CLOCK, Decoder, Losses
 from rtstyle.media.video.deinterlace import TimedFrame
-from rtstyle.media.video.nvcodec import device_image
+from rtstyle.media.video.nvcodec import device_image, software_notes
 from rtstyle.media.video.orientation import Orientation, orientation_of
 
 
@@ -70,7 +70,7 @@ class FileSource(Closing):
     def _open(self, path: Path | str, reading: ReadOptions) -> None:
         """Open what `path` names; where it is no file, a subclass does."""
         self.notes = []
-        self._path = path
+        self._path, self._hwaccel = path, reading.hwaccel
         self._keeps_hdr = reading.keep_hdr
         self._container = self._open_container(reading.hwaccel)
         try:
@@ -148,7 +148,7 @@ class FileSource(Closing):
                     continue
                 image, gain = self._reader.read_light(frame)
                 upright = None if gain is None else self.orientation.apply(gain)
-                yield Frame(self.orientation.apply(image), time, index, duration, upright)
+                yield Frame(self.orientation.apply(image), time, index, duration, gain=upright)
         finally:
             self.notes += self.losses().sentences()
 
@@ -169,7 +169,8 @@ class FileSource(Closing):
 
     def losses(self) -> Losses:
         """What could not be delivered as it is in the file, so far."""
-        return self._decoder.losses(self._reader.notes)
+        in_software = software_notes(self._hwaccel, self._first[0])
+        return self._decoder.losses((*in_software, *self._reader.notes))
 
     def close(self) -> None:
         self._container.close()

@@ -1,0 +1,145 @@
+// A visit whose pictures are painted by the server: one socket for words, one WebRTC connection for
+// pictures. Has the methods of `LocalVisit` in local.js.
+
+export class ServerVisit {
+  // `on` has: gallery, settings, figures, notice, progress, ended(reason, { again }).
+  constructor(on, view) {
+    this.on = on;
+    this.view = view; // the video element that shows the painted pictures
+    this.viewer = "";
+    this.roundTrip = 0;
+    this.closed = false;
+  }
+
+  async start(stream, commands) {
+    this.on.progress("Connecting …", 0.3);
+    await this.connect();
+    for (const command of commands) this.perform(command);
+    this.on.progress("The net is made ready …", 0.6);
+    const lost = new Promise((_, reject) => { this.lost = reject; });
+    await Promise.race([this.negotiate(stream).then(() => this.playing()), lost]);
+  }
+
+  connect() {
+    return new Promise((resolve, reject) => {
+      const scheme = location.protocol === "https:" ? "wss" : "ws";
+      this.socket = new WebSocket(`${scheme}://${location.host}/live`);
+      this.socket.onerror = () => reject(unreachable("This rtstyle does not answer. Is it still running?"));
+      this.socket.onclose = () => {
+        reject(unreachable("This rtstyle ended the connection."));
+        this.end("The connection was lost.", true);
+      };
+      this.socket.onmessage = ({ data }) => {
+        const message = JSON.parse(data);
+        if (message.full) reject(new Error(`It is full: ${message.full} are watching already. Try again in a while.`));
+        if (message.hello) { this.viewer = message.hello.viewer; this.on.hello(message.hello); resolve(); }
+        if (message.gallery) this.on.gallery(message.gallery);
+        if (message.settings) this.on.settings(message.settings);
+        if (message.figures) this.showFigures(message.figures);
+        if (message.answer) this.peer?.setRemoteDescription({ type: "answer", sdp: message.answer }).catch(() => {});
+        if (message.pong) this.roundTrip = performance.now() - message.pong;
+        if (message.sorry) this.on.notice(message.sorry);
+        if (message.goodbye) this.end(message.goodbye, message.goodbye === "The server was stopped.");
+      };
+    });
+  }
+
+  async negotiate(stream) {
+    this.peer = new RTCPeerConnection({ iceServers: [] });
+    this.peer.ontrack = ({ streams, track }) => { this.view.srcObject = streams[0] ?? new MediaStream([track]); };
+    this.peer.onconnectionstatechange = () => {
+      if (this.peer?.connectionState === "failed") this.end("The video connection failed; a firewall may be in the way.");
+    };
+    if (stream) {
+      this.peer.addTrack(stream.getVideoTracks()[0], stream).track.contentHint = "motion";
+    } else {
+      this.peer.addTransceiver("video", { direction: "recvonly" });
+    }
+    await this.peer.setLocalDescription();
+    await gathered(this.peer);
+    this.say({ offer: this.peer.localDescription.sdp });
+  }
+
+  playing() {
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error("No painted picture came within 30 seconds.")), 30000);
+      this.view.addEventListener("playing", () => { clearTimeout(late); resolve(); }, { once: true });
+    });
+  }
+
+  async replaceSource(stream) {
+    const sender = this.peer?.getSenders().find((one) => one.track?.kind === "video");
+    await sender?.replaceTrack(stream.getVideoTracks()[0]);
+  }
+
+  say(message) { if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message)); }
+
+  perform(command) { this.say({ do: command }); }
+
+  async addPicture(file) {
+    const query = new URLSearchParams({ viewer: this.viewer, name: file.name });
+    let response;
+    try {
+      response = await fetch(`paintings?${query}`, { method: "POST", body: file });
+    } catch {
+      throw new Error("The picture is too large, or the connection was lost.");
+    }
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok) throw new Error(answer.sorry ?? `The picture was refused (${response.status}).`);
+    return answer.name;
+  }
+
+  async thumbnail(name) {
+    const response = await fetch(`thumbnails/${encodeURIComponent(name)}?viewer=${encodeURIComponent(this.viewer)}`);
+    return response.ok ? URL.createObjectURL(await response.blob()) : null;
+  }
+
+  // The picture that is shown, at the camera's own size.
+  async snapshot([width, height]) {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [width, height];
+    canvas.getContext("2d").drawImage(this.view, 0, 0, width, height);
+    return canvas;
+  }
+
+  showFigures(figures) {
+    const latency = figures.latency_ms ? figures.latency_ms + this.roundTrip : 0;
+    this.on.figures({ fps: figures.fps, latency, notice: figures.notice });
+    this.say({ ping: performance.now() });
+  }
+
+  end(reason, again = false) {
+    if (this.closed) return;
+    this.close();
+    this.lost?.(again ? unreachable(reason) : new Error(reason));
+    this.on.ended(reason, { again });
+  }
+
+  close() {
+    this.closed = true;
+    if (this.socket) { this.socket.onclose = null; this.socket.close(); }
+    this.peer?.close();
+    this.peer = null;
+    this.view.srcObject = null;
+  }
+}
+
+const unreachable = (sentence) => Object.assign(new Error(sentence), { again: true });
+
+function gathered(connection) {
+  if (connection.iceGatheringState === "complete") return Promise.resolve();
+  return new Promise((resolve) => {
+    connection.addEventListener("icegatheringstatechange", () => { if (connection.iceGatheringState === "complete") resolve(); });
+    setTimeout(resolve, 2000);
+  });
+}
+
+// Resolves once the server answers again.
+export async function answering() {
+  for (let wait = 500; ; wait = Math.min(5000, wait * 1.5)) {
+    await new Promise((resolve) => { setTimeout(resolve, wait); });
+    const response = await fetch("healthz", { cache: "no-store" }).catch(() => null);
+    if (response?.ok) return;
+    if (response?.status === 403) throw new Error("This rtstyle has started again with another key; open the address that it printed.");
+  }
+}
