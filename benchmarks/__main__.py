@@ -22,6 +22,8 @@ BENCHMARKS = {
     "results": ("benchmarks.catalogue", "The pages made of the results."),
     "peers": ("benchmarks.peers", "One net by every runtime, side by side."),
     "roofline": ("benchmarks.roofline", "Which share of this machine's peak a model reaches."),
+    "gpu-kernels": ("benchmarks.gpu_kernels", "The fused kernels and nets on an NVIDIA GPU."),
+    "gpu-bounds": ("benchmarks.gpu_bounds", "The most that GPUs could reach, by counting."),
     "scaling": ("benchmarks.scaling", "Speed and memory over pixels, batch, threads, length."),
 }
 
@@ -52,6 +54,13 @@ def main() -> int:
     except RtstyleError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except ImportError as error:  # of a tool that only development needs
+        print(
+            f"benchmarks: this one needs more than rtstyle ({error}); run it in a copy of the "
+            "repository after `pip install -e '.[train,live,test]'`.",
+            file=sys.stderr,
+        )
+        return 1
     except Exception as error:
         if not (show := getattr(error, "show", None)):
             raise

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -100,11 +101,17 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     if "use_explicit_typing" in inspect.signature(trt.dynamo.compile).parameters:
         settings["use_explicit_typing"] = True
     try:
-        with atomic_write(output, parents=True) as part, torch.inference_mode():
+        with (
+            atomic_write(output, parents=True) as part,
+            TemporaryDirectory(prefix="rtstyle-program-", dir=part.parent) as folder,
+            torch.inference_mode(),
+        ):
+            file = Path(folder) / "program.pt2"  # the suffix says its format
             program = torch.export.export(wrapped, tuple(inputs), strict=False)
             compiled = trt.dynamo.compile(program, arg_inputs=inputs, **settings)
             frames = json.dumps({"frames": [list(shapes[spec.frame_input][:3])]})
-            trt.save(compiled, str(part), arg_inputs=inputs, extra_files={"rtstyle": frames})
+            trt.save(compiled, str(file), arg_inputs=inputs, extra_files={"rtstyle": frames})
+            file.replace(part)
     except OSError as error:
         raise OutputError(f"{output} cannot be written ({error}).") from error
     except RuntimeError as error:

@@ -32,9 +32,9 @@ class Look:
     net, of every other one the finished picture is blended. `preserve_color` keeps the picture's
     colours and takes only the brightness of the painting (Gatys et al. 2016, "Preserving Color in
     Neural Artistic Style Transfer", luminance-only transfer). The net paints at `height` pixels,
-    or at `scale` times the picture's size, which decides how large the strokes are; or so that they
-    are about `stroke` long, as a share of the picture's shorter side, at every resolution. The
-    result has the picture's size all the same.
+    of an upright picture at that width, as 720p is meant, or at `scale` times the picture's size,
+    which decides how large the strokes are; or so that they are about `stroke` long, as a share of
+    the picture's shorter side, at every resolution. The result has the picture's size all the same.
 
     Raises `UsageError` for values out of range.
     """
@@ -66,7 +66,7 @@ class Look:
         """The size to paint a picture at, as a share of its own `height` × `width`."""
         if self.stroke is not None:
             return STROKE_PIXELS / self.stroke / min(height, width)
-        return self.scale or (self.height / height if self.height else 1.0)
+        return self.scale or (self.height / min(height, width) if self.height else 1.0)
 
 
 def check_stroke(stroke: float | None) -> None:
@@ -102,7 +102,7 @@ def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geomet
     factor = look.factor(height, width)
     scaled = (_scaled(height, factor), _scaled(width, factor))
     if scaled[0] * scaled[1] > MAX_PIXELS:
-        most = max(1, int(scaled[0] * math.sqrt(MAX_PIXELS / (scaled[0] * scaled[1]))))
+        most = max(1, int(min(scaled) * math.sqrt(MAX_PIXELS / (scaled[0] * scaled[1]))))
         raise MediaError(
             f"The picture would be painted at {scaled[1]}×{scaled[0]}, more than the "
             f"{MAX_PIXELS // 1_000_000} megapixels that are allowed; paint it at "

@@ -30,7 +30,7 @@ _MATCHES = 20.0  # grey levels of the moved input's difference at which the hold
 _MOVES = 3.0  # grey levels from where on a place is not taken to stand still
 _CUT = 0.5  # of the picture matches at least, or the scene is a new one
 _SMALL_HEIGHT = 180  # of the pictures that the flow is computed on, at most
-_LEAST_SIDE = 32  # that DIS needs
+_LEAST_SIDE, _LONGEST_SIDE = 32, 2**15 - 1  # that DIS needs, and that OpenCV can move
 _BAND = 128  # rows filtered at once, so that what lies between fits into the processor's cache
 
 _Grey = NDArray[np.uint8]  # (h, w)
@@ -39,12 +39,11 @@ _Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class _Motion:
-    """From the last small picture to this one. `hold` (h, w) is how much of the last painting may
-    stay, 0 to 1; `flow` (h, w, 2), in small pixels, is where each pixel was, None where nothing
-    moved."""
+    """From the last picture to this one. `hold` (H, W) is how much of the last painting may stay,
+    0 to 1; `places` are the x and the y (H, W) where each pixel was, None where nothing moved."""
 
     hold: _Floats
-    flow: _Floats | None
+    places: tuple[_Floats, _Floats] | None
 
 
 class SteadyFilter:
@@ -77,7 +76,7 @@ class SteadyFilter:
         if self._small is None or key != self._key or small.shape != self._small.shape:
             motion = None
         else:
-            motion = self._motion(self._small, small)
+            motion = self._motion(self._small, small, painted.shape[:2])
         self._small, self._key = small, key
         while self._starts and frame.time >= self._starts[0]:
             self._current = self._leads.pop(self._starts.pop(0), None)
@@ -87,35 +86,33 @@ class SteadyFilter:
         self._current = self._held(self._current, painted, motion)
         return _sharpened(self._current, painted)
 
-    def _motion(self, last: _Grey, now: _Grey) -> _Motion | None:
-        """None at a cut."""
+    def _motion(self, last: _Grey, now: _Grey, size: tuple[int, int]) -> _Motion | None:
+        """For a picture of `size` (H, W); None at a cut."""
         flow = None
         moved: NDArray[Any] = last
-        if (_smooth_difference(last, now) > _MOVES).any() and min(now.shape) >= _LEAST_SIDE:
+        follows = min(now.shape) >= _LEAST_SIDE and max(size) < _LONGEST_SIDE
+        if follows and (_smooth_difference(last, now) > _MOVES).any():
             flow = np.asarray(self._dis.calc(now, last, np.empty(0)), np.float32)
-            moved = _moved(last, _grid(0, *now.shape) + flow, cv2.INTER_LINEAR)
+            moved = _moved(last, *_places(flow, now.shape), cv2.INTER_LINEAR)
         hold = np.exp(-((_smooth_difference(moved, now) / _MATCHES) ** 4), dtype=np.float32)
-        return None if hold.mean() < _CUT else _Motion(hold, flow)
+        if hold.mean() < _CUT:
+            return None
+        hold = np.asarray(cv2.resize(hold * self._held_share, size[::-1]), np.float32)
+        return _Motion(hold, None if flow is None else _places(flow, size))
 
     def _held(self, last: _Floats | None, painted: Image, motion: _Motion | None) -> _Floats:
         """The painting with what is held of the last one."""
         fresh = painted.astype(np.float32)
         if last is None or motion is None or last.shape != painted.shape:
             return fresh
-        (height, width), (rows, columns) = painted.shape[:2], motion.hold.shape
-        hold = cv2.resize(motion.hold * self._held_share, (width, height))
-        flow = None
-        if motion.flow is not None:
-            scale = np.array([width / columns, height / rows], np.float32)
-            flow = cv2.resize(motion.flow * scale, (width, height))
-        for top in range(0, height, _BAND):
-            band = slice(top, min(top + _BAND, height))
-            before = last[band]
-            if flow is not None:
+        for top in range(0, len(fresh), _BAND):
+            band = slice(top, top + _BAND)
+            before: NDArray[Any] = last[band]
+            if motion.places is not None:
                 # Bicubic, as what is moved again and again would otherwise blur.
-                places = _grid(top, before.shape[0], width) + flow[band]
-                before = _moved(last, places, cv2.INTER_CUBIC)
-            fresh[band] += (before - fresh[band]) * cv2.merge([hold[band]] * 3)
+                x, y = (place[band] for place in motion.places)
+                before = _moved(last, x, y, cv2.INTER_CUBIC)
+            fresh[band] += (before - fresh[band]) * cv2.merge([motion.hold[band]] * 3)
         return fresh
 
 
@@ -134,7 +131,7 @@ def _sharpened(held: _Floats, painted: Image) -> Image:
     """The picture to deliver: what averaging took from the texture is given back."""
     lost = _TEXTURE * _texture(painted) / max(_texture(held), 1e-3) - 1
     weight = min(max(_GAIN * lost, 0.0), _SHARPEST)
-    smooth = cv2.GaussianBlur(held, (0, 0), 1.0)
+    smooth = cv2.GaussianBlur(held, (5, 5), 1.0) if weight else held
     sharp = cv2.addWeighted(held, 1 + weight, smooth, -weight, 0, dtype=cv2.CV_8U)
     return np.asarray(sharp, np.uint8)
 
@@ -160,15 +157,18 @@ def _smooth_difference(one: NDArray[Any], other: _Grey) -> _Floats:
     return np.asarray(cv2.blur(difference, (3, 3)), np.float32)
 
 
-def _moved(picture: NDArray[Any], places: NDArray[Any], method: int) -> NDArray[Any]:
+def _places(flow: _Floats, size: tuple[int, ...]) -> tuple[_Floats, _Floats]:
+    """The x and the y where each pixel of a picture of `size` (H, W) was."""
+    height, width = size
+    x, y = (
+        np.asarray(cv2.resize(flow[..., axis] * (new / old), (width, height)), np.float32)
+        for axis, new, old in ((0, width, flow.shape[1]), (1, height, flow.shape[0]))
+    )
+    x += np.arange(width, dtype=np.float32)
+    y += np.arange(height, dtype=np.float32)[:, None]
+    return x, y
+
+
+def _moved(picture: NDArray[Any], x: _Floats, y: _Floats, method: int) -> NDArray[Any]:
     """Each pixel takes the value at its place, or that of the border."""
-    x, y = places[..., 0], places[..., 1]
     return cv2.remap(picture, x, y, method, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _grid(top: int, height: int, width: int) -> _Floats:
-    """(height, width, 2): the x and y of every pixel from row `top` on."""
-    places = np.empty((height, width, 2), np.float32)
-    places[..., 0] = np.arange(width, dtype=np.float32)
-    places[..., 1] = np.arange(top, top + height, dtype=np.float32)[:, None]
-    return places

@@ -92,6 +92,9 @@ def test_height_and_scale_decide_the_painted_size() -> None:
     assert painted(height=2160) == (2160, 3840)
     assert painted(scale=0.5) == (540, 960)
     assert painted(scale=1e-9) == (1, 1)
+    upright = geometry(1920, 1080, model=MODEL, look=Look(height=180))
+    assert upright.scaled == (320, 180)  # as 180p is meant, not 101 pixels wide
+    assert upright.picture == (1920, 1080)
 
 
 def test_a_stroke_is_a_share_of_the_picture_at_every_resolution() -> None:

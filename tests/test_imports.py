@@ -45,7 +45,7 @@ LAYERS = {
     "engines": BASE | {"files", "image", "metrics", "model", "nets"},
     "pipeline": BASE
     | {"channel", "engines", "image", "media", "metrics", "model", "steady", "style"},
-    "train": BASE | {"demo", "files", "media", "model", "nets", "style"},
+    "train": BASE | {"demo", "files", "media", "metrics", "model", "nets", "style"},
     "rendering": BASE
     | {"engines", "files", "image", "media", "metrics", "model", "pipeline", "steady", "style"},
     "cluster": BASE | {"engines", "files", "media", "metrics", "model", "rendering", "style"},

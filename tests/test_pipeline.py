@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -18,6 +19,7 @@ from rtstyle.media.synthetic import NullSink, SyntheticSource
 from rtstyle.metrics import Report
 from rtstyle.model.spec import ModelSpec
 from rtstyle.pipeline import Pipeline
+from rtstyle.steady import SteadyFilter
 from rtstyle.style.style import Style, styles_of
 
 
@@ -65,6 +67,23 @@ def _source(n_frames: int = 20) -> SyntheticSource:
 
 def _style(model: ModelSpec) -> Style:
     return styles_of(model)[0]
+
+
+class LeadingSource(SyntheticSource):
+    def frames(self) -> Iterator[Frame]:
+        for frame in super().frames():
+            yield replace(frame, lead=frame.index < 5)
+
+
+def test_the_lead_of_a_steadied_run_is_painted_but_not_delivered(tiny_model: ModelSpec) -> None:
+    source, sink = LeadingSource(64, 48, n_frames=12, rate=Fraction(25)), KeepingSink()
+    report = Pipeline(
+        source, IdentityEngine(tiny_model), sink, style=_style(tiny_model), steady=SteadyFilter(1)
+    ).run()
+    assert [frame.index for frame in sink.frames] == list(range(5, 12))
+    assert report.frames_in == report.frames_out == 7
+    assert report.stages["steady"].count == report.stages["paint"].count == 12
+    assert report.stages["encode"].count == 7
 
 
 def test_the_strength_reaches_the_engine(tiny_model: ModelSpec) -> None:

@@ -35,7 +35,8 @@ PreserveColor = Annotated[bool, Option("--preserve-color", help="Keep the pictur
 
 def _live_options(
     height: Annotated[
-        int | None, Option(min=1, help="Paint at this height: larger strokes, faster.")
+        int | None,
+        Option(min=1, help="Paint at this height (upright: width): larger strokes, faster."),
     ] = None,
     fps_target: Annotated[float | None, Option(min=1, help="Frames a second to hold.")] = None,
     adaptive: Annotated[

@@ -52,7 +52,8 @@ def render(
         float | None, Option(help="Paint at this share of the size: larger strokes, faster.")
     ] = None,
     height: Annotated[
-        int | None, Option(help="Paint at this height in pixels; the output keeps its size.")
+        int | None,
+        Option(help="Paint at this height (upright: width); the output keeps its size."),
     ] = None,
     stroke: Stroke = None,
     steady: Steady = None,

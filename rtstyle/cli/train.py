@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from rtstyle.cli.options import Overwrite, TerminalChoice, Threads, numbers
+from rtstyle.cli.options import Overwrite, TerminalChoice, numbers
 from rtstyle.errors import UsageError, needs_extra
 
 
@@ -82,7 +82,9 @@ def train(
         Option(metavar="MODEL|FILE", help="Start from this model's or checkpoint's weights."),
     ] = None,
     device: Annotated[str, Option(metavar="auto|cpu|cuda")] = "auto",
-    threads: Threads = None,
+    threads: Annotated[
+        int | None, Option(min=1, help="CPU threads; those that other programs leave free.")
+    ] = None,
     work: Annotated[
         Path | None, Option(help="Folder for checkpoint, losses.csv and preview.png.")
     ] = None,
@@ -98,9 +100,13 @@ def train(
     kind, source = _one_of(painting=painting, cin=cin, bank=bank, adain=adain, add=add)
     if (kind == "add") != (to is not None):
         raise UsageError("--add PAINTING and --to MODEL.onnx go together.")
-    if output is None:
+    if output is None and to is not None:
+        if not overwrite:
+            raise UsageError(
+                f"--add would change {to} itself: pass --overwrite for that, or -o NEW.onnx."
+            )
         output = to
-    elif output.exists() and not overwrite:
+    elif output is not None and output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
     if output is None:
         raise UsageError("Where to write the model is missing: -o MODEL.onnx.")
@@ -140,7 +146,7 @@ def train(
         threads=threads,
     )  # fmt: skip
     seen: dict[str, float] = {}
-    with terminal.progress("Training", "updates/s") as update:
+    with terminal.progress("Training", "updates/s", every=_LINE_SECONDS) as update:
 
         def started(trainer: Trainer) -> None:
             if not terminal.quiet:
@@ -158,13 +164,16 @@ def train(
             job, recipe, check=require_parity, restart=restart, on_start=started, on_step=stepped
         )
     runs = spec.provenance.get("added", [spec.provenance])
-    seconds = runs[-1]["seconds_per_1000_updates"]
+    updates = runs[-1]["updates"]
+    seconds = runs[-1]["seconds_per_1000_updates"] * updates / 1000
     style = f"{output}:{spec.styles[-1] if spec.styles else 'ANY_PICTURE.jpg'}"
     terminal.result(
-        f"The model is {output}; a thousand updates took {seconds:g} s.\n"
+        f"The model is {output}; {updates} updates took {seconds:.0f} s.\n"
         f"Try: rtstyle render VIDEO OUT.mp4 --style {style}"
     )
 
+
+_LINE_SECONDS = 5.0
 
 _NETS = {
     "painting": "fast", "cin": "fast", "bank": "fast-stylebank", "adain": "fast-adain",

@@ -40,6 +40,7 @@ def load_onnx_net(path: Path) -> tuple[nn.Module, ModelSpec]:
             )
         state[name] = torch.from_numpy(array.copy())
     net.load_state_dict(state)
+    net.grain = spec.grain  # type: ignore[assignment]
     return net.eval(), spec
 
 

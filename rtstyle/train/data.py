@@ -26,11 +26,14 @@ from rtstyle.media.images import read_picture
 from rtstyle.media.options import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 _log = logging.getLogger("rtstyle")
+_MANY = 50  # photographs take seconds to decode
 
 SHORT_SIDE = 352  # pixels kept of every photograph
 SMALLER, LARGER = (0.5, 1.0), (1.0, 3.0)  # scales of the crops
 FACE = (0.1, 0.5)  # height of a face in a crop that is drawn for it, as a share of the crop's
 MAX_LONG_SIDE = 3 * SHORT_SIDE  # a panorama would otherwise fill the cache
+MAX_PHOTOS = 4000  # about 2 GB of memory, and of the cache
+PHOTO_CACHES = "photos-*.npz"
 MIN_PHOTO = 64  # pixels of its shorter side
 VIDEO_FRAMES = 400  # of each video, at most, spread over it
 
@@ -132,8 +135,8 @@ def demo_photos() -> Photos:
 def load_photos(
     folder: Path, *, cache: Path | None = None, without: Collection[str] = ()
 ) -> Photos:
-    """Decode every photograph below `folder`, or take them from `cache` if nothing changed. Files
-    that `without` names are left out.
+    """Decode the photographs below `folder`, or take them from the folder `cache` if nothing
+    changed. Files that `without` names are left out, and of more than `MAX_PHOTOS` some, evenly.
 
     Broken files are skipped and listed. Raises `TrainingError` when no photograph is left.
     """
@@ -148,12 +151,20 @@ def load_photos(
         raise TrainingError(
             f"No photographs in {folder}: a folder with JPEG or PNG files is expected."
         )
+    if len(files) > MAX_PHOTOS:
+        _log.warning(
+            "Of the %d photographs in %s, %d are used, evenly chosen.",
+            len(files), folder, MAX_PHOTOS,
+        )  # fmt: skip
+        files = [files[i * len(files) // MAX_PHOTOS] for i in range(MAX_PHOTOS)]
     listing = "".join(f"{p.relative_to(folder)}\0{p.stat().st_size}\0" for p in files)
     key = hashlib.sha256(f"{SHORT_SIDE}\0{listing}".encode()).hexdigest()[:16]
-    cached = cache / f"photos-{key}.npz" if cache else None
+    cached = cache / PHOTO_CACHES.replace("*", key) if cache else None
     if cached and (kept := _kept(cached)) is not None:
         return kept
 
+    if len(files) > _MANY:
+        _log.warning("Decoding %d photographs …", len(files))
     images, names, skipped = [], [], []
     for path in files:
         try:
@@ -233,6 +244,10 @@ def _keep(photos: Photos, path: Path) -> None:
                 skipped=np.array(photos.skipped, dtype=np.str_),
                 names=np.array(photos.names, dtype=np.str_),
             )  # fmt: skip
+        _log.warning(
+            "The decoded photographs are kept in %s (%.0f MB) for when this goes on.",
+            path, path.stat().st_size / 1e6,
+        )  # fmt: skip
     except OSError as error:
         _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
 

@@ -15,13 +15,14 @@ from rtstyle.errors import InputNotFoundError, MediaError, TrainingError, UsageE
 from rtstyle.frame import Image
 from rtstyle.media.images import read_picture, write_picture
 from rtstyle.media.options import PICTURE_SUFFIXES
+from rtstyle.metrics import busy_cores, n_cores
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import find_models
 from rtstyle.nets import styles_option
 from rtstyle.nets.checkpoint import load_checkpoint_net
 from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.style.style import name_key
-from rtstyle.train.data import demo_photos, load_content, resize_short_side
+from rtstyle.train.data import PHOTO_CACHES, demo_photos, load_content, resize_short_side
 from rtstyle.train.loop import train
 from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.preview import preview_sheet
@@ -43,7 +44,7 @@ class Job:
 
     `names` are those of the styles, the files' by default. With `add_to`, a model file of several
     styles, the paintings become further styles of that model, which keeps every other number bit
-    for bit. `threads` of the CPU, all by default.
+    for bit. `threads` of the CPU, by default those that other programs leave free.
     """
 
     paintings: tuple[Path, ...]
@@ -80,8 +81,7 @@ def run_job(
     """
     if job.output.suffix != ".onnx":
         raise UsageError(f"The model's file must end in .onnx, not {job.output.name!r}.")
-    if job.threads:
-        torch.set_num_threads(job.threads)
+    device = choose_device(job.device)
     files, paintings = load_paintings(job.paintings, recipe.style_size)
     names = job.names or tuple(file.stem for file in files)
     if len(names) != len(files):
@@ -100,9 +100,10 @@ def run_job(
             "%d of the files in %s are no usable photographs and were left out: %s",
             len(photos.skipped), ", ".join(map(str, job.content)), ", ".join(photos.skipped[:10]),
         )  # fmt: skip
+    _take_threads(job.threads, device)
     trainer = Trainer(
         recipe, photos=photos, paintings=paintings, loss_net=loss_net,
-        device=choose_device(job.device), init=init, names=names,
+        device=device, init=init, names=names,
     )  # fmt: skip
     checkpoint = job.folder / "checkpoint.safetensors"
     if checkpoint.exists() and not restart:
@@ -139,7 +140,7 @@ def run_job(
         licence=job.licence or (earlier.licence if earlier else ""),
         provenance=provenance,
     )
-    return write_model(
+    spec = write_model(
         trainer.ema,
         job.output,
         card,
@@ -147,6 +148,25 @@ def run_job(
         check=check,
         earlier=job.add_to if earlier else None,
     )
+    for kept in job.folder.glob(PHOTO_CACHES):
+        kept.unlink(missing_ok=True)  # of no use to what is whole
+    return spec
+
+
+def _take_threads(asked: int | None, device: torch.device) -> None:
+    """Let torch use `asked` threads, or as many as other programs leave cores free: with more, each
+    waits for the others and an update takes many times as long."""
+    if asked:
+        torch.set_num_threads(asked)
+        return
+    busy = busy_cores() if device.type == "cpu" else 0.0
+    free = max(1, round(n_cores() - busy))
+    if free < torch.get_num_threads():
+        torch.set_num_threads(free)
+        _log.warning(
+            "Other programs keep %.1f of %d cores busy; training takes %d threads, or --threads.",
+            busy, n_cores(), free,
+        )  # fmt: skip
 
 
 def find_paintings(folder: Path) -> list[Path]:

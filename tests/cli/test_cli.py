@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -17,6 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from rtstyle.cli.terminal import Terminal, _lines
 from rtstyle.model.spec import ModelSpec
 from tests import graphs
 from tests.media.clips import Clip, make_clip
@@ -189,6 +196,86 @@ def test_a_picture_is_a_style_and_listed(tmp_path: Path) -> None:
     assert "starry_night" in listed.stdout
 
 
+def test_styles_are_whole_in_a_pipe_and_as_json_and_a_line_each_on_a_terminal() -> None:
+    listed = run("styles", COLUMNS="80").stdout
+    assert "stylebank:composition_no_vii" in listed
+    assert "…" not in listed
+    document = json.loads(run("styles", "--json").stdout)
+    names = [row["style"] for row in document["styles"]]
+    assert [line.split()[0] for line in listed.splitlines()[: len(names)]] == names
+    assert document["any_picture"] == ["any_picture"]
+    assert {row["net"] for row in document["styles"]} > {"fast", "johnson"}
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "rtstyle.cli", "styles"]
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    process = subprocess.Popen(command, stdout=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(ours, 4096):
+            shown += part
+    process.wait()
+    os.close(ours)
+    lines = shown.decode().splitlines()
+    assert len(lines) == len(names) + 1
+    assert max(map(len, lines)) == 80
+
+
+def test_progress_has_no_total_before_there_is_one_and_lines_off_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Terminal().progress("Painting", "fps") as update:
+        update(3, None, "")
+    assert capsys.readouterr().err == ""
+    times = iter([0.0, 2.0, 5.0, 6.0, 9.0])
+    update = _lines("Training", "updates/s", 5.0, clock=lambda: next(times))
+    for done in (11, 13, 16, 18, 20):
+        update(done, 20, "style 1.2")
+    assert capsys.readouterr().err.splitlines() == [
+        "Training 11/20, 0.00 updates/s, style 1.2",
+        "Training 16/20, 1.00 updates/s, style 1.2",
+        "Training 20/20, 1.00 updates/s, style 1.2",
+    ]
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with Terminal().progress("Painting", "fps") as update:
+        time.sleep(0.3)
+        update(3, None, "")
+        time.sleep(0.3)
+        update(4, 9, "")
+        time.sleep(0.3)
+    shown = capsys.readouterr().err
+    assert "None" not in shown
+    assert "4/9" in shown
+
+
+def test_add_asks_before_it_changes_a_model(tmp_path: Path) -> None:
+    model = tmp_path / "mine.onnx"
+    model.write_text("precious")
+    done = run(
+        "train", "--add", tmp_path / "p.png", "--to", model, "--content", tmp_path,
+        "--loss-net", tmp_path / "x",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"--add would change {model} itself: pass --overwrite" in done.stderr
+    assert model.read_text() == "precious"
+
+
+def test_a_training_off_a_terminal_says_how_it_goes(tmp_path: Path) -> None:
+    photos, painting = make_photos(tmp_path / "photos"), make_painting(tmp_path / "p.png")
+    net, out = make_loss_net(tmp_path / "vgg.safetensors"), tmp_path / "mine.onnx"
+    done = run(
+        "train", painting, "-o", out, "--content", photos, "--loss-net", net, "--updates", 3,
+        "--crop", 64, "--style-size", 64, "--net", "johnson", "--net-option", "width=4",
+        "--net-option", "blocks=1", "--threads", 1,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Training 1/3, " in done.stderr
+    assert "Training 3/3, " in done.stderr
+    assert re.search(r"The model is \S+; 3 updates took \d+ s\.", done.stdout)
+
+
 def test_paint_ends_in_one_line_and_a_picture(tmp_path: Path) -> None:
     photo = make_photos(tmp_path / "photos", 1) / "photo0.png"
     painting, net = make_painting(tmp_path / "p.png"), make_loss_net(tmp_path / "vgg.safetensors")
@@ -277,6 +364,7 @@ WRONG = {
     ),
     "unknown engine": (("render", "{clip}", "{tmp}/out.mp4", "--engine", "abacus"), 2, "abacus"),
     "strength": (("render", "{clip}", "{tmp}/out.mp4", "--strength", "2"), 2, "between 0 and 1"),
+    "one style at 2": (("render", "{clip}", "{tmp}/o.mp4", "-s", "udnie=2"), 2, "--strength"),
     "time": (("render", "{clip}", "{tmp}/out.mp4", "--start", "noon"), 2, "HH:MM:SS"),
     "codec": (("render", "{clip}", "{tmp}/out.mp4", "--codec", "libnothing"), 2, "libnothing"),
     "output exists": (("render", "{clip}", "{tmp}/there.mp4"), 2, "--overwrite"),

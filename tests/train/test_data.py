@@ -153,3 +153,15 @@ def test_any_painting_gives_varied_styles_and_sometimes_the_photograph_itself(
     own = (drawn.vector - 0.123).abs().amax(1) < 1e-6
     assert 0 < own.sum() < 20
     assert len({tuple(row.tolist()) for row in drawn.vector[~own]}) == int((~own).sum())
+
+
+def test_the_cache_is_bounded_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("rtstyle.train.data.MAX_PHOTOS", 3)
+    folder = make_photos(tmp_path / "photos", count=7)
+    photos = load_photos(folder, cache=tmp_path / "cache")
+    assert photos.names == ("photo0.png", "photo2.png", "photo4.png")
+    assert "Of the 7 photographs" in caplog.text
+    (cached,) = (tmp_path / "cache").iterdir()
+    assert f"kept in {cached} (0 MB) for when this goes on" in caplog.text

@@ -91,7 +91,7 @@ async function start() {
       source ??= file ? await openFile(file) : await openCamera(wishes());
       watchCamera(source);
       await listCameras();
-      if (!chosenMirror) settings = { ...settings, mirror: isFront(source) };
+      if (!chosenMirror) settings = { ...settings, mirror: !file && isFront(source) };
     }
     if (mine !== starting) return;
     visit = makeVisit(mine);
