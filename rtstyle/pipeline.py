@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Semaphore, Thread
 from time import perf_counter
 
@@ -220,7 +220,7 @@ class Pipeline:
         with self.report.stages["encode"].measure():
             if self.compose is not None:
                 image = self.compose(image, frame.image)
-            self._sink.write(Frame(image, frame.time, frame.index, frame.duration))
+            self._sink.write(replace(frame, image=image))
 
     def _submitter(self) -> None:
         try:

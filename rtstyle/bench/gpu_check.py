@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,7 @@ from rtstyle.engines.base import Batch, Engine, StyleVector
 from rtstyle.engines.cuda.device import Cuda
 from rtstyle.engines.registry import engine_row, load_engine_class
 from rtstyle.errors import EngineError, MediaError, RtstyleError
-from rtstyle.frame import DeviceFrame, DeviceImage
+from rtstyle.frame import DeviceFrame, DeviceImage, StreamInfo
 from rtstyle.image import Look, finish, prepare
 from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
 from rtstyle.media.video.nvcodec import device_encoder
@@ -302,12 +303,13 @@ def check_decoding(plan: Plan) -> Figures:
 
 def check_encoding(plan: Plan) -> Figures:
     """NVENC: what comes back is what went in, but for the loss that any encoder has."""
-    name = device_encoder("libx264", "cuda", plan.size[1], plan.size[0])
+    height, width = plan.size
+    name = device_encoder("libx264", "cuda", StreamInfo(width, height, Fraction(25), Fraction(1)))
     if name is None:
         raise AbsentError("h264_nvenc does not open on this GPU")
     with TemporaryDirectory(prefix="rtstyle-check-") as folder:
         clip, output = Path(folder) / "clip.mp4", Path(folder) / "out.mp4"
-        make_clip(clip, plan.size[1], plan.size[0], frames=12)
+        make_clip(clip, width, height, frames=12)
         options = WriteOptions(codec=name, hwaccel="cuda")
         with open_source(clip) as source, open_sink(output, source, options) as sink:
             for frame in source.frames():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
-from rtstyle.engines import EngineOptions, open_engine
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import EngineError, MediaError
 from rtstyle.image import Look
 from rtstyle.media import (
@@ -72,23 +72,28 @@ def render(
     return render_job(job, Listener(on_frame, on_note))
 
 
-def render_job(job: RenderJob, listener: Listener = SILENT) -> Report:
-    """Render one job in this process, as `render` describes."""
+def render_job(
+    job: RenderJob, listener: Listener = SILENT, executor: LocalExecutor | None = None
+) -> Report:
+    """Render one job in this process, as `render` describes; with the engine of `executor`, for
+    several jobs of one model."""
+    if executor is None:
+        with LocalExecutor() as executor:
+            return render_job(job, listener, executor)
     kinds = source_kind(job.source), sink_kind(job.output)
     if job.segments is not None and kinds == ("sequence", "sequence"):
-        return render_pictures(job, listener)
+        return render_pictures(job, executor, listener)
     if job.segments is not None and job.joins:
-        with LocalExecutor() as executor:
-            return render_in_segments(job, executor, listener)
-    return _in_one_go(job, listener)
+        return render_in_segments(job, executor, listener)
+    return _in_one_go(job, executor, listener)
 
 
-def _in_one_go(job: RenderJob, listener: Listener) -> Report:
+def _in_one_go(job: RenderJob, executor: LocalExecutor, listener: Listener) -> Report:
     with (
         open_source(job.source, job.reading) as source,
         open_sink(job.output, source, job.writing) as sink,
-        open_engine(job.engine, job.style.model) as engine,
     ):
+        engine = executor.engine(job)
         steady = SteadyFilter(job.steadiness) if job.steadiness else None
         pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look, steady=steady)
         total = source.info.n_frames

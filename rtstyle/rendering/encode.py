@@ -96,7 +96,7 @@ class SegmentsSource(Closing):
         video = segments[0].video
         self.info, self.origin = video.info, video.origin
         self._segments = segments
-        self._hwaccel = job.reading.hwaccel
+        self._reading = job.reading
         self._steady = bool(job.steady)
         self._losses = losses
 
@@ -136,13 +136,14 @@ class SegmentsSource(Closing):
         if not self._steady or segment.since is None or follows:
             return
         begin = segment.since - lead_seconds(self.info.rate)
-        with open_part(segment.video, Part(segment.before, segment.start)) as part:
+        lead = Part(segment.before, segment.start)
+        with open_part(segment.video, lead, self._reading) as part:
             for frame in part.frames():
                 if frame.time >= begin:
                     yield replace(frame, lead=True)
 
     def _open(self, segment: Segment) -> VideoPart | PicturesPart:
-        return open_part(segment.video, segment.part, hwaccel=self._hwaccel)
+        return open_part(segment.video, segment.part, self._reading)
 
 
 class SegmentsSink(Closing):

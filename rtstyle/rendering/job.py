@@ -18,7 +18,7 @@ from rtstyle.errors import UsageError
 from rtstyle.frame import StreamInfo
 from rtstyle.image import Look
 from rtstyle.media import ReadOptions, WriteOptions, sink_kind, source_kind
-from rtstyle.media.video.formats import container_for
+from rtstyle.media.video.formats import container_for, usual_codec
 from rtstyle.media.video.nvcodec import device_encoder
 from rtstyle.metrics import Report, n_cores
 from rtstyle.steady import check_amount
@@ -112,6 +112,7 @@ class RenderJob:
             "engine": self.engine.name,
             "precision": self.engine.precision,
             "hwaccel": self.reading.hwaccel,
+            "HDR and deinterlacing": [self.reading.keep_hdr, self.reading.deinterlace],
             "segment": str(self.segments and self.segments.seconds),
             "version": [version("rtstyle"), av.__version__],
         }
@@ -139,8 +140,8 @@ def settled(
     machine; another number changes the last digit of sums, and so single grey levels.
     """
     writing = job.writing
-    usual = container_for(job.output).codec
-    codec = writing.codec or device_encoder(usual, writing.hwaccel, info.width, info.height)
+    usual = usual_codec(container_for(job.output), info)
+    codec = writing.codec or device_encoder(usual, writing.hwaccel, info)
     usual_threads = max(1, min(16, n_cores() * 3 // 2))  # as x264 by itself, within what helps
     threads = writing.threads or encoder_threads or usual_threads
     return replace(

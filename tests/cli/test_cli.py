@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -20,6 +21,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from rtstyle.cli.terminal import Terminal, _lines
 from rtstyle.model.spec import ModelSpec
@@ -118,6 +120,55 @@ def test_a_folder_or_glob_of_videos_is_painted_file_by_file(
         done = run("render", source, out, "-s", tiny_model.path, "-q")
         assert (done.returncode, done.stderr) == (0, "")
         assert sorted(path.name for path in out.iterdir()) == names
+
+
+def test_a_batch_of_everything_survives_what_is_damaged(
+    clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
+    """200 files in folders of folders, 20 of them damaged."""
+    rng = np.random.default_rng(0)
+    frames = [Pillow.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8)) for _ in range(3)]
+    many = {"save_all": True, "append_images": frames[1:], "duration": 40}
+    made: dict[str, bytes] = {"mp4": clip.read_bytes()}
+    for suffix, options in {
+        "jpg": {}, "png": {}, "webp": {}, "avif": {}, "gif": many, "apng": many, "tif": {},
+    }.items():  # fmt: skip
+        buffer = io.BytesIO()
+        kind = {"jpg": "jpeg", "apng": "png", "tif": "tiff"}.get(suffix, suffix)
+        frames[0].save(buffer, kind, **options)
+        made[suffix] = buffer.getvalue()
+    films, out = tmp_path / "films", tmp_path / "out"
+    suffixes, damaged = list(made), set(range(0, 200, 10))
+    for number in range(200):
+        suffix = suffixes[number % len(suffixes)]
+        path = films / f"{number % 3}" / f"{number}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(made[suffix][:40] if number in damaged else made[suffix])
+    command = ("render", films, out, "-s", tiny_model.path, "--recursive", "--engine", "identity")
+    done = run(*command)
+    assert done.returncode == 1, done.stderr
+    *told, summary = [line for line in done.stderr.splitlines() if line.startswith("rtstyle: ")]
+    assert summary == "rtstyle: 20 of 200 inputs failed, see above."
+    assert len(told) == 20
+    assert {int(re.findall(r"/(\d+)\.", line)[0]) for line in told} == damaged
+    assert len([path for path in out.rglob("*") if path.is_file()]) == 180
+    assert (out / "1" / "1.jpg").is_file()
+    assert done.stdout.splitlines()[-1] == "180 of 200 inputs are painted."
+    again = run(*command, "--skip-existing", "-q")
+    assert again.returncode == 1
+    assert again.stderr.splitlines()[-1] == "rtstyle: 20 of 20 inputs failed, see above."
+
+
+def test_a_folder_of_pictures_survives_a_damaged_one(tmp_path: Path, tiny_model: ModelSpec) -> None:
+    pictures, out = tmp_path / "in", tmp_path / "out"
+    pictures.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        cv2.imwrite(str(pictures / name), np.full((37, 53, 3), 90, np.uint8))
+    (pictures / "b.png").write_bytes(b"no picture")
+    done = run("render", pictures, out, "-s", tiny_model.path, "-q")
+    assert done.returncode == 1
+    assert "1 of 3 pictures failed" in done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
 
 
 def test_a_picture_becomes_a_picture(tmp_path: Path, tiny_model: ModelSpec) -> None:
@@ -268,6 +319,17 @@ def test_an_interrupted_paint_leaves_only_its_progress_picture(tmp_path: Path) -
 
 WRONG = {
     "missing input": (("render", "{tmp}/no.mp4", "{tmp}/out.mp4"), 1, "no.mp4"),
+    "copied pictures": (
+        ("render", "{clip}", "{tmp}/out.mp4", "-c:v", "copy"),
+        2,
+        "The pictures are painted",
+    ),
+    "another range": (("render", "{clip}", "{tmp}/out.mp4", "--hdr", "hlg"), 2, "--hdr keep"),
+    "ten bits of eight": (
+        ("render", "{clip}", "{tmp}/out.avi", "-pix_fmt", "yuv420p10le"),
+        2,
+        "no pixel format",
+    ),
     "folder of nothing": (("render", "{tmp}/empty", "{tmp}/out.mp4"), 1, "empty"),
     "text as video": (("render", "{tmp}/text.mp4", "{tmp}/out.mp4"), 1, "text.mp4"),
     "cut off": (("render", "{tmp}/cut.mp4", "{tmp}/out.mp4"), 1, "cut.mp4"),
