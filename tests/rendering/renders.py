@@ -40,7 +40,7 @@ frames = int(point) if point.isdigit() else 10**9
 if not point.isdigit():
     setattr(State, point, die)
 render(
-    source, output, style=find_styles()[0], engine="identity",
+    source, output, style=find_styles()[0], engine="identity", steady=1.0,
     segments=Segments(seconds=Fraction(1, 2)), writing=WriteOptions(preset="ultrafast"),
     on_frame=lambda report, total: die() if report.frames_out == frames else None,
 )
@@ -61,7 +61,7 @@ def paint(
     preset: str | None = "usual",
     on_frame: Callable[[Report, int | None], None] = lambda report, total: None,
 ) -> Report:
-    """Render without stylizing; in one go without `segments`."""
+    """Render without stylizing, but steadied; in one go without `segments`."""
     noted: list[str] = [] if notes is None else notes
     if preset == "usual":
         preset = FAST.get(output.suffix, "ultrafast") if output.suffix else None
@@ -69,6 +69,7 @@ def paint(
         source,
         output,
         style=find_styles()[0],
+        steady=1.0,  # it has a memory, which kills and cuts must not show
         engine=engine,
         resume=segments is not None,
         segments=segments,
