@@ -63,6 +63,7 @@ class SteadyFilter:
         self._current: _Floats | None = None  # the last painting delivered
         self._leads: dict[Fraction, _Floats] = {}  # the same for segments that begin soon
         self._small: _Grey | None = None
+        self._time: Fraction | None = None
         self._key: object = None
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         # To the last pixel of the small picture, but without the costly smoothing.
@@ -73,6 +74,11 @@ class SteadyFilter:
         """The steadied painting of `frame`, both (H, W, 3). Another `key`, as of a new style, or
         another size begins afresh."""
         small = _small(frame.image)
+        if self._time is not None and frame.time <= self._time:
+            # The lead of a later segment begins again at frames that were delivered before.
+            self._leads.clear()
+            self._small = None
+        self._time = frame.time
         if self._small is None or key != self._key or small.shape != self._small.shape:
             motion = None
         else:
