@@ -320,7 +320,7 @@ def texture(x: Tensor) -> Tensor:
 def flattened(x: Tensor) -> Tensor:
     """Regions of one colour, by mean shift in place of the paper's superpixels: (N, 3, H, W)."""
     pictures = (x.detach().clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    flat = [cv2.pyrMeanShiftFiltering(np.ascontiguousarray(p), 8, 25) for p in pictures]
+    flat = [cv2.pyrMeanShiftFiltering(np.ascontiguousarray(p), 8, 25, maxLevel=0) for p in pictures]
     return to_float(np.stack(flat).astype(np.uint8), x.device)
 
 
