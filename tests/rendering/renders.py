@@ -59,9 +59,10 @@ def paint(
     options: dict[str, str] | None = None,
     engine: str = "identity",
     preset: str | None = "usual",
+    steady: float = 1.0,  # it has a memory, which kills and cuts must not show
     on_frame: Callable[[Report, int | None], None] = lambda report, total: None,
 ) -> Report:
-    """Render without stylizing, but steadied; in one go without `segments`."""
+    """Render without stylizing, by default steadied; in one go without `segments`."""
     noted: list[str] = [] if notes is None else notes
     if preset == "usual":
         preset = FAST.get(output.suffix, "ultrafast") if output.suffix else None
@@ -69,7 +70,7 @@ def paint(
         source,
         output,
         style=find_styles()[0],
-        steady=1.0,  # it has a memory, which kills and cuts must not show
+        steady=steady,
         engine=engine,
         resume=segments is not None,
         segments=segments,
