@@ -185,7 +185,9 @@ def _paint(
     def beat() -> None:
         while not ended.wait(_BEAT):
             with _opened(context) as connection:
-                connection.execute("update jobs set beat = ? where id = ?", (time.monotonic(), number))
+                connection.execute(
+                    "update jobs set beat = ? where id = ?", (time.monotonic(), number)
+                )
 
     threading.Thread(target=beat, daemon=True).start()
     last = ""
