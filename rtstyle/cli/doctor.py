@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -95,6 +94,8 @@ def examine() -> tuple[list[Finding], bool]:
 
 
 def _versions() -> list[str]:
+    from importlib import metadata
+
     found = []
     for package in _PACKAGES:
         try:
