@@ -12,6 +12,7 @@ import typer
 from typer import Option
 
 from rtstyle import __version__
+from rtstyle.errors import install_line
 
 # What each extra is for, and the modules by which it is there.
 _EXTRAS = {
@@ -78,7 +79,7 @@ def examine() -> tuple[list[Finding], bool]:
     findings += [
         Finding(
             f"[{extra}]", f"missing: {', '.join(missing)}, for {purpose}",
-            f"pip install 'rtstyle[{extra}]', in a clone pip install '.[{extra}]'",
+            install_line(extra),
         )
         for extra, (purpose, modules) in _EXTRAS.items()
         if (missing := [module for module in modules if find_spec(module) is None])
