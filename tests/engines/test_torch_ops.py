@@ -63,11 +63,11 @@ def calls() -> Iterator[tuple[str, tuple[object, ...], float]]:
         yield "enter", (byte(2, 16, 24, 3), Grain()(16, 24), mean, block, pad), 1e-3
     for parts in (1, 4):
         yield "leave", (half(2, parts * 3, 7, 9) / 6, torch.rand(3), parts, 0), 1
-    for c in (5, 24):
-        yield "first_convolution", (half(2, 3, 20, 31) / 4, (half(c, 3, 9, 9) - 3) / 40), 2e-2
-        affine, weight = torch.rand(2, 2, c) / 4, (half(3, c, 9, 9) - 3) / 200
-        for parts, border in ((1, 0), (4, 1)):
-            x, bias = half(2, parts * c, 14, 140), torch.rand(3) / 4 + 0.4
+    for n, c in ((2, 5), (1, 40)):
+        yield "first_convolution", (half(n, 3, 14, 20) / 4, (half(c, 3, 9, 9) - 3) / 40), 2e-2
+        affine, weight = torch.rand(2, n, c) / 4, (half(3, c, 9, 9) - 3) / 200
+        for parts, border, size in ((1, 0, (5, 124)), (4, 1, (4, 64))):
+            x, bias = half(n, parts * c, *size), torch.rand(3) / 4 + 0.4
             yield "last_convolution", (x, affine, weight, bias, parts, border), 1
     for full in (False, True):
         planes = byte(20, 26)[:, :24], byte(10, 14, 2)[:, :12]
