@@ -232,7 +232,8 @@ class Pipeline:
                     picture = frame.image
                 else:
                     with self.report.stages["prepare"].measure():
-                        picture = prepare(frame.image, model=model, look=look)
+                        pad = not active.engine.pads
+                        picture = prepare(frame.image, model=model, look=look, pad=pad)
                 start = perf_counter()
                 batch = self._watchdog.submit(
                     active.engine, picture, active.style.vector, look.strength
