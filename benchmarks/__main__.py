@@ -13,6 +13,7 @@ from rtstyle.errors import RtstyleError, UsageError
 BENCHMARKS = {
     "end-to-end": ("benchmarks.end_to_end", "Frame rate and memory of decode → stylize → encode."),
     "quality": ("benchmarks.quality.command", "How good the stylized frames are."),
+    "students": ("benchmarks.students", "How near nets are to the teachers that they imitate."),
     "fidelity": ("benchmarks.fidelity", "Whether frames, times and sound survive."),
     "reliability": ("benchmarks.reliability.command", "Whether anything is lost under faults."),
     "live": ("benchmarks.live", "Frame rate, latency, memory and style switches of `live`."),
@@ -22,6 +23,8 @@ BENCHMARKS = {
     "results": ("benchmarks.catalogue", "The pages made of the results."),
     "peers": ("benchmarks.peers", "One net by every runtime, side by side."),
     "roofline": ("benchmarks.roofline", "Which share of this machine's peak a model reaches."),
+    "gpu-kernels": ("benchmarks.gpu_kernels", "The fused kernels and nets on an NVIDIA GPU."),
+    "gpu-bounds": ("benchmarks.gpu_bounds", "The most that GPUs could reach, by counting."),
     "scaling": ("benchmarks.scaling", "Speed and memory over pixels, batch, threads, length."),
 }
 
@@ -52,6 +55,13 @@ def main() -> int:
     except RtstyleError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except ImportError as error:  # of a tool that only development needs
+        print(
+            f"benchmarks: this one needs more than rtstyle ({error}); run it in a copy of the "
+            "repository after `pip install -e '.[train,live,test]'`.",
+            file=sys.stderr,
+        )
+        return 1
     except Exception as error:
         if not (show := getattr(error, "show", None)):
             raise

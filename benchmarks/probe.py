@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from time import perf_counter
 from typing import Any
 
@@ -19,8 +20,9 @@ def main(plan: dict[str, Any]) -> None:
     from rtstyle import engines
     from rtstyle.image import Look, prepare
     from rtstyle.media.synthetic import SyntheticSource
-    from rtstyle.style.parse import find_style
 
+    find_style = _found("find_style", "rtstyle.style.parse", "rtstyle.style_text")
+    null_sink = _found("NullSink", "rtstyle.media.synthetic", "rtstyle.media.null")
     style = find_style(plan["style"])
     source = SyntheticSource(plan["width"], plan["height"], n_frames=4)
     pictures = [frame.image for frame in source.frames()]
@@ -41,12 +43,11 @@ def main(plan: dict[str, Any]) -> None:
                 _lose(plan["slower"], since=start)
 
         def paint_through(count: int) -> None:
-            from rtstyle.media.synthetic import NullSink
             from rtstyle.pipeline import Pipeline
 
             start = perf_counter()
             with SyntheticSource(plan["width"], plan["height"], n_frames=count) as frames:
-                Pipeline(frames, engine, NullSink(), style=style).run()
+                Pipeline(frames, engine, null_sink(), style=style).run()
             _lose(plan["slower"], since=start)
 
         paint = paint_alone if plan["level"] == "engine" else paint_through
@@ -56,6 +57,16 @@ def main(plan: dict[str, Any]) -> None:
             start = perf_counter()
             paint(plan["pictures"])
             print((perf_counter() - start) / plan["pictures"], flush=True)
+
+
+def _found(name: str, *modules: str) -> Any:
+    """`name` from the first of `modules` that the tree has: where it is now, then where it was."""
+    for module in modules:
+        try:
+            return getattr(import_module(module), name)
+        except (ModuleNotFoundError, AttributeError):
+            continue
+    raise ImportError(f"No {name} in {' or '.join(modules)}.")
 
 
 def _lose(share: float, *, since: float) -> None:

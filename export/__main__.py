@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -76,6 +77,7 @@ Reference = Annotated[
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for a failure, 2 for wrong arguments."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    logging.basicConfig(format="%(message)s")
     try:
         return app(args=given, prog_name="python -m export", standalone_mode=False) or 0
     except KeyboardInterrupt:
@@ -183,11 +185,17 @@ def parity(
 
 @app.command()
 def fp16(
-    model: Model, output: VariantOutput = None, photos: Photos = None, checkpoint: Reference = None
+    model: Model,
+    output: VariantOutput = None,
+    photos: Photos = None,
+    checkpoint: Reference = None,
+    float_norms: Annotated[
+        bool, typer.Option("--float-norms", help="norms in float32 between casts: more bytes")
+    ] = False,
 ) -> None:
-    """Write a model file's variant in half precision, for GPUs: convolutions in float16, norms in
-    float32."""
-    _write_one("fp16", model, output, photos, checkpoint)
+    """Write a model file's variant in half precision, for GPUs: convolutions and norms in float16,
+    the norms in the form that TensorRT fuses."""
+    _write_one("fp16", model, output, photos, checkpoint, float_norms=float_norms)
 
 
 @app.command()
@@ -200,13 +208,21 @@ def int8(
 
 
 def _write_one(
-    precision: str, model: Path, output: Path | None, photos: Path | None, checkpoint: Path | None
+    precision: str,
+    model: Path,
+    output: Path | None,
+    photos: Path | None,
+    checkpoint: Path | None,
+    *,
+    float_norms: bool = False,
 ) -> None:
     from export.variant import write_variant
 
     net = load_checkpoint_net(checkpoint)[0] if checkpoint else None
     output = output or model.parent / precision / model.name
-    result = write_variant(model, output, precision, photos=photos, net=net)
+    result = write_variant(
+        model, output, precision, photos=photos, net=net, float_norms=float_norms
+    )
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {_summary(result)}")
 
 
@@ -287,10 +303,13 @@ def import_model(
 ) -> None:
     """Write another project's checkpoint or ONNX file as a model file."""
     from export.importers.command import import_files
+    from export.importers.speed import speed_note
 
+    logging.getLogger("rtstyle").setLevel(logging.INFO)  # it may take a minute: what it is doing
     card = ModelCard((name or output.stem,), description, licence)
     spec = import_files(files, output, card, values=values)
     print(f"{output}: {spec.architecture}, {output.stat().st_size / 1e6:.1f} MB")
+    print(speed_note(spec))
 
 
 @app.command()
@@ -304,11 +323,12 @@ def tensorrt(
         ),
     ] = None,
     runtime: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt",
+    device: Annotated[int, typer.Option(min=0, help="the GPU's number")] = 0,
 ) -> None:
     """Build a model file for one frame size."""
     from export.compiled import size_of, write_plan
 
-    layers = write_plan(model, output, size_of(size), runtime=runtime)
+    layers = write_plan(model, output, size_of(size), runtime=runtime, device=device)
     half, single = (layers.get(f"CONVOLUTION {kind}", 0) for kind in ("HALF", "FLOAT"))
     print(f"{output or 'the cache'}: {half} convolutions in float16, {single} in float32")
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -14,6 +15,7 @@ import torch
 
 from rtstyle.engines.cuda.device import Cuda
 from rtstyle.engines.half import HALF, element_types
+from rtstyle.engines.precision import in_half
 from rtstyle.engines.tensorrt_plan import PlanCache, build_plan, describe_network, load_runtime
 from rtstyle.errors import EngineError, ModelError, OutputError, UsageError
 from rtstyle.files import atomic_write
@@ -35,8 +37,10 @@ def size_of(text: str) -> Size:
     return n, height, width
 
 
-def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) -> dict[str, int]:
-    """Build `model` for pictures of `size`, rounded up to its stride.
+def write_plan(
+    model: Path, output: Path | None, size: Size, *, runtime: str, device: int = 0
+) -> dict[str, int]:
+    """Build `model` for pictures of `size`, rounded up to its stride, on the GPU `device`.
 
     The plan goes to `output`, or without one into the cache, where the engine finds it on the same
     machine. Gives how many layers of each kind and type the network has. Raises `EngineError` when
@@ -44,6 +48,8 @@ def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) ->
     """
     spec = read_model(model)
     loaded = load_runtime(runtime)
+    if output is None:
+        model = in_half(spec).path  # which the engine loads
     layers: dict[str, int] = {}
     for kind, element in describe_network(loaded, model):
         layers[f"{kind} {element}"] = layers.get(f"{kind} {element}", 0) + 1
@@ -53,7 +59,7 @@ def write_plan(model: Path, output: Path | None, size: Size, *, runtime: str) ->
         plan = build_plan(loaded, model, shapes)
         _write(output, plan)
     else:
-        PlanCache(loaded, Cuda().gpu, model).build(shapes)
+        PlanCache(loaded, Cuda(device).gpu, model).build(shapes)
     return layers
 
 
@@ -95,11 +101,17 @@ def write_program(checkpoint: Path, output: Path, size: Size) -> None:
     if "use_explicit_typing" in inspect.signature(trt.dynamo.compile).parameters:
         settings["use_explicit_typing"] = True
     try:
-        with atomic_write(output, parents=True) as part, torch.inference_mode():
+        with (
+            atomic_write(output, parents=True) as part,
+            TemporaryDirectory(prefix="rtstyle-program-", dir=part.parent) as folder,
+            torch.inference_mode(),
+        ):
+            file = Path(folder) / "program.pt2"  # the suffix says its format
             program = torch.export.export(wrapped, tuple(inputs), strict=False)
             compiled = trt.dynamo.compile(program, arg_inputs=inputs, **settings)
             frames = json.dumps({"frames": [list(shapes[spec.frame_input][:3])]})
-            trt.save(compiled, str(part), arg_inputs=inputs, extra_files={"rtstyle": frames})
+            trt.save(compiled, str(file), arg_inputs=inputs, extra_files={"rtstyle": frames})
+            file.replace(part)
     except OSError as error:
         raise OutputError(f"{output} cannot be written ({error}).") from error
     except RuntimeError as error:

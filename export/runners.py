@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.feeds import Feed
-from rtstyle.engines.half import HALF, element_types
+from rtstyle.engines.half import FLOAT, HALF, element_types
 from rtstyle.errors import ModelError
 from rtstyle.nets.contract import Contract
 
@@ -52,16 +52,21 @@ def runner(model: onnx.ModelProto, *, finite: bool = False) -> Stylize:
 
 
 def _keep_rounding(model: onnx.ModelProto) -> None:
-    """Make ONNX Runtime round where the graph does: on a CPU it computes half as float and drops a
-    pair of casts; a copy in between prevents that."""
+    """Make ONNX Runtime round where the graph does: on a CPU it computes half as float and drops
+    the casts between two operations, unless a copy and a cast of the graph's own are in between."""
     kinds = element_types(model)
     nodes = []
     for node in model.graph.node:
-        if node.op_type == "Cast" and kinds.get(node.input[0]) == HALF:
-            name = f"{node.output[0]}.rounded"
-            nodes.append(onnx.helper.make_node("Identity", [node.input[0]], [name]))
-            node.input[0] = name
         nodes.append(node)
+        for i, name in enumerate(node.output):
+            if kinds.get(name) == HALF and node.op_type != "Cast":
+                exact, copied, single = (f"{name}.{step}" for step in ("exact", "copied", "single"))
+                node.output[i] = exact
+                nodes += [
+                    onnx.helper.make_node("Identity", [exact], [copied]),
+                    onnx.helper.make_node("Cast", [copied], [single], to=FLOAT),
+                    onnx.helper.make_node("Cast", [single], [name], to=HALF),
+                ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 

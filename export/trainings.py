@@ -27,6 +27,7 @@ from rtstyle.train.loop import train
 from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.trainer import Trainer, choose_device
+from rtstyle.train.ways.paintings import Paintings
 
 BOOK = Path(__file__).parent / "trainings.toml"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -169,8 +170,7 @@ def _train(training: Training, material: Material) -> None:
         photos = with_faces(photos, material.faces)
     trainer = Trainer(
         recipe,
-        photos=photos,
-        paintings=load_paintings(files, recipe.style_size)[1],
+        Paintings(photos, load_paintings(files, recipe.style_size)[1]),
         loss_net=_loss_net(recipe.loss_net, material.loss_nets),
         device=choose_device(material.device),
         init=None if begun or training.init is None else _start(training.init, material.work),

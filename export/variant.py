@@ -47,8 +47,10 @@ def write_variant(
     *,
     photos: Path | None = None,
     net: nn.Module | None = None,
+    float_norms: bool = False,
 ) -> Variant:
-    """Write `source` in `precision`, "fp16" or "int8", to `output`, whole or not at all.
+    """Write `source` in `precision`, "fp16" or "int8", to `output`, whole or not at all;
+    `float_norms` as in `to_half`.
 
     The variant is compared with `net`, or without one with `source`, on `photos` (those that come
     with rtstyle by default), noise, black and white, in every style that the model names. INT8
@@ -76,7 +78,7 @@ def write_variant(
     for aim in _INT8_AIMS if precision == "int8" else (0.0,):
         left: list[str] = []
         if precision == "fp16":
-            variant = to_half(model)
+            variant = to_half(model, float_norms=float_norms)
         else:
             variant, left = to_int8(model, feeds_of(spec, seen, styles), max_mean=aim)
         variant = half_weights(variant)

@@ -71,8 +71,13 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
         missing = isinstance(error, ModuleNotFoundError)
         why = "is not installed" if missing else f"cannot be loaded ({error})"
         raise MissingExtraError(
-            f"{what} needs {library}, which {why}: pip install 'rtstyle[{extra}]'."
+            f"{what} needs {library}, which {why}: {install_line(extra)}."
         ) from error
+
+
+def install_line(extra: str) -> str:
+    """How to install an extra, wherever rtstyle itself came from."""
+    return f"pip install 'rtstyle[{extra}]', in a clone pip install '.[{extra}]'"
 
 
 def optional(module: str, what: str) -> Any:

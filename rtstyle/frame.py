@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # (H, W, 3) RGB, full range, upright, C-contiguous
+Gain = NDArray[np.float32]  # (H, W): light of a high dynamic range picture over that of its Image
 
 # Of a picture as it is stylized: more would need tens of gigabytes of activations.
 MAX_PIXELS = 36_000_000
@@ -18,12 +19,30 @@ MAX_PIXELS = 36_000_000
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a stream. Nobody writes into `image` once the frame exists."""
+    """One picture of a stream. Nobody writes into `image` once the frame exists.
+
+    A `lead` frame comes before what is wanted: it is stylized for `SteadyFilter`, not delivered.
+    """
 
     image: Image
     time: Fraction  # seconds, exactly as the container says
     index: int  # 0 for the first frame delivered
     duration: Fraction | None = None  # seconds, where the container says
+    lead: bool = False
+    gain: Gain | None = None  # where high dynamic range is kept
+
+
+@dataclass(frozen=True, slots=True)
+class HighRange:
+    """High dynamic range that is kept, BT.2020 in PQ or `hlg`, and what it was mastered on.
+
+    `mastering` holds x and y of the display's red, green, blue and white, then its least and most
+    light in cd/m2; `light_levels` the most light of a pixel and of a frame; both () if unknown.
+    """
+
+    hlg: bool
+    mastering: tuple[Fraction, ...] = ()
+    light_levels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +52,9 @@ class StreamInfo:
     `width` and `height` are those of the pictures delivered, after rotation. `rate` is frames a
     second, exact (30000/1001 stays that) and only nominal where the rate varies. `time_base` is the
     unit, in seconds, that every frame's time is a multiple of. `n_frames` is an estimate for
-    progress bars, None when the container does not say.
+    progress bars, None when the container does not say. `bits` are those of a channel as stored:
+    of more than 8, pictures are dithered to 8, in a way that `color.RgbWriter` undoes. `primaries`
+    and `transfer` are FFmpeg's numbers of what the pictures' RGB means.
     """
 
     width: int
@@ -42,6 +63,10 @@ class StreamInfo:
     time_base: Fraction
     n_frames: int | None = None
     pixel_aspect: Fraction = Fraction(1)
+    bits: int = 8
+    primaries: int = 1  # BT.709
+    transfer: int = 1
+    high_range: HighRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +101,7 @@ class DeviceFrame:
     time: Fraction
     index: int
     duration: Fraction | None = None
+    lead: bool = False
 
     def download(self) -> Frame:
         """The frame in this computer's memory; see `DeviceImage.download`."""

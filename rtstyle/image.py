@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.frame import MAX_PIXELS as MAX_PIXELS
 from rtstyle.frame import Image
+from rtstyle.lut import load_lut
 from rtstyle.model.spec import ModelSpec
 
 Batch = NDArray[np.uint8]  # (1, H, W, 3) RGB
 
 # Nets pad by reflection at every scale inside, which needs something to reflect.
 MIN_SIDE = 32
+STROKE_PIXELS = 24  # that a stroke of a style net is about long, whatever the picture's size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +32,11 @@ class Look:
     `strength` 0 is the picture, 1 the painting; a model that takes a strength blends inside the
     net, of every other one the finished picture is blended. `preserve_color` keeps the picture's
     colours and takes only the brightness of the painting (Gatys et al. 2016, "Preserving Color in
-    Neural Artistic Style Transfer", luminance-only transfer). The net paints at `height` pixels,
-    or at `scale` times the picture's size, which decides how large the strokes are; the result has
-    the picture's size all the same.
+    Neural Artistic Style Transfer", luminance-only transfer). `lut` is a .cube file, a filter of
+    the colours that come out of all that. The net paints at `height` pixels, of an upright picture
+    at that width, as 720p is meant, or at `scale` times the picture's size, which decides how large
+    the strokes are; or so that they are about `stroke` long, as a share of the picture's shorter
+    side, at every resolution. The result has the picture's size all the same.
 
     Raises `UsageError` for values out of range.
     """
@@ -41,21 +45,42 @@ class Look:
     preserve_color: bool = False
     height: int | None = None
     scale: float | None = None
+    stroke: float | None = None
+    lut: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:  # also refuses NaN
             raise UsageError(f"The strength must be between 0 and 1, not {self.strength}.")
-        if self.height is not None and self.scale is not None:
-            raise UsageError("Give the height or the scale to paint at, not both.")
+        if sum(given is not None for given in (self.height, self.scale, self.stroke)) > 1:
+            raise UsageError("Give only one of the height, the scale and the stroke to paint with.")
         if self.height is not None and self.height < 1:
             raise UsageError(f"The height must be at least 1 pixel, not {self.height}.")
         if self.scale is not None and not (0 < self.scale < math.inf):
             raise UsageError(f"The scale must be a number above 0, not {self.scale}.")
+        check_stroke(self.stroke)
+        if self.lut is not None:
+            load_lut(self.lut)  # raises before any work
 
     @property
     def is_plain(self) -> bool:
         """Whether pictures are painted at their own size and in the painting's colours."""
-        return self.height is None and self.scale is None and not self.preserve_color
+        resized = self.height or self.scale or self.stroke
+        return not resized and not self.preserve_color and self.lut is None
+
+    def factor(self, height: int, width: int) -> float:
+        """The size to paint a picture at, as a share of its own `height` × `width`."""
+        if self.stroke is not None:
+            return STROKE_PIXELS / self.stroke / min(height, width)
+        return self.scale or (self.height / min(height, width) if self.height else 1.0)
+
+
+def check_stroke(stroke: float | None) -> None:
+    """Raise `UsageError` when it is none that can be painted."""
+    if stroke is not None and not 0 < stroke <= 1:
+        raise UsageError(
+            f"A stroke is a share of the picture's shorter side, above 0 and up to 1, such as "
+            f"0.03, not {stroke:g}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +104,10 @@ def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geomet
             for length, side in zip((height, width), model.size, strict=True)
         )
         return Geometry((height, width), (fitted[0], fitted[1]), model.size)
-    factor = look.scale or (look.height / height if look.height else 1.0)
+    factor = look.factor(height, width)
     scaled = (_scaled(height, factor), _scaled(width, factor))
     if scaled[0] * scaled[1] > MAX_PIXELS:
-        most = max(1, int(scaled[0] * math.sqrt(MAX_PIXELS / (scaled[0] * scaled[1]))))
+        most = max(1, int(min(scaled) * math.sqrt(MAX_PIXELS / (scaled[0] * scaled[1]))))
         raise MediaError(
             f"The picture would be painted at {scaled[1]}×{scaled[0]}, more than the "
             f"{MAX_PIXELS // 1_000_000} megapixels that are allowed; paint it at "
@@ -113,12 +138,15 @@ def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
 def finish(stylized: Batch, original: Image, *, model: ModelSpec, look: Look) -> Image:
     """The finished picture: (1, H', W', 3) from the net and the (H, W, 3) original → (H, W, 3).
 
-    Undoes `prepare`, then preserves colours and mixes by strength as `look` says. What a model with
-    `takes_strength` returned is mixed already; only strength 0, the picture itself, is left to do.
-    The result may share memory with either argument.
+    Undoes `prepare`, then preserves colours, mixes by strength and filters as `look` says. What a
+    model with `takes_strength` returned is mixed already; only strength 0, the picture itself, is
+    left to do. The result may share memory with either argument.
     """
-    if look.strength == 0:
-        return original
+    result = original if look.strength == 0 else _mixed(stylized, original, model, look)
+    return load_lut(look.lut)(result) if look.lut else result
+
+
+def _mixed(stylized: Batch, original: Image, model: ModelSpec, look: Look) -> Image:
     sizes = geometry(*_size(original), model=model, look=look)
     height, width = sizes.scaled
     result = _resize(np.ascontiguousarray(stylized[0, :height, :width]), sizes.picture)

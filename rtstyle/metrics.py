@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import log10
-from time import perf_counter
+from pathlib import Path
+from time import perf_counter, sleep
 
 import numpy as np
 
@@ -56,7 +58,7 @@ class Latencies:
         return self.total_ms / self.count if self.count else 0.0
 
 
-STAGES = ("decode", "prepare", "paint", "finish", "encode")
+STAGES = ("decode", "prepare", "paint", "finish", "steady", "encode")
 
 
 @dataclass(slots=True)
@@ -95,7 +97,38 @@ class Report:
         resumed = f", {self.resumed} painted before" if self.resumed else ""
         aged = f"; latency {self.latency.quantiles()}" if self.latency.count else ""
         by = f"; by {self.engine}" if self.engine else ""
+        frames = "frame" if self.frames_in == 1 else "frames"
         return (
-            f"{self.frames_in} frames in, {self.frames_out} out{dropped}{resumed}, "
+            f"{self.frames_in} {frames} in, {self.frames_out} out{dropped}{resumed}, "
             f"{self.seconds:.1f} s, {self.fps:.1f} fps{timed}{aged}{by}"
         )
+
+
+def n_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def busy_cores(seconds: float = 0.3) -> float:
+    """How many of them are busy, on average over `seconds`, in which the caller waits; where the
+    system does not say, the load of the last minute, and 0 without that."""
+    try:
+        before = _core_times()
+        sleep(seconds)
+        busy, total = (now - then for now, then in zip(_core_times(), before, strict=True))
+        return n_cores() * busy / max(total, 1)
+    except (OSError, ValueError, AttributeError):
+        return min(os.getloadavg()[0], n_cores()) if hasattr(os, "getloadavg") else 0.0
+
+
+def _core_times() -> tuple[int, int]:
+    """Busy and all time of this process's cores in ticks, by Linux's proc(5)."""
+    ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    busy = total = 0
+    for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
+        name, *times = line.split()
+        if name in ours:
+            _, _, _, idle, waiting, *_ = ticks = [int(time) for time in times[:8]]
+            busy += sum(ticks) - idle - waiting
+            total += sum(ticks)
+    return busy, total

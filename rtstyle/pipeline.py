@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Semaphore, Thread
 from time import perf_counter
 
@@ -22,6 +22,7 @@ from rtstyle.image import Look, finish, prepare
 from rtstyle.media.base import DeviceSink, DeviceSource, Sink, Source
 from rtstyle.metrics import Report
 from rtstyle.model.spec import ModelSpec
+from rtstyle.steady import SteadyFilter
 from rtstyle.style.style import Style
 
 _KEEPS_UP = 0.9  # of a frame's interval: an engine that needs less can catch up after a delay
@@ -39,10 +40,11 @@ class _Active:
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    """A frame that the engine has, with the model and look that it was prepared by."""
+    """A frame that the engine has, with the model, style and look that it was prepared by."""
 
     frame: Frame | DeviceFrame
     model: ModelSpec
+    style: Style
     look: Look
     batch: Submitted
     submit_ms: float
@@ -58,6 +60,8 @@ class Pipeline:
 
     `style` and `look` may be assigned from any thread while it runs, and the next frame sees them;
     the style must be one of the engine's model, else use `switch`.
+
+    `steady` filters the finished paintings; frames that are only its lead are not delivered.
 
     Three more attributes serve live runs. `compose(painted, original)` makes the picture to show
     from both, in the caller's thread. `clock()` is the time now, in seconds on the clock of the
@@ -80,11 +84,13 @@ class Pipeline:
         *,
         style: Style,
         look: Look | None = None,
+        steady: SteadyFilter | None = None,
         capacity: int = 2,
         newest_wins: bool = False,
         patience: float = 300.0,
     ) -> None:
         self.look = look or Look()
+        self.steady = steady
         self.compose: Callable[[Image, Image], Image] | None = None
         self.clock: Callable[[], float] | None = None
         self.max_latency_ms: float | None = None
@@ -144,6 +150,8 @@ class Pipeline:
                 report.stages["paint"].record(paint_ms)
                 self._usual_paint_ms += 0.1 * (paint_ms - self._usual_paint_ms)
                 self._deliver(item, stylized)
+                if item.frame.lead:
+                    continue
                 if self.clock is not None:
                     report.latency.record((self.clock() - float(item.frame.time)) * 1e3)
                 report.frames_out += 1
@@ -170,7 +178,7 @@ class Pipeline:
                 if frame is None:
                     break
                 self.report.stages["decode"].record((perf_counter() - start) * 1e3)
-                self.report.frames_in += 1
+                self.report.frames_in += not frame.lead
                 if not self._read.put(frame):
                     break
         except BaseException as error:
@@ -188,7 +196,7 @@ class Pipeline:
             yield frame if stays or isinstance(frame, Frame) else frame.download()
 
     def _takes(self, image: DeviceImage) -> bool:
-        plain = self.look.is_plain and self.compose is None
+        plain = self.look.is_plain and self.compose is None and self.steady is None
         return plain and self._active.engine.takes_device_image(image)
 
     def _deliver(self, item: _InFlight, stylized: Batch | DeviceImage) -> None:
@@ -204,10 +212,15 @@ class Pipeline:
         assert isinstance(frame, Frame)
         with self.report.stages["finish"].measure():
             image = finish(stylized, frame.image, model=item.model, look=item.look)
+        if self.steady is not None:
+            with self.report.stages["steady"].measure():
+                image = self.steady(image, frame, _key(item))
+        if frame.lead:
+            return
+        with self.report.stages["encode"].measure():
             if self.compose is not None:
                 image = self.compose(image, frame.image)
-        with self.report.stages["encode"].measure():
-            self._sink.write(Frame(image, frame.time, frame.index, frame.duration))
+            self._sink.write(replace(frame, image=image))
 
     def _submitter(self) -> None:
         try:
@@ -225,7 +238,8 @@ class Pipeline:
                     active.engine, picture, active.style.vector, look.strength
                 )
                 submit_ms = (perf_counter() - start) * 1e3
-                if not self._in_flight.put(_InFlight(frame, model, look, batch, submit_ms)):
+                item = _InFlight(frame, model, active.style, look, batch, submit_ms)
+                if not self._in_flight.put(item):
                     break
         except BaseException as error:
             # The caller's thread drains what was painted before it meets the error.
@@ -261,6 +275,12 @@ class Pipeline:
 
     def _n_dropped(self) -> int:
         return self._read.dropped + self._skipped
+
+
+def _key(item: _InFlight) -> object:
+    """Differs where two paintings have nothing in common to hold on to."""
+    vector = item.style.vector
+    return item.model.path, item.look, None if vector is None else vector.tobytes()
 
 
 def _join(threads: list[Thread]) -> None:

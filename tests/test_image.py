@@ -92,6 +92,17 @@ def test_height_and_scale_decide_the_painted_size() -> None:
     assert painted(height=2160) == (2160, 3840)
     assert painted(scale=0.5) == (540, 960)
     assert painted(scale=1e-9) == (1, 1)
+    upright = geometry(1920, 1080, model=MODEL, look=Look(height=180))
+    assert upright.scaled == (320, 180)  # as 180p is meant, not 101 pixels wide
+    assert upright.picture == (1920, 1080)
+
+
+def test_a_stroke_is_a_share_of_the_picture_at_every_resolution() -> None:
+    def painted(height: int, width: int) -> tuple[int, int]:
+        return geometry(height, width, model=MODEL, look=Look(stroke=1 / 30)).scaled
+
+    assert painted(720, 1280) == painted(2160, 3840) == (720, 1280)
+    assert painted(640, 360) == (1280, 720)  # of the shorter side
 
 
 def test_a_smooth_picture_survives_scaling() -> None:
@@ -148,7 +159,10 @@ def test_preserves_colors() -> None:
         ({"scale": 0}, "above 0, not 0"),
         ({"scale": math.inf}, "not inf"),
         ({"scale": math.nan}, "not nan"),
-        ({"scale": 1, "height": 100}, "not both"),
+        ({"scale": 1, "height": 100}, "only one"),
+        ({"stroke": 0.03, "height": 100}, "only one"),
+        ({"stroke": 0}, "above 0 and up to 1"),
+        ({"stroke": float("nan")}, "above 0 and up to 1"),
     ],
 )
 def test_refuses_options_that_cannot_be(options: dict[str, Any], message: str) -> None:

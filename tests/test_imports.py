@@ -39,18 +39,22 @@ LAYERS = {
     "nets": BASE | {"files", "model"},
     "model": BASE | {"files"},
     "style": BASE | {"engines", "files", "image", "media", "model"},
-    "image": BASE | {"model"},
+    "lut": BASE | {"files"},
+    "image": BASE | {"lut", "model"},
+    "steady": BASE,
     "media": BASE | {"channel", "files", "metrics"},
     "engines": BASE | {"files", "image", "metrics", "model", "nets"},
-    "pipeline": BASE | {"channel", "engines", "image", "media", "metrics", "model", "style"},
-    "train": BASE | {"files", "media", "model", "nets", "style"},
+    "pipeline": BASE
+    | {"channel", "engines", "image", "media", "metrics", "model", "steady", "style"},
+    "train": BASE | {"demo", "files", "media", "metrics", "model", "nets", "style"},
     "rendering": BASE
-    | {"engines", "files", "image", "media", "metrics", "model", "pipeline", "style"},
+    | {"engines", "files", "image", "media", "metrics", "model", "pipeline", "steady", "style"},
     "cluster": BASE | {"engines", "files", "media", "metrics", "model", "rendering", "style"},
     "hosts": BASE | {"demo", "engines", "files", "image", "model", "style"},
     "web": BASE | {"files", "live", "model", "style"},
     "live": BASE
-    | {"channel", "engines", "files", "image", "media", "metrics", "model", "pipeline", "style"},
+    | {"channel", "engines", "files", "image", "media", "metrics", "model", "pipeline", "steady"}
+    | {"style"},
 }
 
 

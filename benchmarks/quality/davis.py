@@ -8,6 +8,7 @@ there is no mask: the input itself does not measure 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.warping import Flow, warp
 from rtstyle.errors import MediaError
+from rtstyle.frame import Frame
 from rtstyle.media import open_source
+from rtstyle.steady import SteadyFilter
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
 FRAMES = 64  # at most, of each clip
@@ -48,17 +51,35 @@ def measure_motion(
     frames: Sequence[Picture], paint: Callable[[Picture], Picture] = lambda picture: picture
 ) -> Motion:
     """Of two frames or more, painted one after the other; of the clip itself without `paint`."""
+    return motion([paint(frame) for frame in frames], flows(frames))
+
+
+def flows(frames: Sequence[Picture]) -> list[Flow]:
+    """From each frame to the next, one fewer than frames."""
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    painted = [paint(frame) for frame in frames]
+    return [_flow(*greys) for greys in pairwise(grey)]
+
+
+def motion(painted: Sequence[Picture], along: Sequence[Flow]) -> Motion:
+    """Of a clip that was painted, whose own motion is `along`."""
     errors = [
-        float(np.abs(now - warp(following, _flow(*greys))).mean())
-        for (now, following), greys in zip(pairwise(painted), pairwise(grey), strict=True)
+        float(np.abs(now - warp(following, flow)).mean())
+        for (now, following), flow in zip(pairwise(painted), along, strict=True)
     ]
     edges = [
         float(np.abs(cv2.Sobel(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), cv2.CV_32F, 1, 1)).mean())
         for p in painted
     ]
     return Motion(fmean(errors), fmean(edges))
+
+
+def steadied(frames: Sequence[Picture], painted: Sequence[Picture]) -> list[Picture]:
+    """The painted frames as `--steady 1` delivers them."""
+    steady = SteadyFilter(1.0)
+    return [
+        steady(picture, Frame(frame, Fraction(n), n))
+        for n, (frame, picture) in enumerate(zip(frames, painted, strict=True))
+    ]
 
 
 def _flow(first: NDArray[np.generic], second: NDArray[np.generic]) -> Flow:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.clips import Clip
 from benchmarks.quality.costs import count_gmac, count_parameters, frames_per_second
-from benchmarks.quality.davis import Motion, measure_motion, read_frames
+from benchmarks.quality.davis import Motion, flows, read_frames, steadied
+from benchmarks.quality.davis import motion as clip_motion
 from benchmarks.quality.entries import Entry
+from benchmarks.quality.faces import Portraits, faces_kept
 from benchmarks.quality.frontier import Frontiers, pareto_ratio
 from benchmarks.quality.judge import Judge, as_tensor
 from benchmarks.quality.look import Judges, Look
@@ -37,7 +39,7 @@ class Material:
     compared with a frontier, clips, and where to keep things.
 
     `loss_net` tells the perceptual network's weights apart, `judging_nets` those of the independent
-    judges. `davis` are the clips of the public protocol.
+    judges. `davis` are the clips of the public protocol, `portraits` where faces are looked for.
     """
 
     photos: Sequence[Picture]
@@ -48,6 +50,7 @@ class Material:
     loss_net: str
     judging_nets: tuple[str, ...] = ()
     davis: Sequence[Path] = ()
+    portraits: Portraits | None = None
 
 
 def measure(
@@ -97,8 +100,14 @@ def measure(
         if material.davis:
             figures |= remembered.get(
                 "davis",
-                [*net, [file_key(path) for path in material.davis]],
+                [*net, "steadied", [file_key(path) for path in material.davis]],
                 lambda: motion_on_davis(paint, material.davis),
+            )
+        if material.portraits is not None:
+            portraits = material.portraits  # for the closure
+            pixels = [hashlib.sha256(photo.tobytes()).hexdigest() for photo in portraits.photos]
+            figures |= remembered.get(
+                "faces", [*net, pixels, portraits.key], lambda: faces(paint, portraits)
             )
         if material.clips:
             figures |= remembered.get(
@@ -151,15 +160,32 @@ def independent_look(paint: Paint, material: Material, judges: Judges) -> Figure
 
 
 def motion_on_davis(paint: Paint, clips: Sequence[Path]) -> Figure:
-    """Warping error and texture by the public protocol: the mean over clips, and each."""
-    found = {path.stem: measure_motion(read_frames(path), paint) for path in clips}
+    """Warping error and texture by the public protocol, without and with the filter against
+    flicker: the mean over clips, and each."""
+    found: dict[str, dict[str, Motion]] = {"davis": {}, "davis_steady": {}}
+    for path in clips:
+        frames = read_frames(path)
+        along, painted = flows(frames), [paint(frame) for frame in frames]
+        found["davis"][path.stem] = clip_motion(painted, along)
+        found["davis_steady"][path.stem] = clip_motion(steadied(frames, painted), along)
     return {
-        f"davis_{name}": {
-            "mean": _short(fmean(getattr(motion, name) for motion in found.values())),
-            "each": {clip: _short(getattr(motion, name)) for clip, motion in found.items()},
+        f"{protocol}_{name}": {
+            "mean": _short(fmean(getattr(motion, name) for motion in each.values())),
+            "each": {clip: _short(getattr(motion, name)) for clip, motion in each.items()},
         }
+        for protocol, each in found.items()
         for name in Motion._fields
     }
+
+
+def faces(paint: Paint, portraits: Portraits) -> Figure:
+    """How much of the faces survives, over all of them."""
+    kept = [
+        share
+        for photo in portraits.photos
+        for share in faces_kept(portraits.finder.find, photo, paint(photo))
+    ]
+    return {"faces_kept": {"mean": _short(fmean(kept)), "each": [_short(share) for share in kept]}}
 
 
 def stability(paint: Paint, photos: Sequence[Picture]) -> Figure:

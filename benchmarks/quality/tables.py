@@ -31,7 +31,9 @@ def markdown(document: dict[str, Any]) -> str:
         others = {count for row in rows if (count := _compared(row))} - {compared}
         parts += [_spared(count) for count in sorted(others)]  # of an earlier report
         parts.append(_table(columns, rows))
-        if any(name in row["figures"] for row in rows for name in ("lpips", "davis_warp")):
+        if any(
+            name in row["figures"] for row in rows for name in ("lpips", "davis_warp", "faces_kept")
+        ):
             parts.append(_table([("net", _label), ("model", _model), *_INDEPENDENT], rows))
         if group == SHIPPED:
             parts += ["## Shipped models, over all of their styles", _table(_MODELS, _models(rows))]
@@ -46,7 +48,8 @@ _LEGEND = (
     "Noise gain: ‖S(x + n) − S(x)‖ / ‖n‖. Warping errors are those of Lai et al. 2018, times 1000. "
     "GMAC and frames a second are for 640×360. VGG-16 at Johnson's layers judges nets trained with "
     "another network; AlexNet, by style and LPIPS, all of them. DAVIS: ten clips at 512², in grey "
-    "levels."
+    "levels; steadied: by `--steady 1`. Faces kept: the detector's score of the painted face as a "
+    "share of the photograph's, the mean over held-out portraits."
 )
 
 
@@ -233,6 +236,9 @@ _INDEPENDENT = [
     _figure("LPIPS", "lpips", ".2f"),
     _figure("DAVIS warping error", "davis_warp", ".1f"),
     _figure("DAVIS Sobel", "davis_sobel", ".1f"),
+    _figure("warping error, steadied", "davis_steady_warp", ".1f"),
+    _figure("Sobel, steadied", "davis_steady_sobel", ".1f"),
+    _figure("faces kept", "faces_kept", ".2f"),
 ]
 _COST = [
     _figure("parameters", "parameters", ",.0f"),

@@ -16,6 +16,7 @@ from benchmarks.reliability.report import PAGE, keep, read_findings
 CHECKS = {  # each a module here, with what it is about
     "damage": "Damaged inputs",
     "kills": "Killed and resumed",
+    "fidelity": "The same pictures however a film is cut",
     "segments": "What segments cost",
     "cluster": "Many machines",
     "faults": "Faults",

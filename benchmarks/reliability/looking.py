@@ -13,6 +13,7 @@ from typing import Any
 from av.error import FFmpegError
 
 from rtstyle.errors import RtstyleError
+from rtstyle.media import ReadOptions
 from rtstyle.media.images import read_picture
 from rtstyle.media.video.container import open_container
 from rtstyle.media.video.source import FileSource
@@ -48,7 +49,7 @@ def _video(path: Path, start: Fraction | None, duration: Fraction | None) -> dic
     times: list[str] = []
     error, offset = "", Fraction(0)
     try:
-        with FileSource(path, start=start, duration=duration) as source:
+        with FileSource(path, ReadOptions(start, duration)) as source:
             offset = source.origin.offset if source.origin else offset
             times.extend(str(time) for _, time in source.times())
     except RtstyleError as wrong:

@@ -21,6 +21,10 @@ IMPORTERS = {
     "fast-style-transfer": "export.importers.lengstrom",
     "magenta": "export.importers.magenta",
     "microast": "export.importers.micro_ast",
+    "cyclegan": "export.importers.cyclegan",
+    "cartoongan": "export.importers.cartoongan",
+    "white-box-cartoon": "export.importers.white_box_cartoon",
+    "stargan2": "export.importers.stargan2",
 }
 
 

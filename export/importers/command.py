@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from export.importers import recognise
 from export.importers.plain_onnx import wrap
-from rtstyle.bench.parity import require_parity
+from rtstyle.bench.parity import Limits, measure_runtimes, require_parity
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import atomic_write
 from rtstyle.model.file import UNKNOWN_STRIDE, read_model
 from rtstyle.model.spec import ModelSpec, parse_metadata
 from rtstyle.train.to_onnx import ModelCard, write_model
+
+_ORIGINAL = Limits(mean=0.5, p999=3.0, flat_color=0.0)  # from what the original graph paints
+
+_log = logging.getLogger("rtstyle")
 
 
 def import_files(
@@ -35,7 +40,9 @@ def import_files(
         return _import_onnx(files[0], output, replace(card, provenance=provenance), values)
     if values:
         raise UsageError("--range is for ONNX files; checkpoints of known projects tell theirs.")
+    _log.info("Reading %s …", ", ".join(file.name for file in files))
     _, found = recognise(files)
+    found.net.grain = False  # type: ignore[assignment]  # it never saw any
     styles = () if hasattr(found.net, "encode") else card.styles
     provenance["origin"] = found.origin
     return write_model(
@@ -50,14 +57,17 @@ def import_files(
 def _import_onnx(file: Path, output: Path, card: ModelCard, values: str | None) -> ModelSpec:
     spec = ModelSpec(
         output, "imported", UNKNOWN_STRIDE, card.styles, description=card.description,
-        licence=card.licence, provenance=card.provenance,
+        licence=card.licence, provenance=card.provenance, grain=False,
     )  # fmt: skip
     parse_metadata(output, spec.metadata())
-    model = wrap(file, values, spec)
+    _log.info("Reading %s …", file.name)
+    model, samples = wrap(file, values, spec)
     try:
         with atomic_write(output, parents=True) as part:
             part.write_bytes(model.SerializeToString())
-            read_model(part)
+            _log.info("Comparing with the original, in each runtime …")
+            for name, found in measure_runtimes(read_model(part), samples).items():
+                _ORIGINAL.require(found, f"{name} does not paint as {file.name} does:")
     except OSError as error:
         raise OutputError(f"The model {output} cannot be written ({error}).") from error
     return read_model(output)

@@ -15,6 +15,7 @@ from export.importers.files import CheckpointFile
 from rtstyle.errors import ModelError
 from rtstyle.nets.adain import adaptive_instance_norm, statistics
 
+_CORRECTION = 1  # its statistics are unbiased
 _MARKS = {
     "encoder": "enc1.0.conv_layer.weight",
     "modulator": "weight1.0.conv_layer.weight",
@@ -79,7 +80,7 @@ class MicroAst(nn.Module):
         levels = self.style_encoder(painting)
         parts = []
         for i, level in enumerate(levels):
-            parts += [*statistics(level), *self.modulator(level, i)]
+            parts += [*statistics(level, _CORRECTION), *self.modulator(level, i)]
         return torch.cat(parts, 1)
 
     def forward(self, x: Tensor, style: Tensor, strength: Tensor | None = None) -> Tensor:
@@ -88,10 +89,11 @@ class MicroAst(nn.Module):
         for modulation, block in ((deep, self.decoder.dec1), (shallow, self.decoder.dec2)):
             mean, deviation, weight, bias = modulation.chunk(4, dim=1)
             if strength is not None:
-                own = torch.stack(statistics(x), 0)
+                own = torch.stack(statistics(x, _CORRECTION), 0)
                 moved = own + (torch.stack((mean, deviation), 0) - own) * strength[:, None]
                 mean, deviation = moved[0], moved[1]
-            x = block(adaptive_instance_norm(x, mean, deviation), weight, bias)
+            styled = adaptive_instance_norm(x, mean, deviation, _CORRECTION)
+            x = block(styled, weight, bias)
         out: Tensor = self.decoder.dec3(x)
         return out
 

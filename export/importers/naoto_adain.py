@@ -1,7 +1,6 @@
 """AdaIN of naoto0804/pytorch-AdaIN: `decoder.pth` together with `vgg_normalised.pth`.
 
-Statistics there are taken with one degree of freedom less, which at any usual size is far below a
-grey level; everything else is this project's AdaIN.
+It is this project's AdaIN, but for unbiased statistics and larger style images.
 """
 
 from __future__ import annotations
@@ -40,7 +39,8 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
             f"{there.path.name} is one half of AdaIN; name {missing} beside it in the command."
         )
     channels = [int(encoder.tensors[f"{i}.weight"].shape[0]) for i in ("2", "9", "16", "29")]
-    net = AdaIN(channels=channels)
+    net = AdaIN(channels=channels, correction=1)
+    net.image_size = 512
     weights = {}
     for file, places, prefix in ((encoder, _ENCODER, "encoder."), (decoder, _DECODER, "")):
         for theirs, ours in places.items():

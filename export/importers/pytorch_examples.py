@@ -16,7 +16,6 @@ from export.importers.base import Imported, load_weights
 from export.importers.files import CheckpointFile
 from rtstyle.errors import ModelError
 from rtstyle.nets.johnson import Johnson
-from rtstyle.nets.layers import InstanceNorm
 
 _EPS = 1e-5
 
@@ -37,14 +36,11 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
             "expected."
         )
     blocks = max(int(name[3 : name.index(".")]) for name in theirs if name.startswith("res"))
-    net = Johnson(width=first.shape[0], blocks=blocks)
+    net = Johnson(width=first.shape[0], blocks=blocks, eps=_EPS)
     weights = _ours(theirs, blocks)
     factors = {"encoder.0.conv.weight": 255, "out.weight": 1 / 255, "out.bias": 1 / 255}
     weights |= {name: weights[name] * factors[name] for name in factors if name in weights}
     load_weights(net, weights, of=files[0].path.name)
-    for module in net.modules():
-        if isinstance(module, InstanceNorm):
-            module.eps = _EPS
     return Imported(net, "johnson", "pytorch/examples fast_neural_style")
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,7 @@ from rtstyle.engines.base import Batch, Engine, StyleVector
 from rtstyle.engines.cuda.device import Cuda
 from rtstyle.engines.registry import engine_row, load_engine_class
 from rtstyle.errors import EngineError, MediaError, RtstyleError
-from rtstyle.frame import DeviceFrame, DeviceImage
+from rtstyle.frame import DeviceFrame, DeviceImage, StreamInfo
 from rtstyle.image import Look, finish, prepare
 from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
 from rtstyle.media.video.nvcodec import device_encoder
@@ -182,7 +183,7 @@ def check_strength(subject: Subject) -> Figures:
 def check_sizes(subject: Subject) -> Figures:
     """More sizes in turn than are kept ready, twice, all in flight."""
     height, width = subject.plan.size
-    sizes = [(max(1, height // n), max(1, width // n)) for n in (1, 2, 3, 4, 6, 8)]
+    sizes = [(max(1, height // n), max(1, width // n)) for n in (1, 2, 3, 4, 6)]
     pictures = [subject.pictures(1, size)[0] for size in sizes]
     vector = subject.vectors[0]
     alone = [subject.paint(picture, vector) for picture in pictures]
@@ -302,12 +303,13 @@ def check_decoding(plan: Plan) -> Figures:
 
 def check_encoding(plan: Plan) -> Figures:
     """NVENC: what comes back is what went in, but for the loss that any encoder has."""
-    name = device_encoder("libx264", "cuda", plan.size[1], plan.size[0])
+    height, width = plan.size
+    name = device_encoder("libx264", "cuda", StreamInfo(width, height, Fraction(25), Fraction(1)))
     if name is None:
         raise AbsentError("h264_nvenc does not open on this GPU")
     with TemporaryDirectory(prefix="rtstyle-check-") as folder:
         clip, output = Path(folder) / "clip.mp4", Path(folder) / "out.mp4"
-        make_clip(clip, plan.size[1], plan.size[0], frames=12)
+        make_clip(clip, width, height, frames=12)
         options = WriteOptions(codec=name, hwaccel="cuda")
         with open_source(clip) as source, open_sink(output, source, options) as sink:
             for frame in source.frames():
@@ -359,7 +361,7 @@ def _row(engine: str, check: str, run: Callable[[], Figures]) -> Row:
         return Row(engine, check, FAIL, one_line(str(error) or type(error).__name__))
 
 
-def check_in_process(name: str, plan: Plan, limit_s: float = 300.0) -> list[Row]:
+def check_in_process(name: str, plan: Plan, limit_s: float = 900.0) -> list[Row]:
     """As `check_engine`, in a new process; how that ended is a row when it did not end well."""
     with TemporaryDirectory(prefix="rtstyle-check-") as folder:
         result = Path(folder) / "rows"

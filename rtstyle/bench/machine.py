@@ -18,6 +18,7 @@ from threading import Event, Thread
 from typing import Any, Self
 
 from rtstyle.closing import Closing
+from rtstyle.metrics import busy_cores, n_cores
 
 _EVERY_S = 0.1  # between two samples of the GPU
 _SM_CLOCK, _ON_DIE = 1, 0  # NVML_CLOCK_SM, NVML_TEMPERATURE_GPU
@@ -36,6 +37,7 @@ class Machine:
     vram_gb: float | None = None
     driver: str | None = None
     reasons: dict[str, str] = field(default_factory=dict)
+    busy: float = 0.0  # cores that other programs used when the benchmark began
 
     @property
     def key(self) -> str:
@@ -60,9 +62,9 @@ def this_machine() -> Machine:
     if memory is None:
         reasons["memory_gb"] = "the system does not report it"
     return Machine(
-        cpu=_cpu(), cores=_cores(), memory_gb=memory,
+        cpu=_cpu(), cores=n_cores(), memory_gb=memory,
         system=_system(), python=platform.python_version(),
-        reasons=reasons, **facts,
+        reasons=reasons, busy=round(busy_cores(), 1), **facts,
     )  # fmt: skip
 
 
@@ -87,12 +89,6 @@ def _system() -> str:
     """Its name and version, without what whoever built it added."""
     version = re.match(r"[\d.]*\d", platform.release())
     return f"{platform.system()} {version[0]}" if version else platform.system()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_gb() -> float | None:

@@ -16,6 +16,7 @@ HEADINGS = (
     "level", "style", "engine", "size", "fps", "p50 ms", "p95 ms", "p99 ms", "RSS MB", "GPU MB",
     "watts", "off by", "bottleneck",
 )  # fmt: skip
+_BUSY = 0.3  # cores: above it a figure is not the machine's own
 TEXTS = {"level", "style", "engine", "size", "bottleneck"}  # read from the left
 
 
@@ -45,6 +46,11 @@ def notes(document: Document) -> list[str]:
     """What the columns mean, the machine, and which figures are missing why, a sentence each."""
     styles = {f"{row.case.style} ({row.model})" for row in document.measured}
     lines = [f"Machine: {document.machine}. rtstyle {document.app_version}, {document.made}."]
+    if document.machine.busy >= _BUSY:
+        lines.append(
+            f"Other programs kept {document.machine.busy:g} of {document.machine.cores} cores busy "
+            "when it began: alone, it is faster than this."
+        )
     lines += [f"Style: {', '.join(sorted(styles))}."] if styles else []
     meanings = {row.case.level: row.latency_of for row in document.measured}
     if meanings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 from typer import Option
 
 from rtstyle import __version__
+from rtstyle.errors import install_line
 
 # What each extra is for, and the modules by which it is there.
 _EXTRAS = {
@@ -79,7 +79,7 @@ def examine() -> tuple[list[Finding], bool]:
     findings += [
         Finding(
             f"[{extra}]", f"missing: {', '.join(missing)}, for {purpose}",
-            f"pip install 'rtstyle[{extra}]', in a clone pip install '.[{extra}]'",
+            install_line(extra),
         )
         for extra, (purpose, modules) in _EXTRAS.items()
         if (missing := [module for module in modules if find_spec(module) is None])
@@ -95,6 +95,8 @@ def examine() -> tuple[list[Finding], bool]:
 
 
 def _versions() -> list[str]:
+    from importlib import metadata
+
     found = []
     for package in _PACKAGES:
         try:

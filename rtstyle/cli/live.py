@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from rtstyle.cli.options import FastEngineChoice, Group, HwAccel, Overwrite, Quiet, StyleName
+from rtstyle.cli.options import (
+    FastEngineChoice,
+    Group,
+    HwAccel,
+    Overwrite,
+    Quiet,
+    Stroke,
+    StyleName,
+)
 from rtstyle.cli.terminal import Terminal
 from rtstyle.errors import UsageError, optional
 
@@ -27,7 +35,8 @@ PreserveColor = Annotated[bool, Option("--preserve-color", help="Keep the pictur
 
 def _live_options(
     height: Annotated[
-        int | None, Option(min=1, help="Paint at this height: larger strokes, faster.")
+        int | None,
+        Option(min=1, help="Paint at this height (upright: width): larger strokes, faster."),
     ] = None,
     fps_target: Annotated[float | None, Option(min=1, help="Frames a second to hold.")] = None,
     adaptive: Annotated[
@@ -36,12 +45,26 @@ def _live_options(
     max_latency: Annotated[
         float | None, Option(min=1, metavar="MS", help="Drop frames rather than lag behind.")
     ] = None,
+    steady: Annotated[
+        float,
+        Option(
+            metavar="0..1",
+            help="Hold on to the last painting where nothing changes, against flicker; off by "
+            "default, since beside a net in INT8 it costs more than a tenth of the frame rate.",
+        ),
+    ] = 0.0,
+    stroke: Stroke = None,
 ) -> Any:
     from rtstyle.live.session import LiveOptions
 
     target = fps_target or (24.0 if adaptive else None)
     return LiveOptions(
-        height=height, fps_target=target, adaptive=adaptive, max_latency_ms=max_latency
+        height=height,
+        fps_target=target,
+        adaptive=adaptive,
+        max_latency_ms=max_latency,
+        steady=steady,
+        stroke=stroke,
     )
 
 

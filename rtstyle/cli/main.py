@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -26,7 +27,7 @@ from rtstyle.cli.paint import paint
 from rtstyle.cli.queue import app as queue
 from rtstyle.cli.regions import regions
 from rtstyle.cli.render import demo, render
-from rtstyle.cli.terminal import own_stderr, plain
+from rtstyle.cli.terminal import own_stderr, plain, table
 from rtstyle.cli.train import train
 from rtstyle.cli.web import web
 from rtstyle.errors import RtstyleError, UsageError
@@ -74,40 +75,44 @@ def styles(
     preview: Annotated[
         Path | None, Option(help="Also write a picture of every style as PNG.")
     ] = None,
+    as_json: Annotated[bool, Option("--json", help="All that is known of them, as JSON.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """List the styles, each with a sentence."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+    """List the styles, each with a sentence: whole in a pipe, to the width of a terminal."""
     from rtstyle.model.zoo import find_models
     from rtstyle.style.style import find_styles, name_key, styles_of
 
     models = find_models()
     found: dict[str, str] = {}  # the model that a plain name means
-    table = Table("style", "what it looks like", "model", "net", box=None, pad_edge=False)
+    rows = []
     for style in sorted(
         (style for model in models for style in styles_of(model)),
         key=lambda style: name_key(style.name),
     ):
         stem = style.model.path.stem
         is_first = found.setdefault(name_key(style.name), stem) == stem
-        name = escape(style.name if is_first else f"{stem}:{style.name}")
-        table.add_row(
-            f"[bold]{name}[/bold]",
-            *(escape(plain(t)) for t in (style.description, stem, style.model.architecture)),
-        )
-    Console().print(table)
-    if arbitrary := [model.path.stem for model in models if model.style_input == "statistics"]:
-        typer.echo(
-            f"Any picture is a style too, painted by {arbitrary[0]}: --style my_painting.jpg"
-        )
+        rows.append({
+            "style": style.name if is_first else f"{stem}:{style.name}",
+            "model": stem, "net": style.model.architecture, "description": style.description,
+            "path": str(style.model.path), "licence": style.model.licence,
+            "mixes": style.vector is not None,
+        })  # fmt: skip
+    arbitrary = [model.path.stem for model in models if model.style_input == "statistics"]
+    if as_json:
+        typer.echo(json.dumps({"styles": rows, "any_picture": arbitrary}, ensure_ascii=False))
+    else:
+        shown = ("style", "model", "net", "description")
+        for line in table([[str(row[column]) for column in shown] for row in rows]):
+            typer.echo(line)
+        if arbitrary:
+            typer.echo(
+                f"Any picture is a style too, painted by {arbitrary[0]}: --style my_painting.jpg"
+            )
     if preview:
         from rtstyle.cli.gallery import write_gallery
 
         write_gallery(find_styles(), preview, overwrite=overwrite)
-        typer.echo(f"The preview is {preview}.")
+        typer.echo(f"The preview is {preview}.", err=as_json)
 
 
 @app.command()
@@ -170,7 +175,7 @@ def _interruptible() -> NoReturn:
 
 
 def _main() -> NoReturn:
-    command, defaults = typer.main.get_command(app), list[Default]()
+    command, defaults = cast("Group", typer.main.get_command(app)), list[Default]()
     try:
         defaults = read_defaults(command)
         status = command(  # of an early exit; typer makes 130 of Ctrl-C

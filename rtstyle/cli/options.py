@@ -70,6 +70,22 @@ HwAccel = Annotated[
     str,
     Option("--hwaccel", metavar="auto|cuda|none", help="Decode and encode on an NVIDIA GPU."),
 ]
+Steady = Annotated[
+    float | None,
+    Option(
+        metavar="0..1",
+        help="Hold on to the last painting where nothing changes, against flicker; by default 1 "
+        "for a net in float32 on a CPU, else 0, since it would cost more than a tenth of the rate.",
+    ),
+]
+Stroke = Annotated[
+    float | None,
+    Option(
+        metavar="SHARE",
+        help="Length of a stroke as a share of the picture's shorter side, such as 0.03, at every "
+        "resolution; smaller is finer and slower.",
+    ),
+]
 StyleName = Annotated[
     str,
     Option(
@@ -133,15 +149,13 @@ def inputs_and_output(
     return found, output
 
 
-def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, str]]:
+def targets(
+    inputs: list[str], output: str, *, folder: bool, recursive: bool = False
+) -> list[tuple[str, str]]:
     """Each input with its output. Several go into the folder `output`, by their names, which is
-    made; a single one too if `folder` is set and `output` is no file's name."""
-    from rtstyle.files import make_folder
-    from rtstyle.media.options import (
-        BROADCAST_SUFFIXES,
-        PICTURE_SUFFIXES,
-        VIDEO_SUFFIXES,
-    )  # loads numpy beside it
+    made; a single one too if `folder` is set and `output` is no file's name. With `recursive`,
+    folders within folders are kept."""
+    from rtstyle.files import make_folder  # loads numpy
 
     if output in ("-", "pipe:", "pipe:1"):
         if len(inputs) > 1:
@@ -150,38 +164,75 @@ def targets(inputs: list[str], output: str, *, folder: bool) -> list[tuple[str, 
     place = Path(output)
     is_file = bool(place.suffix) and not place.is_dir()
     if not is_file:
-        given, inputs = inputs, [name for source in inputs for name in _members(source)]
-        folder = folder or inputs != given
+        members = [member for source in inputs for member in _members(source, recursive=recursive)]
+        folder = folder or [name for name, _ in members] != inputs
     if len(inputs) == 1 and (is_file or not folder):
         return [(inputs[0], output)]
     if is_file:
         raise UsageError(f"Several inputs are painted into a folder, but {output} names a file.")
     make_folder(place)
-    found = []
-    kept = {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES} - {*BROADCAST_SUFFIXES}
-    for source in inputs:
-        path = Path("stdin" if source in ("-", "pipe:", "pipe:0") else source)
-        known = path.suffix.lower() in kept
-        found.append((source, str(place / (path.name if known else f"{path.stem}.mp4"))))
+    found = [(name, str(place / within / _output_name(name))) for name, within in members]
     if len({name for _, name in found}) < len(found):
         raise UsageError("Two inputs have the same name; paint them into different folders.")
     return found
 
 
-def _members(source: str) -> list[str]:
-    """The videos and pictures of a folder or glob that has videos; anything else is itself."""
-    from rtstyle.media.options import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_glob
+def _members(source: str, *, recursive: bool) -> list[tuple[str, Path]]:
+    """The videos and pictures of a folder or glob that is not of still pictures alone, each with
+    the folder within the output; anything else is itself."""
+    from rtstyle.media.options import (
+        PHOTO_SUFFIXES,
+        PICTURE_SUFFIXES,
+        VIDEO_SUFFIXES,
+        is_animation,
+        is_glob,
+        is_picture,
+    )
 
     path = Path(source)
     if path.is_dir():
-        names = [str(member) for member in path.iterdir()]
+        found = sorted(path.rglob("*") if recursive else path.iterdir())
     else:
-        names = glob(source) if is_glob(path) else []
-    suffixes = {name: Path(name).suffix.lower() for name in sorted(names)}
-    if not any(suffix in VIDEO_SUFFIXES for suffix in suffixes.values()):
-        return [source]
-    known = (*VIDEO_SUFFIXES, *PICTURE_SUFFIXES)
-    return [name for name, suffix in suffixes.items() if suffix in known]
+        found = sorted(map(Path, glob(source, recursive=True))) if is_glob(path) else []
+    known = (*VIDEO_SUFFIXES, *PHOTO_SUFFIXES, *PICTURE_SUFFIXES)
+    found = [member for member in found if member.suffix.lower() in known and member.is_file()]
+    within = {
+        member: member.parent.relative_to(path) if path.is_dir() else Path() for member in found
+    }
+    if recursive or any(not is_picture(member) or is_animation(member) for member in found):
+        return [(str(member), folder) for member, folder in within.items()]
+    return [(source, Path())]
+
+
+def _output_name(source: str) -> str:
+    """What the output of one of several inputs is called."""
+    from rtstyle.media.options import (
+        BROADCAST_SUFFIXES,
+        PHOTO_SUFFIXES,
+        PICTURE_SUFFIXES,
+        VIDEO_SUFFIXES,
+        is_animation,
+    )
+
+    path = Path("stdin" if source in ("-", "pipe:", "pipe:0") else source)
+    suffix = path.suffix.lower()
+    moves = suffix in (*PICTURE_SUFFIXES, *PHOTO_SUFFIXES) and is_animation(path)
+    if suffix in PHOTO_SUFFIXES:
+        return f"{path.stem}{'.mp4' if moves else '.jpg'}"
+    if suffix in {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES} - {*BROADCAST_SUFFIXES}:
+        return f"{path.stem}.apng" if moves else path.name
+    return f"{path.stem}.mp4"
+
+
+def raw_video(text: str | None) -> tuple[int, int, str] | None:
+    """ "640x360" or "640x360:rgb24": width, height and pixel format of video without a header."""
+    if text is None:
+        return None
+    size, _, pixel_format = text.partition(":")
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) * int(height)):
+        raise UsageError(f"A size is written as 640x360 or 640x360:rgb24, not {text!r}.")
+    return int(width), int(height), pixel_format or "yuv420p"
 
 
 def seconds(text: str | None) -> Fraction | None:
@@ -253,3 +304,11 @@ def numbers(texts: list[str]) -> dict[str, int]:
         return {key: int(value) for key, value in pairs(texts).items()}
     except ValueError as error:
         raise UsageError(f"A net's option is a whole number, such as width=16 ({error}).") from None
+
+
+def amounts(texts: list[str]) -> dict[str, float]:
+    """The key and number of each KEY=NUMBER."""
+    try:
+        return {key: float(value) for key, value in pairs(texts).items()}
+    except ValueError as error:
+        raise UsageError(f"A weight is a number, such as l1=4 ({error}).") from None

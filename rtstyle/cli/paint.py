@@ -19,6 +19,10 @@ def paint(
     loss_net: Annotated[
         Path | None, Option(help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19.")
     ] = None,
+    method: Annotated[
+        str | None,
+        Option(metavar="gatys|mrf", help="mrf: nearest patches (Li & Wand 2016), coarse to fine."),
+    ] = None,
     preset: Annotated[
         str,
         Option(
@@ -56,7 +60,7 @@ def paint(
 ) -> None:
     """Paint one picture by optimisation: minutes instead of moments, and no trained model.
 
-    Gatys et al. 2015, the reference that the quality of every model is measured against.
+    Gatys et al. 2015 by default, the reference that the quality of every model is measured against.
     """
     if loss_net is None:
         raise UsageError(
@@ -69,7 +73,7 @@ def paint(
         from rtstyle.train.paint_job import PaintJob, run_paint_job
         from rtstyle.train.paint_job import preset as settings_of
     settings = settings_of(
-        preset, optimizer=optimizer, steps=steps, style_weight=style_weight,
+        preset, method=method, optimizer=optimizer, steps=steps, style_weight=style_weight,
         content_weight=content_weight, tv_weight=tv_weight, style_loss=style_loss, size=size,
         style_size=style_size, start=start, seed=seed,
     )  # fmt: skip
@@ -84,7 +88,7 @@ def paint(
         def stepped(step: Step) -> None:
             nonlocal remark
             remark = " ".join(f"{name} {value:.3g}" for name, value in step.losses.items())
-            update(min(step.done, settings.steps), settings.steps, remark)
+            update(min(step.done, settings.steps), settings.steps, remark)  # of one scale
 
         run_paint_job(job, settings, on_step=stepped)
     terminal.result(f"The painting is {output}: {perf_counter() - began:.1f} s, {remark}.")

@@ -153,10 +153,13 @@ def remove(context: Context, number: Annotated[int, Argument()]) -> None:
 def _claim(context: Context) -> tuple[int, list[str], str] | None:
     """The next job, which is this runner's from now on; None when nothing waits."""
     with _opened(context) as connection:
-        now = time.time()
+        # counted from when the machine started, for all of its processes: a beat that is ahead is
+        # of an earlier day
+        now = time.monotonic()
         row = connection.execute(
             "update jobs set state = 'running', beat = ?1, attempts = attempts + 1 where id = ("
-            " select id from jobs where state = 'waiting' or (state = 'running' and beat < ?2)"
+            " select id from jobs where state = 'waiting'"
+            " or (state = 'running' and not beat between ?2 and ?1)"
             " order by id limit 1) returning id, arguments, folder",
             (now, now - _STALE),
         ).fetchone()
@@ -182,7 +185,9 @@ def _paint(
     def beat() -> None:
         while not ended.wait(_BEAT):
             with _opened(context) as connection:
-                connection.execute("update jobs set beat = ? where id = ?", (time.time(), number))
+                connection.execute(
+                    "update jobs set beat = ? where id = ?", (time.monotonic(), number)
+                )
 
     threading.Thread(target=beat, daemon=True).start()
     last = ""

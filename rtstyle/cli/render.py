@@ -13,6 +13,8 @@ from rtstyle.cli.options import (
     EngineChoice,
     HwAccel,
     Overwrite,
+    Steady,
+    Stroke,
     StyleName,
     TerminalChoice,
     bits,
@@ -20,11 +22,12 @@ from rtstyle.cli.options import (
     inputs_and_output,
     length,
     pairs,
+    raw_video,
     seconds,
     targets,
 )
 from rtstyle.cli.terminal import terminable
-from rtstyle.errors import OutputError, RtstyleError, UsageError
+from rtstyle.errors import EngineError, OutputError, RtstyleError, UsageError
 
 
 def render(
@@ -45,12 +48,22 @@ def render(
     preserve_color: Annotated[
         bool, Option("--preserve-color", help="Keep the picture's own colours.")
     ] = False,
+    lut: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE.cube",
+            help="Filter the colours last; --engine identity filters without painting.",
+        ),
+    ] = None,
     scale: Annotated[
         float | None, Option(help="Paint at this share of the size: larger strokes, faster.")
     ] = None,
     height: Annotated[
-        int | None, Option(help="Paint at this height in pixels; the output keeps its size.")
+        int | None,
+        Option(help="Paint at this height (upright: width); the output keeps its size."),
     ] = None,
+    stroke: Stroke = None,
+    steady: Steady = None,
     start: Annotated[
         str | None, Option("--start", "-ss", help="Begin here: seconds or HH:MM:SS.")
     ] = None,
@@ -61,9 +74,27 @@ def render(
         str | None, Option("--to", "-to", help="Stop here: seconds or HH:MM:SS of the input.")
     ] = None,
     rate: Annotated[
-        str | None, Option("--rate", "-r", help="Frames a second where the input is pictures.")
+        str | None,
+        Option("--rate", "-r", help="Frames a second where the input is pictures or raw video."),
     ] = None,
+    size: Annotated[
+        str | None,
+        Option(
+            "--size",
+            "-video_size",
+            metavar="WxH[:PIX_FMT]",
+            help="Of raw video on standard input; PIX_FMT is yuv420p by default.",
+        ),
+    ] = None,
+    hdr: Annotated[
+        str,
+        Option(metavar="sdr|keep", help="High dynamic range: tone-map it, or put it back after."),
+    ] = "sdr",
+    deinterlace: Annotated[bool, Option(help="Make progressive frames of interlaced ones.")] = True,
     no_audio: Annotated[bool, Option("--no-audio", "-an", help="Leave the sound out.")] = False,
+    audio_codec: Annotated[
+        str | None, Option("--audio-codec", "-c:a", help="Sound encoder; copied by default.")
+    ] = None,
     codec: Annotated[
         str | None, Option("--codec", "-c:v", help="Video encoder; libx264 by default.")
     ] = None,
@@ -115,6 +146,12 @@ def render(
         int | None, Option(help="How many; each has --threads CPUs or a GPU.")
     ] = None,
     overwrite: Overwrite = False,
+    skip_existing: Annotated[
+        bool, Option("--skip-existing", help="Leave out inputs whose output is there already.")
+    ] = False,
+    recursive: Annotated[
+        bool, Option("--recursive", help="Paint what is in folders of folders, too.")
+    ] = False,
     terminal: TerminalChoice,
 ) -> None:
     """Paint a video, a picture or a folder of pictures.
@@ -126,6 +163,7 @@ def render(
     from rtstyle.media import ReadOptions, WriteOptions, place_of, sink_kind, source_kind
     from rtstyle.rendering.api import render_job
     from rtstyle.rendering.job import RenderJob, Segments
+    from rtstyle.rendering.run import LocalExecutor
     from rtstyle.style.parse import find_style
 
     if cluster is None and cluster_workers is not None:
@@ -134,8 +172,20 @@ def render(
         raise UsageError("A cluster paints segments that are kept; leave --no-resume out.")
     if crf is not None and bitrate is not None:
         raise UsageError("Quality or bit rate: give --crf or -b:v, not both.")
+    if codec == "copy":
+        raise UsageError(
+            "The pictures are painted, so their stream cannot be copied; leave -c:v out. Sound, "
+            "subtitles and the rest are copied anyway."
+        )
     found = inputs_and_output(paths or [], input_option or [], output_option)
-    wanted = targets(*found, folder=cluster is not None)
+    wanted = targets(*found, folder=cluster is not None, recursive=recursive)
+    if skip_existing:
+        n_inputs = len(wanted)
+        wanted = [(source, output) for source, output in wanted if not Path(output).is_file()]
+        if n_there := n_inputs - len(wanted):
+            terminal.note(f"{n_there} of {n_inputs} outputs are there already and were left out")
+    if not wanted:
+        return
     is_piped = sink_kind(wanted[0][1]) == "pipe"
     if piped_format is not None and not is_piped:
         raise UsageError("-f is the format of a pipe; a file's is told by its suffix.")
@@ -145,10 +195,30 @@ def render(
         for source, output in wanted:
             if "pipe" in (source_kind(place_of(source)), sink_kind(output)):
                 terminal.note("a pipe is painted in one go, without segments")
-    look = Look(strength=strength, preserve_color=preserve_color, scale=scale, height=height)
+    look = Look(
+        strength=strength,
+        preserve_color=preserve_color,
+        scale=scale,
+        height=height,
+        stroke=stroke,
+        lut=None if lut is None else str(lut),
+    )
     segments = Segments(seconds=seconds(segment or "10") or Fraction(0), keep=keep_segments)
     begin = seconds(start)
-    reading = ReadOptions(begin, length(begin, duration, end), frame_rate(rate), hwaccel)
+    if hdr not in ("sdr", "keep"):
+        raise UsageError(f"High dynamic range is --hdr sdr or --hdr keep, not {hdr!r}.")
+    raw = raw_video(size)
+    if raw is not None and any(source_kind(place_of(name)) != "pipe" for name, _ in wanted):
+        raise UsageError("--size is of raw video on standard input; a file says its own.")
+    reading = ReadOptions(
+        begin,
+        length(begin, duration, end),
+        frame_rate(rate),
+        hwaccel,
+        keep_hdr=hdr == "keep",
+        deinterlace=deinterlace,
+        raw=raw,
+    )
     writing = WriteOptions(
         codec=codec,
         crf=crf,
@@ -158,6 +228,7 @@ def render(
         format=piped_format,
         options=pairs(encoder_option or []),
         keep_audio=not no_audio,
+        audio_codec=None if audio_codec == "copy" else audio_codec,
         overwrite=overwrite,
         hwaccel=hwaccel,
     )
@@ -168,6 +239,7 @@ def render(
             output=Path(output),
             style=chosen,
             look=look,
+            steady=steady,
             reading=reading,
             writing=writing,
             engine=engine,
@@ -185,17 +257,26 @@ def render(
             terminal.result(report)
             return
         failed = 0
-        for job in jobs:
-            try:
-                with terminal.listener() as listener:
-                    report = render_job(job, listener)
-            except RtstyleError as error:
-                if len(jobs) == 1:
-                    raise
-                failed += 1
-                terminal.failure(str(error))
-            else:
-                terminal.result(report)
+        executor = LocalExecutor()
+        try:
+            for job in jobs:
+                try:
+                    with terminal.listener() as listener:
+                        report = render_job(job, listener, executor)
+                except RtstyleError as error:
+                    if len(jobs) == 1:
+                        raise
+                    failed += 1
+                    name, text = str(job.source), str(error)
+                    terminal.failure(text if name in text else f"{name}: {text}")
+                    if isinstance(error, EngineError):
+                        executor.close()  # the next input gets a new one
+                else:
+                    terminal.result(report)
+        finally:
+            executor.close()
+    if len(jobs) > 1:
+        terminal.result(f"{len(jobs) - failed} of {len(jobs)} inputs are painted.")
     if failed:
         raise OutputError(f"{failed} of {len(jobs)} inputs failed, see above.")
 

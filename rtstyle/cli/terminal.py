@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -41,10 +44,16 @@ class Terminal:
         print(f"rtstyle: {plain(sentence)}", file=sys.stderr, flush=True)
 
     @contextmanager
-    def progress(self, title: str, unit: str) -> Iterator[Callable[[int, int | None, str], None]]:
-        """A progress bar, fed with what is done, the total (if known) and a remark."""
-        if not self.shows_progress or not sys.stderr.isatty():
+    def progress(
+        self, title: str, unit: str, *, every: float | None = None
+    ) -> Iterator[Callable[[int, int | None, str], None]]:
+        """A progress bar, fed with what is done, the total (if known) and a remark. Off a terminal
+        it is a line `every` so many seconds, or nothing."""
+        if not self.shows_progress or (every is None and not sys.stderr.isatty()):
             yield lambda done, total, remark: None
+            return
+        if every is not None and not sys.stderr.isatty():
+            yield _lines(title, unit, every)
             return
         from rich.console import Console
         from rich.progress import (
@@ -58,7 +67,7 @@ class Terminal:
         columns: list[Any] = [
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(),
             TextColumn("ETA"),
@@ -66,11 +75,14 @@ class Terminal:
             TextColumn("{task.fields[remark]}"),
         ]
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(title, total=None, speed="", remark="")
+            task = progress.add_task(title, total=None, count="", speed="", remark="")
 
             def update(done: int, total: int | None, remark: str) -> None:
                 speed = f"{progress.tasks[0].speed or 0.0:.1f} {unit}"
-                progress.update(task, completed=done, total=total, speed=speed, remark=remark)
+                count = f"{done}/{total}" if total else f"{done}"
+                progress.update(
+                    task, completed=done, total=total, count=count, speed=speed, remark=remark
+                )
 
             yield update
 
@@ -84,6 +96,27 @@ class Terminal:
                 lambda report, total: update(report.resumed + report.frames_out, total, ""),
                 self.note,
             )
+
+
+def _lines(
+    title: str, unit: str, every: float, clock: Callable[[], float] = perf_counter
+) -> Callable[[int, int | None, str], None]:
+    """Prints what is done, the first time and then every so many seconds."""
+    first: tuple[float, int] | None = None
+    printed = -math.inf
+
+    def update(done: int, total: int | None, remark: str) -> None:
+        nonlocal first, printed
+        now = clock()
+        first = first or (now, done)
+        if now - printed >= every or done == total:
+            printed = now
+            speed = (done - first[1]) / (now - first[0]) if now > first[0] else 0.0
+            whole = f"/{total}" if total else ""
+            text = f"{title} {done}{whole}, {speed:.2f} {unit}, {remark}"
+            print(plain(text), file=sys.stderr, flush=True)
+
+    return update
 
 
 @contextmanager
@@ -112,6 +145,23 @@ def own_stderr() -> Iterator[None]:
             os.dup2(copy, _STDERR)
             sys.stderr = before
     os.close(copy)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row of texts, in columns. On a terminal it is as wide as that: the columns
+    between the first and the last are left out where they take too much, and the last is cut."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    rows = [[plain(text) for text in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if sum(widths[:-1]) + 2 * len(widths) > width / 2:
+        rows, widths = [[row[0], row[-1]] for row in rows], [widths[0], widths[-1]]
+    lines = []
+    for row in rows:
+        *cells, last = row
+        start = "".join(f"{cell:<{size}}  " for cell, size in zip(cells, widths, strict=False))
+        room = max(width - len(start), 10)
+        lines.append((start + (last if len(last) <= room else f"{last[: room - 1]}…")).rstrip())
+    return lines
 
 
 def plain(text: str) -> str:

@@ -2,156 +2,495 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from rtstyle.cli.options import Overwrite, TerminalChoice, Threads, numbers
+from rtstyle.cli.options import (
+    Group,
+    Overwrite,
+    TerminalChoice,
+    amounts,
+    numbers,
+)
 from rtstyle.errors import UsageError, needs_extra
+
+if TYPE_CHECKING:
+    from rtstyle.frame import Image
+    from rtstyle.train.ways import Material
+
+_PAINTINGS, _PAIRS, _KEYFRAMES, _UNPAIRED, _WORDS, _NET, _LOSSES = (
+    "Paintings", "Another program: pairs and teachers", "Painted keyframes of a video",
+    "Unpaired collections", "Words", "The net and its training", "What counts how much",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What to learn, other than paintings: a row of `rtstyle.train.ways.WAYS` and its settings."""
+
+    kind: str | None
+    settings: dict[str, Any]
+
+
+def _way(
+    teacher: Annotated[
+        str | None,
+        Option(
+            metavar="'COMMAND {input} {output}'|MODEL.onnx",
+            rich_help_panel=_PAIRS,
+            help="Imitate a program or a model: it paints the --content, a net learns that.",
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        Option(min=1, rich_help_panel=_PAIRS, help="Pictures it paints; all by default."),
+    ] = None,
+    jobs: Annotated[
+        int | None, Option(min=1, rich_help_panel=_PAIRS, help="Pictures it paints at a time.")
+    ] = None,
+    limit: Annotated[
+        float | None,
+        Option(min=0.1, rich_help_panel=_PAIRS, help="Seconds it may take; 300 by default."),
+    ] = None,
+    pairs: Annotated[
+        tuple[Path, Path] | None,
+        Option(
+            metavar="BEFORE AFTER",
+            rich_help_panel=_PAIRS,
+            help="Folders with pictures of the same names.",
+        ),
+    ] = None,
+    keyframe: Annotated[
+        list[str] | None,
+        Option(
+            metavar="FRAME=PAINTED.png",
+            rich_help_panel=_KEYFRAMES,
+            help="A frame, as a picture of it or by its number from 0, and what you painted of it; "
+            "=MASK.png says where that counts. Can be repeated.",
+        ),
+    ] = None,
+    video: Annotated[
+        Path | None, Option(rich_help_panel=_KEYFRAMES, help="The video of the frames.")
+    ] = None,
+    unpaired: Annotated[
+        Path | None,
+        Option(
+            metavar="DIR|PAINTING",
+            rich_help_panel=_UNPAIRED,
+            help="Paintings of one kind, hundreds of them; the --content is painted alike.",
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        Option(
+            metavar="fastcut|cut|cyclegan|sincut",
+            rich_help_panel=_UNPAIRED,
+            help="fastcut by default; sincut is for one painting.",
+        ),
+    ] = None,
+    cartoon: Annotated[
+        bool,
+        Option("--cartoon", rich_help_panel=_UNPAIRED, help="White-box cartoon's losses join."),
+    ] = False,
+    ink: Annotated[
+        bool, Option("--ink", rich_help_panel=_UNPAIRED, help="Losses of ink wash join.")
+    ] = False,
+    text: Annotated[
+        str | None,
+        Option(
+            metavar="WORDS",
+            rich_help_panel=_WORDS,
+            help="What the --content should look like, such as 'an oil painting of fire'.",
+        ),
+    ] = None,
+    clip: Annotated[
+        Path | None,
+        Option(
+            metavar="DIR",
+            rich_help_panel=_WORDS,
+            help="Your CLIP, a folder as Transformers saves it.",
+        ),
+    ] = None,
+) -> Any:  # _Way
+    ways: dict[str, tuple[Any, dict[str, Any]]] = {
+        "pairs": (pairs, {}),
+        "teacher": (teacher, {"count": count, "jobs": jobs, "limit": limit}),
+        "keyframe": (keyframe, {"video": video}),
+        "unpaired": (
+            unpaired,
+            {"method": method, "cartoon": cartoon or None, "ink": ink or None},
+        ),
+        "text": (text, {"clip": clip}),
+    }
+    chosen = [kind for kind, (given, _) in ways.items() if given]
+    for kind, (_, options) in ways.items():
+        if kind not in chosen and (strays := [k for k, v in options.items() if v is not None]):
+            raise UsageError(f"--{strays[0]} belongs to --{kind}, which was not given.")
+    if not chosen:
+        return _Way(None, {})
+    if len(chosen) > 1:
+        raise UsageError(f"Name one way to learn, not both --{chosen[0]} and --{chosen[1]}.")
+    given, options = ways[chosen[0]]
+    settings = {k: v for k, v in options.items() if v is not None}
+    match chosen[0]:
+        case "pairs":
+            settings |= {"before": given[0], "after": given[1]}
+        case "teacher":
+            settings["command"] = given
+        case "keyframe":
+            if video is None:
+                raise UsageError("The video of the keyframes is missing: --video CLIP.mp4.")
+            settings["frames"] = given
+        case "unpaired":
+            settings["paintings"] = given
+        case "text":
+            if clip is None:
+                raise UsageError("Words are understood by CLIP, which you bring: --clip DIR.")
+            settings["text"] = given
+    return _Way(chosen[0], settings)
+
+
+def _recipe(
+    net: Annotated[
+        str | None,
+        Option(metavar="NAME", rich_help_panel=_NET, help="Architecture; the fast one by default."),
+    ] = None,
+    net_option: Annotated[
+        list[str] | None,
+        Option(metavar="KEY=NUMBER", rich_help_panel=_NET, help="Such as width=16."),
+    ] = None,
+    updates: Annotated[
+        int | None,
+        Option(min=1, rich_help_panel=_NET, help="Steps of the optimiser; 8000 for paintings."),
+    ] = None,
+    batch: Annotated[int | None, Option(min=1, rich_help_panel=_NET)] = None,
+    crop: Annotated[
+        int | None, Option(min=32, rich_help_panel=_NET, help="Pixels a side; a multiple of 32.")
+    ] = None,
+    lr: Annotated[float | None, Option(min=0, rich_help_panel=_NET)] = None,
+    seed: Annotated[int | None, Option(rich_help_panel=_NET)] = None,
+    style_size: Annotated[
+        int | None,
+        Option(
+            min=64,
+            rich_help_panel=_PAINTINGS,
+            help="Shorter side of the painting: decides the strokes' size; 384.",
+        ),
+    ] = None,
+    style_loss: Annotated[
+        str | None,
+        Option(
+            metavar="gram|mmd-linear|mmd-poly|mmd-gaussian|bn",
+            rich_help_panel=_PAINTINGS,
+            help="What makes two paintings alike.",
+        ),
+    ] = None,
+    style_weight: Annotated[float | None, Option(min=0, rich_help_panel=_LOSSES)] = None,
+    content_weight: Annotated[float | None, Option(min=0, rich_help_panel=_LOSSES)] = None,
+    tv_weight: Annotated[float | None, Option(min=0, rich_help_panel=_LOSSES)] = None,
+    stability_weight: Annotated[
+        float | None, Option(min=0, rich_help_panel=_LOSSES, help="Against flicker.")
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        Option(
+            metavar="TERM=NUMBER",
+            rich_help_panel=_LOSSES,
+            help="Of a term of the other ways, such as l1=4 features=2 adversarial=0.2.",
+        ),
+    ] = None,
+) -> dict[str, Any]:
+    given = {
+        "architecture": net, "options": numbers(net_option or []) or None, "updates": updates,
+        "batch": batch, "crop": crop, "lr": lr, "seed": seed, "style_size": style_size,
+        "style_loss": style_loss, "style_weight": style_weight, "content_weight": content_weight,
+        "tv_weight": tv_weight, "stability_weight": stability_weight,
+        "weights": amounts(weight or []) or None,
+    }  # fmt: skip
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def train(
-    content: Annotated[Path, Option(help="A folder of photographs, hundreds of them.")],
-    loss_net: Annotated[
-        Path,
-        Option(help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19."),
-    ],
     painting: Annotated[
         Path | None, Argument(help="The painting to learn from.", show_default=False)
     ] = None,
     cin: Annotated[
-        Path | None, Option(metavar="DIR", help="One model for a folder of paintings instead.")
+        Path | None,
+        Option(
+            metavar="DIR",
+            rich_help_panel=_PAINTINGS,
+            help="One model for a folder of paintings instead.",
+        ),
     ] = None,
-    bank: Annotated[Path | None, Option(metavar="DIR", help="The same as a StyleBank.")] = None,
+    bank: Annotated[
+        Path | None,
+        Option(metavar="DIR", rich_help_panel=_PAINTINGS, help="The same as a StyleBank."),
+    ] = None,
     adain: Annotated[
-        Path | None, Option(metavar="DIR", help="A model for any painting, taught by these.")
+        Path | None,
+        Option(
+            metavar="DIR",
+            rich_help_panel=_PAINTINGS,
+            help="A model for any painting, taught by these.",
+        ),
     ] = None,
     add: Annotated[
-        Path | None, Option(metavar="PAINTING", help="One more style for the model --to.")
+        Path | None,
+        Option(
+            metavar="PAINTING",
+            rich_help_panel=_PAINTINGS,
+            help="One more style for the model --to.",
+        ),
     ] = None,
     to: Annotated[
-        Path | None, Option(metavar="MODEL.onnx", help="The model that --add adds to.")
+        Path | None,
+        Option(
+            metavar="MODEL.onnx", rich_help_panel=_PAINTINGS, help="The model that --add adds to."
+        ),
     ] = None,
     output: Annotated[
-        Path | None, Option("--output", "-o", help="The model file to write (.onnx).")
+        Path | None,
+        Option(
+            "--output",
+            "-o",
+            help="The model file to write (.onnx), or a photo filter "
+            "with a painting's colours (.cube).",
+        ),
+    ] = None,
+    content: Annotated[
+        list[Path] | None,
+        Option(
+            metavar="DIR|VIDEO",
+            help="What to train on, several if repeated: a folder of photographs, hundreds of "
+            "them, or a video. The demo clip by default, which is a poor teacher.",
+        ),
+    ] = None,
+    loss_net: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE|vgg16",
+            help="Weights of the compressed VGG-19, or torchvision's VGG-16 or 19; vgg16 fetches "
+            "torchvision's, 528 MB, once.",
+        ),
     ] = None,
     name: Annotated[str | None, Option(help="The style's name; the file's by default.")] = None,
     description: Annotated[str, Option(help="One sentence for the list of styles.")] = "",
     licence: Annotated[str, Option(help="Terms of the model file.")] = "",
-    net: Annotated[
-        str | None, Option(metavar="NAME", help="Architecture; the fast one by default.")
-    ] = None,
-    net_option: Annotated[
-        list[str] | None, Option(metavar="KEY=NUMBER", help="Such as width=16.")
-    ] = None,
-    updates: Annotated[int, Option(min=1, help="Steps of the optimiser.")] = 8000,
-    batch: Annotated[int, Option(min=1)] = 2,
-    crop: Annotated[int, Option(min=64, help="Pixels a side; a multiple of 32.")] = 160,
-    style_size: Annotated[
-        int, Option(min=64, help="Shorter side of the painting: decides the strokes' size.")
-    ] = 384,
-    style_weight: Annotated[float, Option(min=0)] = 1.3,
-    content_weight: Annotated[float, Option(min=0)] = 1.0,
-    tv_weight: Annotated[float, Option(min=0)] = 0.0,
-    stability_weight: Annotated[float, Option(min=0, help="Against flicker.")] = 6.0,
-    style_loss: Annotated[
-        str,
-        Option(
-            metavar="gram|mmd-linear|mmd-poly|mmd-gaussian|bn",
-            help="What makes two paintings alike.",
-        ),
-    ] = "gram",
-    lr: Annotated[float, Option(min=0)] = 1e-3,
-    seed: Annotated[int, Option()] = 0,
     init: Annotated[
-        Path | None,
-        Option(metavar="MODEL|FILE", help="Start from this model's or checkpoint's weights."),
+        str | None,
+        Option(
+            metavar="MODEL|FILE|none",
+            rich_help_panel=_NET,
+            help="Start from this model's or checkpoint's weights; with pairs, teachers and "
+            "keyframes the nearest style of the gallery by default.",
+        ),
     ] = None,
-    device: Annotated[str, Option(metavar="auto|cpu|cuda")] = "auto",
-    threads: Threads = None,
+    device: Annotated[str, Option(metavar="auto|cpu|cuda", rich_help_panel=_NET)] = "auto",
+    threads: Annotated[
+        int | None, Option(min=1, help="CPU threads; those that other programs leave free.")
+    ] = None,
     work: Annotated[
-        Path | None, Option(help="Folder for checkpoint, losses.csv and preview.png.")
+        Path | None, Option(help="Folder for checkpoint, losses.csv, preview.png and pairs.")
+    ] = None,
+    preview: Annotated[
+        Path | None, Option(help="A picture that is renewed every ten seconds meanwhile.")
     ] = None,
     restart: Annotated[bool, Option("--restart", help="Ignore an earlier checkpoint.")] = False,
     overwrite: Overwrite = False,
     *,
+    way: Annotated[Any, Group(_way)],
+    changes: Annotated[Any, Group(_recipe)],
     terminal: TerminalChoice,
 ) -> None:
-    """Learn a painting, or many: makes a model file that `render --style` takes.
+    """Learn a painting, or many; a program, painted frames, a collection: makes a model file that
+    `render --style` takes.
 
     Stopped at any time, the same command goes on where it was.
     """
-    kind, source = _one_of(painting=painting, cin=cin, bank=bank, adain=adain, add=add)
+    paintings = {"painting": painting, "cin": cin, "bank": bank, "adain": adain, "add": add}
+    kind, source = _one_of(way.kind, paintings)
     if (kind == "add") != (to is not None):
         raise UsageError("--add PAINTING and --to MODEL.onnx go together.")
-    if output is None:
+    if output is None and to is not None:
+        if not overwrite:
+            raise UsageError(
+                f"--add would change {to} itself: pass --overwrite for that, or -o NEW.onnx."
+            )
         output = to
-    elif output.exists() and not overwrite:
+    elif output is not None and output.exists() and not overwrite:
         raise UsageError(f"{output} exists already; choose another name or pass --overwrite.")
     if output is None:
         raise UsageError("Where to write the model is missing: -o MODEL.onnx.")
+    if output.suffix.lower() == ".cube":
+        if kind != "painting" or not content:
+            raise UsageError("A photo filter is learnt from a PAINTING and --content DIR.")
+        _learn_filter(source, content, output, overwrite=overwrite)
+        terminal.result(f"The filter is {output}: rtstyle render IN OUT --lut {output}")
+        return
     with needs_extra("train", "Training"):
         from rtstyle.bench.parity import require_parity
+        from rtstyle.train import perceptual
         from rtstyle.train.job import Job, find_paintings, run_job
         from rtstyle.train.recipe import Recipe
         from rtstyle.train.trainer import Trainer
+        from rtstyle.train.ways import WAYS
     many = kind in ("cin", "bank", "adain")
     if many and name:
         raise UsageError("A folder's styles are named like its files; leave --name out.")
-    recipe = Recipe(
-        architecture=net or _NETS[kind], options=numbers(net_option or []),
-        updates=updates, batch=batch, crop=crop, style_size=style_size, style_loss=style_loss,
-        lr=lr, seed=seed, style_weight=style_weight, content_weight=content_weight,
-        tv_weight=tv_weight, stability_weight=stability_weight,
-    )  # fmt: skip
-    job = Job(
-        paintings=tuple(find_paintings(source)) if many else (source,), output=output,
-        content=content, loss_net=loss_net, folder=work or output.with_suffix(".train"),
-        names=() if many else (name or (source if kind == "add" else output).stem,),
-        description=description, licence=licence, init=init, add_to=to, device=device,
-        threads=threads,
-    )  # fmt: skip
-    seen: dict[str, float] = {}
-    with terminal.progress("Training", "updates/s") as update:
+    if loss_net is None:
+        if not perceptual.cached_vgg16().is_file() and not _may_fetch():
+            raise UsageError(
+                "Training compares features of a fixed network: --loss-net vgg16 fetches "
+                "torchvision's VGG-16, 528 MB, once; --loss-net FILE takes one that you have."
+            )
+        loss_net = Path(perceptual.VGG16)
+    if not content and kind not in ("pairs", "keyframe"):
+        terminal.note(
+            "there is no --content, so the net learns from the three photographs of the demo clip; "
+            "a folder of photographs or a video makes a better one"
+        )
+    row = WAYS.get(kind)
+    defaults = row.recipe if row else {"architecture": _NETS[kind]}
+    if "architecture" in changes:
+        defaults = {k: v for k, v in defaults.items() if k != "options"}
+    elif "options" in changes:
+        changes["options"] = defaults.get("options", {}) | changes["options"]
+    recipe = Recipe(**(defaults | changes))
+    is_own = init is None and row is not None and not {"architecture", "options"} & changes.keys()
+    if is_own and recipe.architecture == "fast":
+        init = "gallery"
+    with ExitStack() as stack:
+        material = _material(way, tuple(content or ()), stack) if row else None
+        job = Job(
+            paintings=() if row else tuple(find_paintings(source)) if many else (source,),
+            output=output, content=tuple(content or ()), loss_net=loss_net, material=material,
+            folder=work or output.with_suffix(".train"),
+            names=() if many else (name or (source if kind == "add" else output).stem,),
+            description=description, licence=licence, add_to=to, device=device, threads=threads,
+            init=None if init in (None, "none") else Path(init), preview=preview,
+        )  # fmt: skip
+        seen: dict[str, float] = {}
+        update = stack.enter_context(
+            terminal.progress("Training", "updates/s", every=_LINE_SECONDS)
+        )
+        columns: list[str] = []
 
         def started(trainer: Trainer) -> None:
+            columns[:] = trainer.way.columns[:2]
             if not terminal.quiet:
                 resumed = f", going on at update {trainer.done}" if trainer.done else ""
-                typer.echo(
-                    f"{len(trainer.photos)} photographs on {trainer.device}{resumed}.", err=True
-                )
+                sizes = [
+                    f"{n} {what}"
+                    for what, n in trainer.way.provenance().items()
+                    if isinstance(n, int)
+                ]
+                typer.echo(f"{', '.join(sizes)} on {trainer.device}{resumed}.", err=True)
 
         def stepped(done: int, losses: dict[str, float]) -> None:
             seen.update(losses)
-            terms = (f"{term} {seen[term]:.3f}" for term in ("style", "content") if term in seen)
+            terms = (f"{term} {seen[term]:.3f}" for term in columns if term in seen)
             update(done, recipe.updates, " ".join(terms))
 
         spec = run_job(
-            job, recipe, check=require_parity, restart=restart, on_start=started, on_step=stepped
-        )
+            job, recipe, check=require_parity, restart=restart, on_prepare=update,
+            on_start=started, on_step=stepped,
+        )  # fmt: skip
     runs = spec.provenance.get("added", [spec.provenance])
-    seconds = runs[-1]["seconds_per_1000_updates"]
+    updates = runs[-1]["updates"]
+    seconds = runs[-1]["seconds_per_1000_updates"] * updates / 1000
     style = f"{output}:{spec.styles[-1] if spec.styles else 'ANY_PICTURE.jpg'}"
     terminal.result(
-        f"The model is {output}; a thousand updates took {seconds:g} s.\n"
+        f"The model is {output}; {updates} updates took {seconds:.0f} s.\n"
         f"Try: rtstyle render VIDEO OUT.mp4 --style {style}"
     )
 
+
+_LINE_SECONDS = 5.0
 
 _NETS = {
     "painting": "fast", "cin": "fast", "bank": "fast-stylebank", "adain": "fast-adain",
     "add": "fast",
 }  # fmt: skip
+_FILTER_COLOURS = 1_000_000  # of the photographs, from which a filter is learnt
+_NEED_CONTENT = ("teacher", "unpaired", "text")
 
 
-def _one_of(**given: Path | None) -> tuple[str, Path]:
-    """The one thing to learn that was named."""
-    named = [(kind, path) for kind, path in given.items() if path is not None]
+def _may_fetch() -> bool:
+    """Whether somebody is there and agrees."""
+    return sys.stdin.isatty() and typer.confirm(
+        "Training needs the weights of VGG-16. Fetch torchvision's, 528 MB?"
+    )
+
+
+def _one_of(way: str | None, paintings: dict[str, Path | None]) -> tuple[str, Path]:
+    """The one thing to learn that was named: its kind and, of paintings, where they are."""
+    named = [(kind, path) for kind, path in paintings.items() if path is not None]
+    if way is not None:
+        named.append((way, Path()))
     if len(named) != 1:
         raise UsageError(
-            "Name one thing to learn: a PAINTING, --cin DIR, --bank DIR, --adain DIR or "
-            f"--add PAINTING; {len(named)} were given."
+            "Name one thing to learn: a PAINTING, --cin DIR, --bank DIR, --adain DIR, "
+            f"--add PAINTING, --teacher, --pairs, --keyframe, --unpaired or --text; {len(named)} "
+            "were given."
         )
     return named[0]
+
+
+def _learn_filter(painting: Path, content: list[Path], output: Path, *, overwrite: bool) -> None:
+    """Write the photo filter that gives photographs the colours of the painting."""
+    import numpy as np
+
+    from rtstyle.lut import learn, write_cube
+    from rtstyle.media.images import read_picture
+
+    with needs_extra("train", "Training"):
+        from rtstyle.train.data import load_content
+    photos = load_content(content).pixels.reshape(-1, 3)
+    every = max(1, len(photos) // _FILTER_COLOURS)
+    colours = np.ascontiguousarray(read_picture(painting)[0].reshape(-1, 3))
+    table = learn(colours, photos[::every])
+    write_cube(table, output, title=painting.stem, overwrite=overwrite)
+
+
+def _material(way: _Way, content: tuple[Path, ...], stack: ExitStack) -> Material:
+    """What the way learns from."""
+    from rtstyle.train.ways import WAYS
+
+    assert way.kind is not None
+    settings = dict(way.settings)
+    if way.kind in _NEED_CONTENT:
+        settings["content"] = content
+    if way.kind == "teacher" and "{" not in settings["command"]:
+        settings["command"] = _painter(settings["command"], stack)
+    if way.kind == "keyframe":
+        from rtstyle.train.ways.keyframes import Keyframe
+
+        settings["frames"] = tuple(map(Keyframe.from_text, settings["frames"]))
+    material: Material = resolve_name(WAYS[way.kind].material)(**settings)
+    return material
+
+
+def _painter(text: str, stack: ExitStack) -> Callable[[Image], Image]:
+    """What paints a picture by the style or model called `text`."""
+    from rtstyle.engines import open_engine
+    from rtstyle.image import Look, finish, prepare
+    from rtstyle.style.parse import find_style
+
+    style, look = find_style(text), Look()
+    engine = stack.enter_context(open_engine("auto", style.model))
+
+    def paint(picture: Image) -> Image:
+        batch = prepare(picture, model=engine.model, look=look)
+        painted = engine.submit(batch, style.vector).result()
+        return finish(painted, picture, model=engine.model, look=look)
+
+    paint.__name__ = text
+    return paint

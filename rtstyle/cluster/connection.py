@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import ClusterError
-from rtstyle.rendering.job import n_cores
+from rtstyle.metrics import n_cores
 from rtstyle.rendering.store import FolderLock
 
 _ANSWER_SECONDS = 5.0

@@ -48,9 +48,15 @@ def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
     options = EngineOptions.of(engine)
     if options.name != "auto":
         return _open(options, model)
+    names = automatic()
+    if options.devices and not any(engine_row(name).runs_on_gpu for name in names):
+        raise EngineError(
+            "--devices names GPUs, and there is no NVIDIA driver here; leave it out to paint on "
+            "the CPU."
+        )
     problems = []
     builder: Engine | None = None
-    for name in automatic():
+    for name in names:
         row = engine_row(name)
         if options.devices and not row.runs_on_gpu:
             problems.append(f"{name}: it does not run on a GPU.")

@@ -1,8 +1,10 @@
 """The half-precision variant of a model file: convolutions in float16, statistics in float32.
 
 TensorRT 11 takes the precision of every operation from the graph, so the graph has to say it. Half
-are convolutions and what only moves or clips their results; float stay norms, means, everything
-that comes of the style vector, and the first and last steps, which turn uint8 into float and back.
+are convolutions and what only moves or clips their results; float stay means, everything that comes
+of the style vector, and the first and last steps, which turn uint8 into float and back. Instance
+norms take and give half, which TensorRT fuses into one kernel that computes in float: as float ones
+between casts they cost it three passes over memory.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ _LIKE_INPUTS = {
 _OTHER_INPUTS = {"Resize": {1, 2, 3}, "Upsample": {1}}
 
 
-def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_half(model: onnx.ModelProto, *, float_norms: bool = False) -> onnx.ModelProto:
     """A copy of `model` with its convolutions in float16.
 
-    A sum is half where one summand is: that is the residual connection. Inputs and outputs of the
-    graph keep their types.
+    A sum is half where one summand is: that is the residual connection. With `float_norms` instance
+    norms are float ones between casts. Inputs and outputs of the graph keep their types.
     """
     model = fold_casts(model)
     _centre_picture(model)
@@ -38,6 +40,7 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     finish = set(_finishing(graph))
     half: set[str] = set()
+    normed: set[str] = set()  # by an instance norm that gives half
     drawn = _drawn(graph)
     nodes: list[onnx.NodeProto] = []
     casts: dict[tuple[str, int], str] = {}
@@ -70,7 +73,13 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
             for i, name in enumerate(node.input)
             if kinds.get(name) == FLOAT and i not in _OTHER_INPUTS.get(node.op_type, set())
         ]
-        is_half = _is_half(node, [name for name in pictures if name in drawn], half, finish)
+        moving = [name for name in pictures if name in drawn]
+        is_half = _is_half(node, moving, half, finish)
+        if not float_norms and moving and moving[0] in half and node.output[0] not in finish:
+            is_norm = node.op_type == "InstanceNormalization"
+            if is_norm or (node.op_type in {"Reshape", "Mul"} and normed.intersection(moving)):
+                is_half = True  # also the scales of a style, which follow the norm
+                normed |= set(node.output)
         for i, name in enumerate(node.input):
             if name in pictures:
                 node.input[i] = cast(name, HALF if is_half else FLOAT)
@@ -83,9 +92,59 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
                 node.output[:] = [_inner(n) if n == value.name else n for n in node.output]
                 node.input[:] = [_inner(n) if n == value.name else n for n in node.input]
             nodes.append(helper.make_node("Cast", [_inner(value.name)], [value.name], to=FLOAT))
-    replace_nodes(graph, nodes)
+    replace_nodes(graph, nodes if float_norms else list(_spelled_out(nodes, graph)))
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _spelled_out(nodes: list[onnx.NodeProto], graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes, with half norms of pictures that were put together of parts as single steps.
+
+    TensorRT does not fuse such norms, and would keep float copies of the picture in between. Here
+    only the channels' means, variances, scales and shifts are float.
+    """
+    makers = {name: node.op_type for node in nodes for name in node.output}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+
+    def constant(value: object, name: str) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    for norm in nodes:
+        parts = makers.get(norm.input[0]) if norm.input else None
+        known = norm.op_type == "InstanceNormalization" and set(norm.input[1:]) <= set(weights)
+        if not known or parts not in {"DepthToSpace", "Slice"}:
+            yield norm
+            continue
+        (x, scale, shift), y = norm.input, norm.output[0]
+        if weights[scale].data_type != HALF:
+            yield norm
+            continue
+        axes = constant([2, 3], f"{y}.axes")
+        eps = constant(np.float32(norm.attribute[0].f), f"{y}.eps")
+        columns = [
+            constant(numpy_helper.to_array(weights[name]).astype(np.float32)[:, None, None], to)
+            for name, to in ((scale, f"{y}.scale"), (shift, f"{y}.shift"))
+        ]
+        for operation, inputs, output in (
+            ("float", [x], "x"), ("ReduceMean", [f"{y}.x", axes], "mean"),
+            ("half", [f"{y}.mean"], "about"), ("Sub", [x, f"{y}.about"], "near"),
+            ("float", [f"{y}.near"], "distance"),
+            ("Mul", [f"{y}.distance", f"{y}.distance"], "square"),
+            ("ReduceMean", [f"{y}.square", axes], "var"), ("Add", [f"{y}.var", eps], "more"),
+            ("Sqrt", [f"{y}.more"], "deviation"),
+            ("Div", [columns[0], f"{y}.deviation"], "factor"),
+            ("Mul", [f"{y}.mean", f"{y}.factor"], "moved"),
+            ("Sub", [columns[1], f"{y}.moved"], "offset"),
+            ("half", [f"{y}.factor"], "times"), ("half", [f"{y}.offset"], "plus"),
+            ("Mul", [x, f"{y}.times"], "scaled"), ("Add", [f"{y}.scaled", f"{y}.plus"], ""),
+        ):  # fmt: skip
+            name = f"{y}.{output}" if output else y
+            if operation in {"float", "half"}:
+                kind = FLOAT if operation == "float" else HALF
+                yield helper.make_node("Cast", inputs, [name], to=kind)
+            else:
+                yield helper.make_node(operation, inputs, [name])
 
 
 def _centre_picture(model: onnx.ModelProto) -> None:

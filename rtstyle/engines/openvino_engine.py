@@ -8,9 +8,10 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from rtstyle.engines.base import Batch, Engine, Pending, Shapes, StyleVector, wait_for
+from rtstyle.engines.base import Batch, Done, Engine, Pending, Shapes, StyleVector, wait_for
 from rtstyle.engines.batch import cannot_load, cannot_paint, to_batch, to_inputs
 from rtstyle.engines.options import DEFAULTS, EngineOptions
+from rtstyle.engines.tiles import MAX_WHOLE, TiledGraph
 from rtstyle.engines.watchdog import CLOSING_SECONDS, outlive
 from rtstyle.errors import EngineError
 from rtstyle.model.spec import ModelSpec
@@ -21,7 +22,8 @@ class OpenVinoEngine(Engine):
 
     `submit` returns while the batch is in flight. A size that comes twice in a row gets a graph of
     its own, compiled within that second `submit`: fixed shapes run up to 5 % faster, but compiling
-    takes 0.1 s, which a folder of odd sizes should not pay for every picture.
+    takes 0.1 s, which a folder of odd sizes should not pay for every picture. Pictures of more than
+    `MAX_WHOLE` pixels are stylized in tiles, within `submit`, so that they fit into the memory.
 
     Raises `EngineError` when OpenVINO cannot load the model.
     """
@@ -48,6 +50,7 @@ class OpenVinoEngine(Engine):
         except (RuntimeError, MemoryError, UnicodeDecodeError) as error:  # quotes what it read
             raise cannot_load("OpenVINO", model, reason(error)) from error
         self._one_size, self._one_size_shapes = self._any_size, Shapes()
+        self._tiled: TiledGraph | None = None
         self._last_shapes = Shapes()
         used = self._any_size.model.get_property("INFERENCE_NUM_THREADS")
         self.device = f"{self._core.get_property('CPU', 'FULL_DEVICE_NAME')}, {used} threads"
@@ -68,6 +71,10 @@ class OpenVinoEngine(Engine):
     ) -> Pending:
         inputs = to_inputs(self.model, frames, style, strength)
         try:
+            if frames.shape[1] * frames.shape[2] > MAX_WHOLE and self.model.size is None:
+                if self._tiled is None:
+                    self._tiled = TiledGraph(self._core, self._graph, self.model, self._config)
+                return Done(self._tiled.stylize(frames, style, strength))
             compiled = self._compiled({name: array.shape for name, array in inputs.items()})
             return _Running(compiled, self.model, inputs, frames.shape)
         except (RuntimeError, MemoryError) as error:

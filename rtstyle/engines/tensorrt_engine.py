@@ -189,7 +189,7 @@ class TensorRtSlot(CudaSlot):
     def result(self) -> Batch:
         self._cuda.use()
         self._cuda.call("EventSynchronize", self._event)
-        return to_batch(self._model, self._output.pinned.array.copy())
+        return to_batch(self._model, self._output.pinned.array)
 
     def upload(self, inputs: Inputs) -> None:
         for name, array in inputs.items():

@@ -133,7 +133,7 @@ class TorchCudaEngine(SlotEngine):
         net, size = self._net, shapes[self.model.frame_input][1:3]
         grain = self._grains.get(size)  # kept as long as a runner for the size needs it
         if grain is None:
-            grain = self._grains[size] = self._grain(*size)
+            grain = self._grains[size] = self._grain(*size) * self.model.grain
 
         def run(inputs: Mapping[str, Tensor], output: Tensor, stream: int) -> None:
             output.copy_(net(*inputs.values(), grain=grain), non_blocking=True)
@@ -255,7 +255,7 @@ class TorchSlot(CudaSlot):
 
     def result(self) -> Batch:
         self._synchronize()
-        return to_batch(self._model, self._result.numpy().copy())
+        return to_batch(self._model, self._result.numpy())
 
     def upload(self, inputs: Inputs) -> None:
         self._fill(inputs)

@@ -47,7 +47,7 @@ class _Convolution(nn.Module):
             unused = torch.zeros(len(weight)).numpy()
             folded = torch.from_numpy(fold(weight.cpu().numpy(), unused, enlargement)[0])
             # each of the four pixels' channels side by side
-            weight = folded.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
+            weight = folded.view(-1, 4, *folded.shape[1:]).transpose(0, 1).flatten(0, 1)
         weight = weight.half().contiguous(memory_format=torch.channels_last)
         self.weight = nn.Buffer(weight)
 
@@ -131,18 +131,21 @@ class FusedNet(nn.Module):
         assert net.out.bias is not None
         self.bias = nn.Buffer(net.out.bias.detach().float())
         self.layers = nn.ModuleList(made)
-        # Of all norms side by side, (S or 1, all channels): a style mixes them in one product.
+        # Scale and shift of all norms side by side, (2, S or 1, all channels): a style mixes them
+        # in one product.
         self.channels = [layer.conv.out_channels for layer in layers]
-        for name in ("weight", "bias"):
-            values = [getattr(layer.norm, name).detach().float() for layer in layers]
-            table = torch.cat([torch.atleast_2d(value) for value in values], 1)
-            setattr(self, f"norm_{name}", nn.Buffer(table))
+        rows = [
+            torch.cat(
+                [getattr(layer.norm, name).view(-1, layer.conv.out_channels) for layer in layers], 1
+            )
+            for name in ("weight", "bias")
+        ]
+        self.norms = nn.Buffer(torch.stack(rows).detach().float())
 
     def forward(self, frame: Tensor, style: Tensor | None = None, *, grain: Tensor) -> Tensor:
         n = len(frame)
-        table = torch.stack([self.norm_weight, self.norm_bias])  # (2, S or 1, all channels)
-        mixed = table.expand(2, n, -1) if style is None else style.float() @ table
-        norms = iter(zip(self.layers, mixed.split(self.channels, 2), strict=True))
+        mixed = self.norms.expand(2, n, -1) if style is None else style.float() @ self.norms
+        norms = iter(zip(self.layers, torch.split(mixed, self.channels, 2), strict=True))
 
         def run(x: Tensor, skip: Tensor | None = None) -> Tensor:
             layer, norm = next(norms)

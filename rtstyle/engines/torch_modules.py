@@ -125,6 +125,7 @@ class _Half(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        self.grain = bool(getattr(net, "grain", True))
 
     def forward(self, x: Tensor, *style: Tensor) -> Tensor:
         x = x.half().contiguous(memory_format=torch.channels_last)

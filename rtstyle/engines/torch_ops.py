@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.library import custom_op
+from torch.library import Library, infer_schema, register_fake
 
 _log = logging.getLogger("rtstyle")
 _BLOCKS = 1024  # of a picture, at most: their statistics are merged by one program
@@ -172,7 +172,8 @@ def _normalize(
         y = y + skip[:, :, skip_pad : skip_pad + y.shape[2], skip_pad : skip_pad + y.shape[3]]
     if pad:
         y = F.pad(y, (pad,) * 4, mode="reflect" if reflect else "replicate")
-    return y.to(torch.float16, memory_format=_LAST, copy=True)
+    result: Tensor = y.to(torch.float16, memory_format=_LAST, copy=True)
+    return result
 
 
 def _fake_normalize(
@@ -364,19 +365,22 @@ def _run_rgb_to_nv12(
 
 def _operation(reference: Any, fake: Callable[..., Tensor], launch: Callable[..., Tensor]) -> Any:
     name = reference.__name__.lstrip("_")
-    op = custom_op(f"rtstyle::{name}", reference, mutates_args=(), device_types="cpu")
-    op.register_fake(fake)
 
     def on_gpu(*arguments: Any) -> Tensor:
         module = kernels()
         result: Tensor = reference(*arguments) if module is None else launch(module, *arguments)
         return result
 
-    op.register_kernel("cuda")(on_gpu)
+    # not `custom_op`, which loads all of torch's compiler with the first call
+    _library.define(name + infer_schema(reference, mutates_args=()))
+    _library.impl(name, reference, "CPU")
+    _library.impl(name, on_gpu, "CUDA")
+    register_fake(f"rtstyle::{name}", fake, lib=_library)
     LAUNCHERS[name] = launch
-    return op
+    return getattr(torch.ops.rtstyle, name)
 
 
+_library: Any = Library("rtstyle", "DEF")  # type: ignore[no-untyped-call]
 LAUNCHERS: dict[str, Callable[..., Tensor]] = {}  # by operation; the kernels' module comes first
 block_statistics = _operation(_block_statistics, _fake_block_statistics, _run_block_statistics)
 merge_statistics = _operation(_merge_statistics, _fake_merge_statistics, _run_merge_statistics)

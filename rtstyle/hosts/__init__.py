@@ -135,8 +135,8 @@ def _difference(
     differences = []
     with open_engine("onnxruntime", style.model) as engine:
         for photo in sample_photos():
-            picture = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
-            picture = np.asarray(picture, np.uint8)
+            resized = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+            picture = np.asarray(resized, np.uint8)
             batch = prepare(picture, model=style.model, look=Look())
             painted = engine.submit(batch, style.vector, 1.0).result()
             expected = finish(painted, picture, model=style.model, look=Look())

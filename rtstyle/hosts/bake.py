@@ -92,6 +92,7 @@ def bake(style: Style, form: Form, size: tuple[int, int] | None = None) -> Model
         raise UsageError(f"A frame must have {MIN_SIDE} pixels a side or more, not {size}.")
     with needs_extra("train", "Writing a file for another program"):
         import onnx
+        import onnxruntime  # folds what is constant
         from onnx import compose, numpy_helper, parser
 
     model = onnx.load(spec.path)
@@ -131,7 +132,7 @@ def bake(style: Style, form: Form, size: tuple[int, int] | None = None) -> Model
         for value in (whole.graph.input[0], whole.graph.output[0]):
             for axis, length in zip((2, 3), size, strict=True):
                 value.type.tensor_type.shape.dim[axis].dim_value = length
-    return _folded(whole)
+    return _folded(whole, onnxruntime)
 
 
 def _make_float(model: ModelProto, frame: str) -> None:
@@ -152,10 +153,9 @@ def _make_float(model: ModelProto, frame: str) -> None:
     graph.output[0].name, last.output[0] = "stylized", "stylized"
 
 
-def _folded(model: ModelProto) -> ModelProto:
+def _folded(model: ModelProto, ort: Any) -> ModelProto:
     """The graph with everything that is constant folded by ONNX Runtime, in standard operators."""
     import onnx
-    import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC

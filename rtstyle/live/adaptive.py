@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-_STEPS = (1.0, 0.84, 0.7, 0.59, 0.5, 0.42, 0.35, 0.3)  # each about 0.7 times the pixels before
-_TOO_SLOW, _ROOM = 0.94, 0.7  # of the target rate; of a frame's time, after one step up
-_SLOW_SECONDS, _ROOM_SECONDS, _LONGEST_SECONDS = 1.5, 4.0, 120.0
+# Of the highest; each has about 0.7 times the pixels of the one before.
+_STEPS = (1.0, 0.84, 0.7, 0.59, 0.5, 0.42, 0.35, 0.3, 0.25, 0.21)
+_TOO_SLOW = 0.94  # of the target rate
+# Of a frame's time, what the net may take by the model of its cost: at the start, where the cost
+# of everything around it is not known yet; after a step down; after a step up.
+_START, _DOWN, _UP = 0.7, 0.8, 0.7
+_SLOW_SECONDS, _ROOM_SECONDS, _LONGEST_SECONDS = 0.5, 4.0, 120.0
 
 
 class AdaptiveHeight:
     """Chooses the height, between `lowest` and `highest`, for `target` frames a second.
 
-    One step down after 1.5 seconds below the target. One step up after 4 seconds in which the next
-    step would take at most 70% of a frame's time; each time that proves too slow soon after, the
-    wait doubles. Used by one thread.
+    A net's time is modelled as proportional to its pixels, so one measurement tells which height is
+    fast enough, and it is reached in one step: each is an engine to open, which slows down the one
+    at work. Down after half a second below the target; up after 4 seconds in which a larger height
+    would take at most 70% of a frame's time; each time that proves too slow soon after, the wait
+    doubles. Used by one thread.
     """
 
     def __init__(self, target: float, *, highest: int, lowest: int = 144) -> None:
@@ -27,35 +33,44 @@ class AdaptiveHeight:
         self._patience = _ROOM_SECONDS
         self._went_up_at: float | None = None
 
+    def start(self, paint_ms: float) -> int:
+        """The height to start with, where the net takes `paint_ms` for a frame of the highest."""
+        self._move_to(self._fitting(paint_ms, _START))
+        return self.height
+
     def update(self, now: float, *, fps: float, paint_ms: float, source_fps: float) -> int:
         """The height from here on. `now` is in seconds, `paint_ms` the net's time for a frame.
 
-        A source that delivers less than the target does not count as a slow net.
+        Called with figures of the height that was chosen last alone. A source that delivers less
+        than the target does not count as a slow net.
         """
         wanted = min(self._target, source_fps)
         slow = fps < _TOO_SLOW * wanted and paint_ms > 0.5e3 / self._target
         self._slow_since = (self._slow_since or now) if slow else None
-        room = not slow and self._place > 0 and self._has_room(paint_ms)
+        larger = self._fitting(paint_ms, _UP)
+        room = not slow and larger < self._place
         self._room_since = (self._room_since or now) if room else None
         if self._slow_since is not None and now - self._slow_since >= _SLOW_SECONDS:
-            self._down(now)
+            if self._went_up_at is not None and now - self._went_up_at < 4 * _ROOM_SECONDS:
+                self._patience = min(2 * self._patience, _LONGEST_SECONDS)
+            self._went_up_at = None
+            # What is around the net takes its part, but hardly more than half as long as the net.
+            frame_ms = max(paint_ms, min(1e3 / max(fps, 1e-3), 1.5 * paint_ms))
+            self._move_to(max(self._place + 1, self._fitting(frame_ms, _DOWN)))
         elif self._room_since is not None and now - self._room_since >= self._patience:
-            self._move(-1)
+            self._move_to(larger)
             self._went_up_at = now
         return self.height
 
-    def _has_room(self, paint_ms: float) -> bool:
-        ratio = (self._heights[self._place - 1] / self.height) ** 2
-        return paint_ms * ratio < _ROOM * 1e3 / self._target
+    def _fitting(self, paint_ms: float, share: float) -> int:
+        """The place of the largest height whose net takes at most `share` of a frame's time, by
+        that of the present one; the last where none does."""
+        for place, height in enumerate(self._heights):
+            if paint_ms * (height / self.height) ** 2 <= share * 1e3 / self._target:
+                return place
+        return len(self._heights) - 1
 
-    def _down(self, now: float) -> None:
-        if self._went_up_at is not None and now - self._went_up_at < 4 * _ROOM_SECONDS:
-            self._patience = min(2 * self._patience, _LONGEST_SECONDS)
-        self._went_up_at = None
-        if self._place < len(self._heights) - 1:
-            self._move(+1)
-
-    def _move(self, step: int) -> None:
-        self._place += step
+    def _move_to(self, place: int) -> None:
+        self._place = min(place, len(self._heights) - 1)
         self.height = self._heights[self._place]
         self._slow_since = self._room_since = None

@@ -102,22 +102,41 @@ class RecorderSink(Closing):
         return path
 
 
-class _Recording:
-    """A video file whose time starts at 0 with its first frame, and its sound with it."""
+class FromZero(Closing):
+    """Gives the video file `sink` every frame, at times that start at 0 with the first one, and its
+    sound with it: a live source's clock has run since before the engine was open. Closing the sink
+    is left to who opened it."""
 
+    notes: list[str]
+
+    def __init__(self, sink: FileSink) -> None:
+        self.notes, self._sink = sink.notes, sink
+        self._zero: Fraction | None = None
+
+    def write(self, frame: Frame) -> None:
+        """Pass the frame on."""
+        if self._zero is None:
+            self._zero = frame.time
+            self._sink.start_sound(frame.time)
+        self._sink.write(replace(frame, time=frame.time - self._zero))
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Finish the sink."""
+        self._sink.finish(complete=complete)
+        self.notes = self._sink.notes
+
+
+class _Recording:
     def __init__(
         self, path: Path, info: StreamInfo, options: WriteOptions, sound: SoundRing | None
     ) -> None:
         self.path = path
         self._stack = ExitStack()
-        self._sink = self._stack.enter_context(FileSink(path, info, options=options, sound=sound))
-        self._zero: Fraction | None = None
+        file = self._stack.enter_context(FileSink(path, info, options=options, sound=sound))
+        self._sink = FromZero(file)
 
     def write(self, frame: Frame) -> None:
-        if self._zero is None:
-            self._zero = frame.time
-            self._sink.start_sound(frame.time)
-        self._sink.write(replace(frame, time=frame.time - self._zero))
+        self._sink.write(frame)
 
     def finish(self) -> None:
         with self._stack:

@@ -15,7 +15,7 @@ from rtstyle.errors import MediaError, RtstyleError, UsageError
 from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
-from rtstyle.live.recorder import RecorderSink
+from rtstyle.live.recorder import FromZero, RecorderSink
 from rtstyle.live.session import Figures, LiveOptions, Session
 from rtstyle.media import (
     ReadOptions,
@@ -30,6 +30,7 @@ from rtstyle.media.devices.sound import SoundRing, open_microphone
 from rtstyle.media.devices.source import LiveSource
 from rtstyle.media.options import CameraMode
 from rtstyle.media.synthetic import TeeSink
+from rtstyle.media.video.sink import FileSink
 from rtstyle.metrics import Report
 from rtstyle.style.style import Style
 
@@ -117,7 +118,8 @@ def run_live(
         writing = WriteOptions(overwrite=job.overwrite, hwaccel=job.hwaccel)
         for name in job.sinks:
             sink = open_sink(name, source.info, writing, live=True, panel=status, sound=sound)
-            sinks.append(stack.enter_context(sink))
+            stack.enter_context(sink)
+            sinks.append(FromZero(sink) if isinstance(sink, FileSink) else sink)
         tee = TeeSink(sinks)
         session = status.session = Session(source, tee, controls, pool, options=job.options)
         if commands is not None:

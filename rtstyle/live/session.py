@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from time import perf_counter
 
+import numpy as np
+
 from rtstyle.engines.base import Engine
 from rtstyle.errors import RtstyleError
 from rtstyle.frame import Image
-from rtstyle.image import Look, geometry
+from rtstyle.image import Look, check_stroke, geometry
 from rtstyle.live.adaptive import AdaptiveHeight
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import Canvas, EnginePool
@@ -19,6 +21,7 @@ from rtstyle.live.overlay import ControlledSource, TimedSource, compose
 from rtstyle.media.base import Sink
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
+from rtstyle.steady import SteadyFilter, check_amount
 from rtstyle.style.style import Style
 
 _WINDOW_SECONDS = 2.0  # that the figures are averaged over
@@ -28,9 +31,11 @@ _WINDOW_SECONDS = 2.0  # that the figures are averaged over
 class LiveOptions:
     """How a session runs.
 
-    `height` is what the net runs at, the picture's own by default. With `adaptive`, `fps_target` is
-    held by a smaller height, but not below `lowest` pixels. Frames that would be shown more than
-    `max_latency_ms` after their capture are dropped. `measure` draws bar codes.
+    `height` is what the net runs at, as `Look` has it, the picture's own by default; `stroke`, as
+    in `Look`, goes before it. With `adaptive`, `fps_target` is held by a smaller height, but not
+    below `lowest` pixels. Frames that would be shown more than `max_latency_ms` after their capture
+    are dropped. `steady` is the strength of `SteadyFilter`. `measure` draws bar codes. Raises
+    `UsageError` for a `steady` out of range.
     """
 
     height: int | None = None
@@ -39,6 +44,12 @@ class LiveOptions:
     lowest: int = 144
     max_latency_ms: float | None = None
     measure: bool = False
+    steady: float = 0.0
+    stroke: float | None = None
+
+    def __post_init__(self) -> None:
+        check_stroke(self.stroke)
+        check_amount(self.steady)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,12 @@ class Session:
         options: LiveOptions | None = None,
     ) -> None:
         options = options or LiveOptions()
-        self.figures = Figures(height=options.height or source.info.height)
+        info, height = source.info, options.height
+        self._full = min(info.height, info.width)
+        if options.stroke is not None:
+            factor = Look(stroke=options.stroke).factor(info.height, info.width)
+            height = max(1, round(self._full * factor))
+        self.figures = Figures(height=height or self._full)
         self.trouble = ""  # why the chosen style is not shown
         self._controls, self._pool, self._options = controls, pool, options
         self._source = source
@@ -79,7 +95,7 @@ class Session:
         self._lock = Lock()
         self._leased: list[Engine] = []  # the one in use comes last; the one before may still run
         self._pending: object = None  # identifies the newest switch that waits for its engine
-        self._height = options.height
+        self._height = height
         self._adaptive = (
             AdaptiveHeight(options.fps_target, highest=self.figures.height, lowest=options.lowest)
             if options.adaptive and options.fps_target
@@ -93,10 +109,18 @@ class Session:
         settings = controls.settings
         style, look = settings.mixed, self._look(settings)
         engine = pool.lease(self._canvas(style, look))
+        if self._adaptive is not None:
+            self._height = self._adaptive.start(_frame_ms(engine, self._canvas(style, look), style))
+            look, largest = self._look(settings), engine
+            engine = pool.lease(self._canvas(style, look))
+            pool.release(largest)
+            self.figures = Figures(height=self._height)
         self._leased.append(engine)
         self.pipeline = Pipeline(
             self._controlled, engine, sink, style=style, look=look, capacity=1, newest_wins=True
         )
+        if options.steady:
+            self.pipeline.steady = SteadyFilter(options.steady)
         self.pipeline.clock = source.clock
         self.pipeline.max_latency_ms = options.max_latency_ms
         self.pipeline.compose = self._compose
@@ -144,7 +168,7 @@ class Session:
         with self._lock:
             if not self._leased:
                 return  # the run is over
-            self._pending = switch
+            self._pending = None
             self.trouble = ""
             if canvas == self._current_canvas():
                 self.pipeline.look = look
@@ -154,6 +178,7 @@ class Session:
             if engine is not None:
                 self._switch(engine, style, look)
                 return
+            self._pending = switch
         if look.height == self.pipeline.look.height:
             self.pipeline.look = look  # only the style has to wait
         self._pool.lease_soon(
@@ -172,11 +197,13 @@ class Session:
 
     def _on_failure(self, switch: object, style: Style, error: RtstyleError) -> None:
         if self._pending is switch:
+            self._pending = None
             self.trouble = f"{style.name} cannot be painted: {error}"
 
     def _switch(self, engine: Engine, style: Style, look: Look) -> None:
         """The caller holds the lock. The previous engine may be in use for a moment, so it is
         returned at the next switch."""
+        self._pending = None
         self.pipeline.switch(engine, style)
         self.pipeline.look = look
         self._leased.append(engine)
@@ -221,19 +248,34 @@ class Session:
         self._received = now, self._controlled.n_frames
         span = now - self._recent[0][0]
         ages = sorted(age for _, age in self._recent)
+        before = self.figures.height
         self.figures = replace(
             self.figures,
             fps=(len(self._recent) - 1) / span if span else 0.0,
             latency_ms=ages[len(ages) // 2],
             dropped=report.dropped,
-            height=self.pipeline.look.height or self._source.info.height,
+            height=self.pipeline.look.height or self._full,
         )
-        if self._adaptive is not None and span > 0.5 * _WINDOW_SECONDS:
+        if self.figures.height != before or self._pending is not None:
+            # What was measured is of another height, or of one whose successor is being opened,
+            # which slows it down: neither says how fast this one is.
+            self._recent.clear()
+            self._recent.append((now, ages[len(ages) // 2]))
+            self._paint_ms = 0.0
+        elif self._adaptive is not None and span > 0.5 * _WINDOW_SECONDS:
             height = self._adaptive.update(
                 now, fps=self.figures.fps, paint_ms=self._paint_ms, source_fps=self._source_fps
             )
-            if height != self.figures.height:
+            if height != self._height:
                 self._height = height
-                self._recent.clear()
-                self._recent.append((now, ages[len(ages) // 2]))
                 self._apply(self._controls.settings)
+
+
+def _frame_ms(engine: Engine, canvas: Canvas, style: Style) -> float:
+    """How long the warmed-up engine takes for one frame, in milliseconds: the best of three."""
+    frames, times = np.zeros((1, *canvas.size, 3), np.uint8), []
+    for _ in range(3):
+        begin = perf_counter()
+        engine.submit(frames, style.vector).result()
+        times.append(1e3 * (perf_counter() - begin))
+    return min(times)

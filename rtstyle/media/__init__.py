@@ -18,6 +18,7 @@ from rtstyle.media.options import (
     VIDEO_SUFFIXES,
     ReadOptions,
     WriteOptions,
+    is_animation,
     is_glob,
     is_pattern,
     is_picture,
@@ -80,6 +81,14 @@ def _is_still(name: str) -> bool:
     return is_picture(Path(name)) and not is_pattern(Path(name))
 
 
+def _is_moving_webp(name: str) -> bool:
+    return name.lower().endswith(".webp") and is_animation(Path(name))
+
+
+def _is_one_picture(name: str) -> bool:
+    return _is_still(name) and not is_animation(Path(name))
+
+
 def _becomes_sequence(name: str) -> bool:
     path = Path(name)
     return is_picture(path) or path.is_dir() or not path.suffix
@@ -103,7 +112,8 @@ SOURCES = {
     "stream": Row(f"{_DEVICES}.capture:StreamSource", _address(*_STREAMS), live=True),
     "looped": Row(f"{_DEVICES}.capture:LoopedFileSource", lambda name: True, live=True),
     "sequence": Row("rtstyle.media.sequence:SequenceSource", _is_sequence),
-    "still": Row("rtstyle.media.sequence:StillSource", _is_still),
+    "animation": Row("rtstyle.media.sequence:AnimationSource", _is_moving_webp),
+    "still": Row("rtstyle.media.sequence:StillSource", _is_one_picture),
     "file": Row(f"{_VIDEO}.source:FileSource", lambda name: True),
 }
 SINKS = {

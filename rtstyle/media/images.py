@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +16,8 @@ from rtstyle.files import check_output, write_output
 from rtstyle.frame import Image
 from rtstyle.media.options import PICTURE_SUFFIXES
 
+_HAS_METADATA = (".jpg", ".jpeg", ".png", ".webp")  # that OpenCV reads and writes
+_ORIENTATION = 0x0112  # EXIF's tag
 _QUALITY = {
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
     ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
@@ -25,16 +31,7 @@ def read_picture(path: Path) -> tuple[Image, bool]:
     Turned as its EXIF data says; 16-bit is reduced to 8, grey becomes RGB. Raises
     `InputNotFoundError` and `MediaError`.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputNotFoundError(f"There is no file {path}; check its name.") from None
-    except IsADirectoryError:
-        raise MediaError(f"A picture was expected, but {path} is a folder.") from None
-    except OSError as error:
-        raise MediaError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not data:
-        raise MediaError(f"{path} is empty (0 bytes); a picture was expected.")
+    data = _read(path)
     if _is_cut_off(data):
         raise MediaError(f"the picture {path} is damaged: the file ends too early.")
     try:
@@ -49,15 +46,48 @@ def read_picture(path: Path) -> tuple[Image, bool]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), _has_alpha(data)
 
 
-def write_picture(path: Path, image: Image, *, overwrite: bool) -> None:
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputNotFoundError(f"There is no file {path}; check its name.") from None
+    except IsADirectoryError:
+        raise MediaError(f"A picture was expected, but {path} is a folder.") from None
+    except OSError as error:
+        raise MediaError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not data:
+        raise MediaError(f"{path} is empty (0 bytes); a picture was expected.")
+    return data
+
+
+def read_animation(path: Path) -> tuple[list[Image], list[Fraction]]:
+    """Every picture of a WebP animation as `read_picture` gives them, and seconds to show each.
+
+    Raises `MediaError`.
+    """
+    data = _read(path)
+    found, animation = cv2.imdecodeanimation(np.frombuffer(data, np.uint8))
+    if not found or _is_cut_off(data):
+        raise MediaError(f"the animation {path} is damaged: it cannot be decoded to its end.")
+    pictures = [cv2.cvtColor(p[..., :3], cv2.COLOR_BGR2RGB) for p in animation.frames]
+    seconds = [Fraction(int(ms) or 100, 1000) for ms in animation.durations]
+    return [np.asarray(p, np.uint8) for p in pictures], seconds
+
+
+def write_picture(path: Path, image: Image, *, overwrite: bool, like: Path | None = None) -> None:
     """Write a picture under its final name in one step; quality 95 where the format is lossy.
 
+    EXIF, XMP and the colour profile are those of the picture `like`, where both formats have them.
     Raises `OutputExistsError` and `OutputError`.
     """
     check_output(path, overwrite=overwrite)
+    suffix = path.suffix.lower()
     try:
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        encoded, data = cv2.imencode(path.suffix, bgr, _QUALITY.get(path.suffix.lower(), []))
+        kinds, texts = _metadata(like) if like and suffix in _HAS_METADATA else ([], [])
+        encoded, data = cv2.imencodeWithMetadata(
+            path.suffix, bgr, kinds, texts, _QUALITY.get(suffix, [])
+        )
     except cv2.error as error:
         raise OutputError(f"{path} cannot be written: {error}.") from error
     if not encoded:
@@ -66,6 +96,40 @@ def write_picture(path: Path, image: Image, *, overwrite: bool) -> None:
             f"{path} cannot be encoded: {width}×{height} is too large for its format."
         )
     write_output(path, data.tobytes(), overwrite=overwrite)
+
+
+def _metadata(path: Path) -> tuple[list[int], list[Any]]:
+    """The kinds of metadata in a picture file, as OpenCV numbers them, and their bytes."""
+    if path.suffix.lower() not in _HAS_METADATA:
+        return [], []
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        _, kinds, texts = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    except (OSError, cv2.error):
+        return [], []
+    found = dict(
+        zip(map(int, kinds), (np.asarray(t, np.uint8).ravel() for t in texts), strict=True)
+    )
+    if (exif := found.get(cv2.IMAGE_METADATA_EXIF)) is not None:
+        upright = np.frombuffer(as_painted(exif.tobytes()), np.uint8)
+        found[cv2.IMAGE_METADATA_EXIF] = upright
+    return list(found), list(found.values())
+
+
+def as_painted(exif: bytes) -> bytes:
+    """EXIF data that fits the painted picture: it stands upright, and has no thumbnail."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    data = bytearray(exif)
+    with suppress(struct.error):
+        if order is not None:
+            (first,) = struct.unpack_from(f"{order}I", data, 4)
+            (entries,) = struct.unpack_from(f"{order}H", data, first)
+            end = first + 2 + 12 * entries
+            struct.pack_into(f"{order}I", data, end, 0)  # where the thumbnail's directory would be
+            for entry in range(first + 2, end, 12):
+                if struct.unpack_from(f"{order}H", data, entry) == (_ORIENTATION,):
+                    struct.pack_into(f"{order}H", data, entry + 8, 1)
+    return bytes(data)
 
 
 def _is_cut_off(data: bytes) -> bool:

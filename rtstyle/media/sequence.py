@@ -14,7 +14,7 @@ from rtstyle.errors import InputNotFoundError, OutputError, OutputExistsError, U
 from rtstyle.files import check_output, make_folder
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import Origin, SinkRequest
-from rtstyle.media.images import read_picture, write_picture
+from rtstyle.media.images import read_animation, read_picture, write_picture
 from rtstyle.media.options import (
     NUMBER,
     PICTURE_SUFFIXES,
@@ -91,6 +91,7 @@ class SequenceSink(Closing):
         self.notes = []
         self._overwrite = overwrite
         self._names: list[Path] | None = None
+        self._likes = origin.paths if origin is not None and origin.stream is None else ()
         self._written = 0
         if is_pattern(path):
             self._pattern = path
@@ -106,7 +107,12 @@ class SequenceSink(Closing):
 
     def write(self, frame: Frame) -> None:
         """Write the next picture. Raises `OutputError`."""
-        write_picture(self.path_of(frame.index), frame.image, overwrite=self._overwrite)
+        write_picture(
+            self.path_of(frame.index),
+            frame.image,
+            overwrite=self._overwrite,
+            like=self._likes[frame.index] if self._likes else None,
+        )
         self._written += 1
 
     def path_of(self, index: int) -> Path:
@@ -164,6 +170,37 @@ class StillSource(Closing):
         yield Frame(self._image, Fraction(0), 0, 1 / self.info.rate)
 
 
+class AnimationSource(Closing):
+    """A WebP animation, which FFmpeg does not decode. Raises `MediaError`."""
+
+    info: StreamInfo
+    notes: list[str]
+    origin: Origin | None
+
+    @classmethod
+    def from_name(cls, name: str, reading: ReadOptions) -> Self:
+        """Open the animation `name`."""
+        if reading.rate is not None:
+            raise UsageError(f"A rate applies to pictures; {name} has its own times.")
+        _rate(name, reading)  # refuses to cut it
+        return cls(Path(name))
+
+    def __init__(self, path: Path) -> None:
+        self._pictures, self._seconds = read_animation(path)
+        self.notes = []
+        height, width = self._pictures[0].shape[:2]
+        rate = len(self._pictures) / sum(self._seconds, Fraction(0))
+        self.info = StreamInfo(width, height, rate, Fraction(1, 1000), len(self._pictures))
+        self.origin = Origin((path,))
+
+    def frames(self) -> Iterator[Frame]:
+        """Every picture in order."""
+        time = Fraction(0)
+        for index, (image, shown) in enumerate(zip(self._pictures, self._seconds, strict=True)):
+            yield Frame(image, time, index, shown)
+            time += shown
+
+
 class StillSink(Closing):
     """One picture; the suffix names its format. A second frame raises `OutputError`."""
 
@@ -187,6 +224,7 @@ class StillSink(Closing):
         check_output(path, overwrite=overwrite, inputs=inputs, parents=True)
         self.notes = []
         self._path = path
+        self._like = next(iter(inputs), None)
         self._overwrite = overwrite
         self._frame: Frame | None = None
 
@@ -203,7 +241,8 @@ class StillSink(Closing):
         """Write the picture."""
         if self._frame is None:
             raise OutputError(f"No frame was written, so there is no {self._path} to finish.")
-        write_picture(self._path, self._frame.image, overwrite=self._overwrite)
+        image = self._frame.image
+        write_picture(self._path, image, overwrite=self._overwrite, like=self._like)
 
     def close(self) -> None:
         self._frame = None
@@ -236,6 +275,8 @@ def _rate(name: str, reading: ReadOptions) -> Fraction:
 
 
 def _refuse_encoding(name: str, request: SinkRequest) -> None:
+    if request.info.high_range is not None:
+        raise UsageError(f"High dynamic range is kept in videos; {name} names pictures.")
     if request.writing.encodes:
         raise UsageError(f"A codec and its options apply to a video; {name} names pictures.")
 

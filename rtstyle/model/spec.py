@@ -27,8 +27,9 @@ class ModelSpec:
     the net takes none. The vector holds "weights" over `styles`, or the "statistics" of any
     style image, which the model's style encoder computes; such a model has no `styles` of its own.
     `style_descriptions` holds a sentence for each style, or none when `description` says it all.
-    `takes_strength` when the net blends between picture and painting itself. `provenance` is what
-    training wrote down: painting, settings, losses.
+    `takes_strength` when the net blends between picture and painting itself. `grain` when the net
+    learnt to paint on the contract's grain (`rtstyle.nets.contract`), which imported nets did not.
+    `provenance` is what training wrote down: painting, settings, losses.
 
     `precision` is that of the graph's arithmetic: "fp32", "fp16" or "int8".
 
@@ -45,6 +46,7 @@ class ModelSpec:
     style_size: int = 0
     style_input: StyleInput = "weights"
     takes_strength: bool = False
+    grain: bool = True
     description: str = ""
     style_descriptions: tuple[str, ...] = ()
     licence: str = ""
@@ -79,6 +81,7 @@ class ModelSpec:
             "styles": list(self.styles),
             "style_size": self.style_size,
             "style_input": self.style_input,
+            "grain": self.grain,
             "description": self.description,
             "style_descriptions": list(self.style_descriptions),
             "licence": self.licence,
@@ -137,6 +140,13 @@ def fields(path: Path, document: dict[str, Any]) -> dict[str, Any]:
         raise ModelError(
             f"The rtstyle metadata of {path} have style_input = {described['style_input']!r:.60}; "
             f"{' or '.join(STYLE_INPUTS)} was expected."
+        )
+    # files from before the trait was written down: imported nets never learnt it
+    described["grain"] = document.get("grain", "imported" not in described["provenance"])
+    if not isinstance(described["grain"], bool):
+        raise ModelError(
+            f"The rtstyle metadata of {path} have grain = {described['grain']!r:.60}; true or "
+            "false was expected."
         )
     if not 1 <= described["stride"] <= 1024:
         raise ModelError(f"{path} has a stride of {described['stride']}; 1 to 1024 was expected.")

@@ -18,7 +18,8 @@ class AdaIN(nn.Module):
     and a decoder that mirrors the encoder, without norms, turns that into a picture.
 
     The encoder's weights are the perceptual network's. `channels` are its widths: (64, 128, 256,
-    512) is VGG-19, the default the sixteenfold compressed one.
+    512) is VGG-19, the default the sixteenfold compressed one. `correction` is that of the
+    statistics, see `statistics`.
 
     (N, 3, H, W) float RGB in [0, 1], (N, S) statistics and (N,) strength, 1 by default
     → (N, 3, H, W) float, not clamped. H and W are multiples of 8, and at least 32.
@@ -27,9 +28,12 @@ class AdaIN(nn.Module):
     stride = 8
     image_size = 448  # pixels of a style image's short side, which decides the strokes' size
 
-    def __init__(self, *, channels: Sequence[int] = (16, 32, 64, 128)) -> None:
+    def __init__(self, *, channels: Sequence[int] = (16, 32, 64, 128), correction: int = 0) -> None:
         super().__init__()
-        self.options = {"channels": list(channels)}
+        self.options: dict[str, list[int] | int] = {"channels": list(channels)}
+        if correction:
+            self.options["correction"] = correction
+        self.correction = correction
         c1, c2, c3, c4 = channels
         self.style_size = 2 * c4
         self.encoder = Encoder(channels)
@@ -41,16 +45,16 @@ class AdaIN(nn.Module):
 
     def encode(self, painting: Tensor) -> Tensor:
         """The style vector of a painting: (N, 3, H, W) → (N, S)."""
-        return torch.cat(statistics(self.encoder(painting)[-1]), 1)
+        return torch.cat(statistics(self.encoder(painting)[-1], self.correction), 1)
 
     def forward(self, x: Tensor, style: Tensor, strength: Tensor | None = None) -> Tensor:
         content = self.encoder(x)[-1]  # (N, c4, H/8, W/8)
         if strength is not None:
-            own = torch.cat(statistics(content), 1)
+            own = torch.cat(statistics(content, self.correction), 1)
             style = own + (style - own) * strength[:, None]
         mean, deviation = style.chunk(2, dim=1)
-        x = F.relu(self.deep(adaptive_instance_norm(content, mean, deviation)))
-        x = upsample(x)
+        styled = adaptive_instance_norm(content, mean, deviation, self.correction)
+        x = upsample(F.relu(self.deep(styled)))
         for conv in self.third:
             x = F.relu(conv(x))
         x = upsample(x)  # (N, c2, H/2, W/2)
@@ -98,10 +102,11 @@ class Encoder(nn.Module):
         return features
 
 
-def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of every channel, in float32: (N, C, H, W) → (N, C), (N, C)."""
+def statistics(x: Tensor, correction: int = 0) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of every channel, in float32: (N, C, H, W) → (N, C), (N, C). `correction`
+    1 is the unbiased deviation."""
     flat = x.float().flatten(2)
-    return flat.mean(2), (flat.var(2, correction=0) + _EPS).sqrt()
+    return flat.mean(2), (flat.var(2, correction=correction) + _EPS).sqrt()
 
 
 def vector(features: Sequence[Tensor]) -> Tensor:
@@ -109,13 +114,15 @@ def vector(features: Sequence[Tensor]) -> Tensor:
     return torch.cat([part for x in features for part in statistics(x)], 1)
 
 
-def adaptive_instance_norm(x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+def adaptive_instance_norm(
+    x: Tensor, mean: Tensor, deviation: Tensor, correction: int = 0
+) -> Tensor:
     """Give (N, C, H, W) the mean and deviation (N, C) of a style (Huang & Belongie 2017, eq. 8).
 
     Moving towards a style by α, α·AdaIN(x) + (1 − α)·x, is the same as giving x statistics that
     are moved by α, which is how the nets here do it.
     """
-    own_mean, own_deviation = statistics(x)
+    own_mean, own_deviation = statistics(x, correction)
     scale = deviation / own_deviation
     shift = mean - own_mean * scale
     return (x.float() * scale[..., None, None] + shift[..., None, None]).to(x.dtype)

@@ -59,6 +59,7 @@ def net_facts(net: nn.Module) -> dict[str, Any]:
         "style_size": int(getattr(net, "style_size", 0)),
         "style_input": "statistics" if any_painting else "weights",
         "takes_strength": any_painting,
+        "grain": bool(getattr(net, "grain", True)),
         "options": dict(net.options),  # type: ignore[arg-type]
     }
 

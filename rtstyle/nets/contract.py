@@ -13,13 +13,15 @@ class Contract(nn.Module):
     """Wraps a net so that it takes and gives uint8 pictures, as every exported model does.
 
     (N, H, W, 3) uint8 RGB → the same. A net that takes a style gets (N, S) float32, one that mixes
-    in feature space (N,) float32 too. H and W are multiples of `net.stride`. `grain` is that of the
-    size where it was kept.
+    in feature space (N,) float32 too. H and W are multiples of `net.stride`. The grain is added
+    unless `net.grain` is False, as it is for a net of another project, which never saw it; `grain`
+    is that of the size where it was kept.
     """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net, self.grain = net, Grain()
+        self.net = net
+        self.grain = Grain() if getattr(net, "grain", True) else None
 
     def forward(
         self,
@@ -29,9 +31,11 @@ class Contract(nn.Module):
         grain: Tensor | None = None,
     ) -> Tensor:
         conditions = [value for value in (style, strength) if value is not None]
-        if grain is None:
+        if grain is None and self.grain is not None:
             grain = self.grain(frame.shape[1], frame.shape[2])
-        x = _to_float(frame) + grain
+        x = _to_float(frame)
+        if grain is not None:
+            x = x + grain
         y: Tensor = self.net(x * (1 / 255), *conditions)
         return (y.float() * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rtstyle.nets.layers import Chain, Conv, ConvNorm, InstanceNorm, Residual, smooth_upsample
+from rtstyle.nets.layers import (
+    BatchNorm,
+    Chain,
+    Conv,
+    ConvNorm,
+    InstanceNorm,
+    MakeNorm,
+    Residual,
+    smooth_upsample,
+)
 
 
 class Fast(nn.Module):
@@ -21,7 +30,8 @@ class Fast(nn.Module):
     and ends in a convolution at full resolution, since pixel shuffles print a grid.
 
     With `styles` S it paints S styles and every mix of them by conditional instance norm (Dumoulin
-    et al. 2017) and takes a style vector.
+    et al. 2017) and takes a style vector. With `norm` "batch" it keeps the photograph's own colours
+    and contrast, as a net that imitates a filter must; an instance norm forgets them.
 
     (N, 3, H, W) float RGB in [0, 1], and (N, S) float weights if there are styles
     → (N, 3, H, W) float, about [0, 1], not clamped. H and W are multiples of 8, and at least 16.
@@ -30,20 +40,33 @@ class Fast(nn.Module):
     stride = 8
 
     def __init__(
-        self, *, width: int = 32, deep: int = 96, blocks: int = 5, tail: int = 24, styles: int = 0
+        self,
+        *,
+        width: int = 32,
+        deep: int = 96,
+        blocks: int = 5,
+        tail: int = 24,
+        styles: int = 0,
+        norm: str = "instance",
     ) -> None:
         super().__init__()
-        self.options = {"width": width, "deep": deep, "blocks": blocks, "tail": tail}
+        if norm not in ("instance", "batch") or (norm == "batch" and styles):
+            raise TypeError(f"norm {norm!r} with {styles} styles")
+        self.options: dict[str, int | str] = {
+            "width": width, "deep": deep, "blocks": blocks, "tail": tail,
+        }  # fmt: skip
         if styles:
             self.options["styles"] = styles
+        if norm != "instance":
+            self.options["norm"] = norm
         self.style_size = styles
-        norm = partial(InstanceNorm, styles=styles)
-        self.stem = ConvNorm(3 * 4 * 4, width, norm=norm)
-        self.down = ConvNorm(width, deep, stride=2, norm=norm)
-        self.body = Chain(*(Residual(deep, norm=norm) for _ in range(blocks)))
-        self.merge = ConvNorm(width + deep, width, norm=norm)
-        self.refine = Residual(width, norm=norm)
-        self.up = ConvNorm(width, tail, norm=norm, padding="replicate")
+        make: MakeNorm = BatchNorm if norm == "batch" else partial(InstanceNorm, styles=styles)
+        self.stem = ConvNorm(3 * 4 * 4, width, norm=make)
+        self.down = ConvNorm(width, deep, stride=2, norm=make)
+        self.body = Chain(*(Residual(deep, norm=make) for _ in range(blocks)))
+        self.merge = ConvNorm(width + deep, width, norm=make)
+        self.refine = Residual(width, norm=make)
+        self.up = ConvNorm(width, tail, norm=make, padding="replicate")
         self.out = Conv(tail, 3, padding="replicate")
         nn.init.constant_(self.out.bias, 0.5)  # type: ignore[arg-type]  # start at mid grey
 

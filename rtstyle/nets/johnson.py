@@ -24,7 +24,8 @@ class Johnson(nn.Module):
     (Dumoulin et al. 2017).
 
     With `styles` S it is the net of Dumoulin et al. 2017: conditional instance norm, S styles and
-    every mix of them. `norm` "batch" is the paper's own batch norm, for comparison.
+    every mix of them. `norm` "batch" is the paper's own batch norm, for comparison. `eps` is that
+    of the instance norms.
 
     (N, 3, H, W) float RGB in [0, 1], and (N, S) float weights if there are styles
     → (N, 3, H, W) float, about [0, 1], not clamped. H and W are multiples of 4. `width` 32 is the
@@ -34,18 +35,28 @@ class Johnson(nn.Module):
     stride = 4
 
     def __init__(
-        self, *, width: int = 32, blocks: int = 5, styles: int = 0, norm: str = "instance"
+        self,
+        *,
+        width: int = 32,
+        blocks: int = 5,
+        styles: int = 0,
+        norm: str = "instance",
+        eps: float = 1e-3,
     ) -> None:
         super().__init__()
         if norm not in ("instance", "batch") or (norm == "batch" and styles):
             raise TypeError(f"norm {norm!r} with {styles} styles")
-        self.options: dict[str, int | str] = {"width": width, "blocks": blocks}
+        self.options: dict[str, int | float | str] = {"width": width, "blocks": blocks}
         if styles:
             self.options["styles"] = styles
         if norm != "instance":
             self.options["norm"] = norm
+        if eps != 1e-3:
+            self.options["eps"] = eps
         self.style_size = styles
-        make: MakeNorm = BatchNorm if norm == "batch" else partial(InstanceNorm, styles=styles)
+        make: MakeNorm = (
+            BatchNorm if norm == "batch" else partial(InstanceNorm, styles=styles, eps=eps)
+        )
         self.encoder = Chain(
             ConvNorm(3, width, 9, norm=make),
             ConvNorm(width, 2 * width, stride=2, norm=make),

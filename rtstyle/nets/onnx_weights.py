@@ -30,9 +30,19 @@ def load_onnx_net(path: Path) -> tuple[nn.Module, ModelSpec]:
     spec = read_model(path)
     net = build_net(spec.architecture, **spec.options)
     stored = _stored(path)
+    # The exporter folds a batch norm into the convolution before it; an untrained one does nothing.
+    folded = {
+        f"{path}.{name}"
+        for path, module in net.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for name in module.state_dict()
+    }
     state = {}
     for name, value in net.state_dict().items():
         array = _find(f"net.{name}", stored)
+        if array is None and name in folded:
+            state[name] = value
+            continue
         if array is None or array.shape != tuple(value.shape):
             raise ModelError(
                 f"{path} does not hold the weights of a {spec.architecture} as rtstyle writes "
@@ -40,6 +50,7 @@ def load_onnx_net(path: Path) -> tuple[nn.Module, ModelSpec]:
             )
         state[name] = torch.from_numpy(array.copy())
     net.load_state_dict(state)
+    net.grain = spec.grain  # type: ignore[assignment]
     return net.eval(), spec
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
-from rtstyle.engines import EngineOptions, open_engine
+from rtstyle.engines import EngineOptions
 from rtstyle.errors import EngineError, MediaError
 from rtstyle.image import Look
 from rtstyle.media import (
@@ -23,6 +23,7 @@ from rtstyle.pipeline import Pipeline
 from rtstyle.rendering.job import SILENT, Listener, RenderJob, Segments
 from rtstyle.rendering.pictures import render_pictures
 from rtstyle.rendering.run import LocalExecutor, render_in_segments
+from rtstyle.steady import SteadyFilter
 from rtstyle.style.parse import find_style
 from rtstyle.style.style import Style
 
@@ -33,6 +34,7 @@ def render(
     *,
     style: str | Style,
     look: Look | None = None,
+    steady: float | None = None,
     reading: ReadOptions | None = None,
     writing: WriteOptions | None = None,
     engine: str | EngineOptions = "auto",
@@ -43,9 +45,10 @@ def render(
 ) -> Report:
     """Paint the video, picture or folder `source` into `output`.
 
-    `style` and `engine` are what `find_style` and `open_engine` take. `on_frame` gets the report so
-    far and the expected number of frames, where it is known; `on_note` gets a sentence for
-    everything that could not stay as it was.
+    `style` and `engine` are what `find_style` and `open_engine` take. `steady` is how much of the
+    last painting is held, 0 to 1, by default as `RenderJob.steadiness` says. `on_frame` gets the
+    report so far and the expected number of frames, where it is known; `on_note` gets a sentence
+    for everything that could not stay as it was.
 
     The output appears under its name only when it is complete. A source that turns out damaged, a
     GPU that is lost, or Ctrl-C leaves a playable file of the frames until then, and the error is
@@ -60,6 +63,7 @@ def render(
         output=Path(output),
         style=find_style(style) if isinstance(style, str) else style,
         look=look or Look(),
+        steady=steady,
         reading=reading or ReadOptions(),
         writing=writing or WriteOptions(),
         engine=EngineOptions.of(engine),
@@ -68,24 +72,30 @@ def render(
     return render_job(job, Listener(on_frame, on_note))
 
 
-def render_job(job: RenderJob, listener: Listener = SILENT) -> Report:
-    """Render one job in this process, as `render` describes."""
+def render_job(
+    job: RenderJob, listener: Listener = SILENT, executor: LocalExecutor | None = None
+) -> Report:
+    """Render one job in this process, as `render` describes; with the engine of `executor`, for
+    several jobs of one model."""
+    if executor is None:
+        with LocalExecutor() as executor:
+            return render_job(job, listener, executor)
     kinds = source_kind(job.source), sink_kind(job.output)
     if job.segments is not None and kinds == ("sequence", "sequence"):
-        return render_pictures(job, listener)
+        return render_pictures(job, executor, listener)
     if job.segments is not None and job.joins:
-        with LocalExecutor() as executor:
-            return render_in_segments(job, executor, listener)
-    return _in_one_go(job, listener)
+        return render_in_segments(job, executor, listener)
+    return _in_one_go(job, executor, listener)
 
 
-def _in_one_go(job: RenderJob, listener: Listener) -> Report:
+def _in_one_go(job: RenderJob, executor: LocalExecutor, listener: Listener) -> Report:
     with (
         open_source(job.source, job.reading) as source,
         open_sink(job.output, source, job.writing) as sink,
-        open_engine(job.engine, job.style.model) as engine,
     ):
-        pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look)
+        engine = executor.engine(job)
+        steady = SteadyFilter(job.steadiness) if job.steadiness else None
+        pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look, steady=steady)
         total = source.info.n_frames
         try:
             report = pipeline.run(lambda report: listener.on_frame(report, total))

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,12 +24,13 @@ from rtstyle.media.video.container import reason
 from rtstyle.media.video.decoder import Losses
 from rtstyle.media.video.encoder import VideoTrack
 from rtstyle.media.video.formats import container_for
-from rtstyle.media.video.parts import NotCuttableError, PicturesPart, VideoPart, open_part
+from rtstyle.media.video.parts import NotCuttableError, Part, PicturesPart, VideoPart, open_part
 from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.packet_file import PacketWriter, SegmentResult
 from rtstyle.rendering.plan import Segment
+from rtstyle.steady import SteadyFilter, lead_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +48,23 @@ class Batch:
 def encode_segments(batch: Batch, engine: Engine) -> Report:
     """Stylize and encode segments with an engine that has the model of their style.
 
-    The next one is opened, and the last one finished, while one is encoded. If damage, a GPU or
-    Ctrl-C ends one early, the frames until then are in the file for -1, and the error is raised. A
-    segment's file is the same, byte for byte, wherever and whenever it is made with the same
-    versions of everything.
+    The next one is opened, and the last one finished, while one is encoded. Where the job is
+    steadied and the segment before is not encoded here, its end is stylized for that too. If
+    damage, a GPU or Ctrl-C ends one early, the frames until then are in the file for -1, and the
+    error is raised. A segment's file is the same, byte for byte, wherever and whenever it is made
+    with the same versions of everything.
     """
     job = batch.job
     announce(job, batch.segments[0], engine)
     with SegmentsSink(job, batch.segments, batch.path) as sink:
         source = SegmentsSource(job, batch.segments, sink.losses)
-        pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look)
+        starts = [segment.since for segment in batch.segments if segment.since is not None]
+        steady = (
+            SteadyFilter(job.steady, starts=starts, lead=lead_seconds(source.info.rate))
+            if job.steady
+            else None
+        )
+        pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look, steady=steady)
         pipeline.report.resumed = batch.resumed
         try:
             report = pipeline.run(batch.on_frame)
@@ -74,7 +82,7 @@ class SegmentsSource(Closing):
     """The frames of several segments, as one source. The next one is opened ahead of its turn.
 
     `losses` gets those of each segment read to its end, by number. Times and `info` are those of
-    the whole video.
+    the whole video. Of a job that is steadied, the lead of a segment comes before it.
     """
 
     info: StreamInfo
@@ -88,7 +96,8 @@ class SegmentsSource(Closing):
         video = segments[0].video
         self.info, self.origin = video.info, video.origin
         self._segments = segments
-        self._hwaccel = job.reading.hwaccel
+        self._reading = job.reading
+        self._steady = bool(job.steady)
         self._losses = losses
 
     def frames(self) -> Iterator[Frame]:
@@ -107,6 +116,7 @@ class SegmentsSource(Closing):
                     with part:
                         if position + 1 < len(self._segments):
                             ahead = opener.submit(self._open, self._segments[position + 1])
+                        yield from self._lead(position)
                         try:
                             if isinstance(part, VideoPart):
                                 yield from part.device_frames()
@@ -119,8 +129,21 @@ class SegmentsSource(Closing):
                     with ahead.result():
                         pass
 
+    def _lead(self, position: int) -> Iterator[Frame]:
+        """The frames just before a segment, where they are not delivered anyway."""
+        segment = self._segments[position]
+        follows = position > 0 and self._segments[position - 1].number == segment.number - 1
+        if not self._steady or segment.since is None or follows:
+            return
+        begin = segment.since - lead_seconds(self.info.rate)
+        lead = Part(segment.before, segment.start)
+        with open_part(segment.video, lead, self._reading) as part:
+            for frame in part.frames():
+                if frame.time >= begin:
+                    yield replace(frame, lead=True)
+
     def _open(self, segment: Segment) -> VideoPart | PicturesPart:
-        return open_part(segment.video, segment.part, hwaccel=self._hwaccel)
+        return open_part(segment.video, segment.part, self._reading)
 
 
 class SegmentsSink(Closing):

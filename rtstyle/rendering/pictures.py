@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from rtstyle.engines import open_engine
+from rtstyle.errors import MediaError
 from rtstyle.frame import Frame
 from rtstyle.media import open_sink
 from rtstyle.media.sequence import SequenceSink
@@ -16,13 +16,15 @@ from rtstyle.metrics import Report
 from rtstyle.pipeline import Pipeline
 from rtstyle.rendering.job import Listener, RenderJob
 from rtstyle.rendering.plan import look_at
+from rtstyle.rendering.run import LocalExecutor
 from rtstyle.rendering.store import Record, State, fingerprint
 
 
-def render_pictures(job: RenderJob, listener: Listener) -> Report:
+def render_pictures(job: RenderJob, executor: LocalExecutor, listener: Listener) -> Report:
     """Render a sequence of pictures into a folder or pattern; otherwise as `rtstyle.render`.
 
-    Pictures that an interrupted run with the same settings wrote stay as they are.
+    Pictures that an interrupted run with the same settings wrote stay as they are. One that cannot
+    be read is noted, the others are rendered, and a `MediaError` counts those that were not.
     """
     video = look_at(job)
     with State(job.output) as state:
@@ -41,7 +43,8 @@ def render_pictures(job: RenderJob, listener: Listener) -> Report:
                     f"going on where an earlier run ended: {len(done)} pictures are painted"
                 )
             source.skip = done
-            with sink, open_engine(job.engine, job.style.model) as engine:
+            with sink:
+                engine = executor.engine(job)
                 if not continues:
                     state.begin(record)
                 pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look)
@@ -59,6 +62,10 @@ def render_pictures(job: RenderJob, listener: Listener) -> Report:
                     for note in (*source.notes, *sink.notes):
                         listener.on_note(note)
         state.remove()
+        if failed := source.failed:
+            raise MediaError(
+                f"{failed} of {video.info.n_frames} pictures failed, see above; the rest is done."
+            )
         return report
 
 
@@ -68,7 +75,14 @@ class _Rest(PicturesPart):
     def __init__(self, video: Video) -> None:
         super().__init__(video, Part())
         self.skip: set[int] = set()
+        self.failed = 0
 
     def frames(self) -> Iterator[Frame]:
-        """Every other picture in order. Raises `MediaError` at one that cannot be read."""
-        yield from self._pictures(index for index in self._span if index not in self.skip)
+        """Every other picture in order; those that cannot be read are noted."""
+        for index in self._span:
+            if index not in self.skip:
+                try:
+                    yield from self._pictures([index])
+                except MediaError as error:
+                    self.failed += 1
+                    self.notes.append(str(error))

@@ -15,6 +15,7 @@ from rtstyle.media.video.keyframes import keyframes_apart
 from rtstyle.media.video.parts import Part, Video
 from rtstyle.media.video.source import FileSource
 from rtstyle.rendering.job import RenderJob
+from rtstyle.steady import lead_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +23,24 @@ class Segment:
     """The frames of `video` from `start` to before `end`, in seconds on the file's own clock.
 
     There is a frame at exactly `start` and one at exactly `end`; None is where the video, or the
-    requested part of it, begins or ends. All segments of a plan hold every frame once.
+    requested part of it, begins or ends. All segments of a plan hold every frame once. Steadying
+    needs frames from before `start`; `before` is a cut where they can be read from.
     """
 
     number: int
     start: Fraction | None
     end: Fraction | None
     video: Video
+    before: Fraction | None = None
 
     @property
     def part(self) -> Part:
         return Part(self.start, self.end)
+
+    @property
+    def since(self) -> Fraction | None:
+        """Where the segment begins, in seconds of the output."""
+        return None if self.start is None else self.start - self.video.origin.offset
 
     @property
     def until(self) -> Fraction | None:
@@ -87,10 +95,15 @@ def _joins(job: RenderJob) -> bool:
 def cut(video: Video, cuts: Sequence[Fraction]) -> Plan:
     """The plan with these rising `cuts`, in seconds on the file's clock."""
     borders = [None, *cuts, None]
+    lead = lead_seconds(video.info.rate)
+
+    def before(start: Fraction | None) -> Fraction | None:
+        return max((c for c in cuts if start is not None and c <= start - lead), default=None)
+
     return Plan(
         video,
         tuple(
-            Segment(number, start, end, video)
+            Segment(number, start, end, video, before(start))
             for number, (start, end) in enumerate(pairwise(borders))
         ),
     )

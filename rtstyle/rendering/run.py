@@ -197,14 +197,18 @@ class LocalExecutor(Closing):
 
     def open(self, job: RenderJob) -> None:
         """Load the model."""
+        self.engine(job)
+
+    def engine(self, job: RenderJob) -> Engine:
+        """The engine, which has the model of the job's style; all jobs have one model."""
         if self._engine is None:
             self._engine = self._stack.enter_context(open_engine(job.engine, job.style.model))
+        return self._engine
 
     def encode(self, batch: Batch) -> Report:
         """See `Executor.encode`."""
-        self.open(batch.job)
-        assert self._engine is not None
-        return encode_segments(batch, self._engine)
+        return encode_segments(batch, self.engine(batch.job))
 
     def close(self) -> None:
+        self._engine = None
         self._stack.close()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 from rtstyle.errors import StyleNotFoundError, UsageError
-from rtstyle.media.options import is_picture
+from rtstyle.media.options import VIDEO_SUFFIXES, is_picture
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import SUFFIXES, ModelSpec
 from rtstyle.model.zoo import find_models
 from rtstyle.style.encoder import style_from_image
 from rtstyle.style.style import Style, mix, name_key, styles_named, styles_of
+
+_log = logging.getLogger("rtstyle")
 
 # "model:style", where the model is a file's stem or a path to it. "C:\…" is a drive, no model.
 _OF_MODEL = re.compile(
@@ -38,7 +41,16 @@ def find_style(text: str) -> Style:
         return _candidates(text, models)[0]
     parts = _parts(text)
     styles = _of_one_model([_candidates(name, models) for name, _ in parts])
-    return mix([(style, weight) for style, (_, weight) in zip(styles, parts, strict=True)])
+    mixed = mix([(style, weight) for style, (_, weight) in zip(styles, parts, strict=True)])
+    total = sum(weight for _, weight in parts)
+    if len(parts) == 1 and total != 1:
+        raise UsageError(
+            f"{text!r} is one style, whose share is all of the mix; name a second one, or say how "
+            "strong it is with --strength."
+        )
+    if abs(total - 1) > 0.01:
+        _log.warning("The weights of the mix sum to %g, not to 1; it is %s.", total, mixed.name)
+    return mixed
 
 
 def _candidates(text: str, models: list[ModelSpec]) -> list[Style]:
@@ -47,6 +59,7 @@ def _candidates(text: str, models: list[ModelSpec]) -> list[Style]:
     styles = [style for model in models for style in styles_of(model)]
     if any(name_key(style.name) == name_key(text) for style in styles):
         return styles_named(text, styles)
+    _refuse_other_kinds(text)
     if _is_file(text):
         return [_from_image(text, models)]
     if (match := _OF_MODEL.fullmatch(text)) and (model := _model(match[1], models)):
@@ -56,6 +69,35 @@ def _candidates(text: str, models: list[ModelSpec]) -> list[Style]:
     if is_picture(Path(text)):
         return [_from_image(text, models)]
     return styles_named(text, styles)  # raises, with what is called nearly so
+
+
+# What people have that is neither a picture nor a model file, and how it becomes one.
+_IMPORT = "import it first, in a copy of the repository: python -m export import {} -o MODEL.onnx"
+_CONVERT = "convert it to ONNX with its own tools (tf2onnx, coremltools …), and then " + _IMPORT
+_BUILT = "it holds for one runtime alone; name the model.onnx that it was made from"
+_OTHER_KINDS: dict[tuple[str, ...], tuple[str, str]] = {
+    (".pth", ".pt", ".pth.tar", ".model", ".bin"): ("a PyTorch checkpoint", _IMPORT),
+    (".t7",): ("a Torch7 net", _IMPORT),
+    (".ckpt", ".ckpt.index", ".ckpt.meta", ".index", ".meta"): (
+        "a TensorFlow or PyTorch checkpoint", _IMPORT,
+    ),
+    (".json",): ("a TensorFlow.js model", _IMPORT),
+    (".pb", ".tflite", ".h5", ".keras", ".mlmodel", ".caffemodel", ".npz"): (
+        "a model of another framework", _CONVERT,
+    ),
+    (".engine", ".plan", ".trt", ".pt2", ".xml", ".ort"): ("a compiled model", _BUILT),
+    tuple({*VIDEO_SUFFIXES} - {".gif", ".apng"}): ("a video", "name a picture such as a.jpg"),
+}  # fmt: skip
+
+
+def _refuse_other_kinds(text: str) -> None:
+    """Raises `StyleNotFoundError`, which says what to do, for a file of a kind known to be none."""
+    lower = text.lower()
+    for suffixes, (kind, advice) in _OTHER_KINDS.items():
+        if lower.endswith(suffixes):
+            if not _is_file(text):
+                raise StyleNotFoundError(f"There is no file {text}; a style was expected.")
+            raise StyleNotFoundError(f"{text} is {kind}, not a style: {advice.format(text)}.")
 
 
 def _from_image(picture: str, models: list[ModelSpec]) -> Style:

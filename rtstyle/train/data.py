@@ -8,26 +8,34 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from rtstyle.errors import InputNotFoundError, MediaError, TrainingError
+from rtstyle.demo import make_clip
+from rtstyle.errors import InputNotFoundError, MediaError, TrainingError, UsageError
 from rtstyle.files import atomic_write
 from rtstyle.frame import Image
+from rtstyle.media import open_source
 from rtstyle.media.images import read_picture
-from rtstyle.media.options import PICTURE_SUFFIXES
+from rtstyle.media.options import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 _log = logging.getLogger("rtstyle")
+_MANY = 50  # photographs take seconds to decode
 
 SHORT_SIDE = 352  # pixels kept of every photograph
 SMALLER, LARGER = (0.5, 1.0), (1.0, 3.0)  # scales of the crops
 FACE = (0.1, 0.5)  # height of a face in a crop that is drawn for it, as a share of the crop's
 MAX_LONG_SIDE = 3 * SHORT_SIDE  # a panorama would otherwise fill the cache
+MAX_PHOTOS = 4000  # about 2 GB of memory, and of the cache
+PHOTO_CACHES = "photos-*.npz"
+MIN_PHOTO = 64  # pixels of its shorter side
+VIDEO_FRAMES = 400  # of each video, at most, spread over it
 
 
 def resize_short_side(image: Image, size: int, *, enlarge: bool = False) -> Image:
@@ -79,11 +87,56 @@ def with_faces(photos: Photos, path: Path) -> Photos:
     )
 
 
+def load_content(paths: Sequence[Path], *, cache: Path | None = None) -> Photos:
+    """The photographs of folders and the frames of videos, in this order.
+
+    Raises as `load_photos` and `load_frames` do, and `UsageError` for what is neither.
+    """
+    found = []
+    for path in paths:
+        if path.is_dir():
+            found.append(load_photos(path, cache=cache))
+        elif path.suffix.lower() in VIDEO_SUFFIXES or not path.exists():
+            found.append(load_frames(path))
+        else:
+            raise UsageError(
+                f"Training content is a folder of photographs or a video; {path} is neither."
+            )
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def load_frames(path: Path) -> Photos:
+    """At most `VIDEO_FRAMES` frames of the video at `path`, spread over it.
+
+    Raises `InputNotFoundError`, `MediaError`, and `TrainingError` for frames that are too small.
+    """
+    images: list[Image] = []
+    with open_source(path) as source:
+        step = -(-(source.info.n_frames or 0) // VIDEO_FRAMES) or 1
+        for frame in source.frames():
+            if frame.index % step == 0:
+                images.append(_kept_size(frame.image))
+            if len(images) == 2 * VIDEO_FRAMES:  # there are more than was announced
+                images, step = images[::2], 2 * step
+    if not images or min(images[0].shape[:2]) < MIN_PHOTO:
+        raise TrainingError(
+            f"{path} has no frame of {MIN_PHOTO} pixels or more a side, which training needs."
+        )
+    return _photos(images, [f"{path.name}#{n}" for n in range(len(images))])
+
+
+def demo_photos() -> Photos:
+    """The frames of the demo clip: what training takes where nobody names anything else."""
+    with TemporaryDirectory() as folder:
+        make_clip(clip := Path(folder) / "demo.mp4")
+        return load_frames(clip)
+
+
 def load_photos(
     folder: Path, *, cache: Path | None = None, without: Collection[str] = ()
 ) -> Photos:
-    """Decode every photograph below `folder`, or take them from `cache` if nothing changed. Files
-    that `without` names are left out.
+    """Decode the photographs below `folder`, or take them from the folder `cache` if nothing
+    changed. Files that `without` names are left out, and of more than `MAX_PHOTOS` some, evenly.
 
     Broken files are skipped and listed. Raises `TrainingError` when no photograph is left.
     """
@@ -98,40 +151,71 @@ def load_photos(
         raise TrainingError(
             f"No photographs in {folder}: a folder with JPEG or PNG files is expected."
         )
+    if len(files) > MAX_PHOTOS:
+        _log.warning(
+            "Of the %d photographs in %s, %d are used, evenly chosen.",
+            len(files), folder, MAX_PHOTOS,
+        )  # fmt: skip
+        files = [files[i * len(files) // MAX_PHOTOS] for i in range(MAX_PHOTOS)]
     listing = "".join(f"{p.relative_to(folder)}\0{p.stat().st_size}\0" for p in files)
     key = hashlib.sha256(f"{SHORT_SIDE}\0{listing}".encode()).hexdigest()[:16]
-    cached = cache / f"photos-{key}.npz" if cache else None
+    cached = cache / PHOTO_CACHES.replace("*", key) if cache else None
     if cached and (kept := _kept(cached)) is not None:
         return kept
 
+    if len(files) > _MANY:
+        _log.warning("Decoding %d photographs …", len(files))
     images, names, skipped = [], [], []
     for path in files:
         try:
-            image = resize_short_side(read_picture(path)[0], SHORT_SIDE)
+            image = _kept_size(read_picture(path)[0])
         except (MediaError, InputNotFoundError):
             skipped.append(str(path.relative_to(folder)))
             continue
-        if min(image.shape[:2]) < 64:
+        if min(image.shape[:2]) < MIN_PHOTO:
             skipped.append(str(path.relative_to(folder)))
             continue
-        images.append(image[:MAX_LONG_SIDE, :MAX_LONG_SIDE])
+        images.append(image)
         names.append(str(path.relative_to(folder)))
     if not images:
         raise TrainingError(
             f"None of the {len(files)} files in {folder} is a photograph "
-            f"of 64 pixels or more a side."
+            f"of {MIN_PHOTO} pixels or more a side."
         )
-    sizes = np.array([image.size for image in images], np.int64)
-    photos = Photos(
+    photos = _photos(images, names, skipped)
+    if cached:
+        _keep(photos, cached)
+    return photos
+
+
+def _kept_size(image: Image) -> Image:
+    return resize_short_side(image, SHORT_SIDE)[:MAX_LONG_SIDE, :MAX_LONG_SIDE]
+
+
+def _photos(images: Sequence[Image], names: Sequence[str], skipped: Sequence[str] = ()) -> Photos:
+    return Photos(
         pixels=np.concatenate([image.reshape(-1) for image in images]),
-        offsets=np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
+        offsets=_offsets([image.size for image in images]),
         shapes=np.array([image.shape[:2] for image in images], np.int64),
         skipped=tuple(skipped),
         names=tuple(names),
     )
-    if cached:
-        _keep(photos, cached)
-    return photos
+
+
+def _joined(several: Sequence[Photos]) -> Photos:
+    shapes = np.concatenate([photos.shapes for photos in several])
+    return Photos(
+        pixels=np.concatenate([photos.pixels for photos in several]),
+        offsets=_offsets(3 * shapes.prod(1)),
+        shapes=shapes,
+        skipped=tuple(name for photos in several for name in photos.skipped),
+        names=tuple(name for photos in several for name in photos.names),
+    )
+
+
+def _offsets(sizes: ArrayLike) -> NDArray[np.int64]:
+    """Where each photograph begins in the buffer of all."""
+    return np.cumsum([0, *np.asarray(sizes, np.int64)])[:-1]
 
 
 def _kept(path: Path) -> Photos | None:
@@ -160,6 +244,10 @@ def _keep(photos: Photos, path: Path) -> None:
                 skipped=np.array(photos.skipped, dtype=np.str_),
                 names=np.array(photos.names, dtype=np.str_),
             )  # fmt: skip
+        _log.warning(
+            "The decoded photographs are kept in %s (%.0f MB) for when this goes on.",
+            path, path.stat().st_size / 1e6,
+        )  # fmt: skip
     except OSError as error:
         _log.info("Nothing is kept in %s: %s", path.parent, error.strerror or error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,20 +16,23 @@ from rtstyle.errors import InputNotFoundError, MediaError, TrainingError, UsageE
 from rtstyle.frame import Image
 from rtstyle.media.images import read_picture, write_picture
 from rtstyle.media.options import PICTURE_SUFFIXES
+from rtstyle.metrics import busy_cores, n_cores
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import find_models
 from rtstyle.nets import styles_option
 from rtstyle.nets.checkpoint import load_checkpoint_net
 from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.style.style import name_key
-from rtstyle.train.data import load_photos, resize_short_side
+from rtstyle.train.data import PHOTO_CACHES, demo_photos, load_content, resize_short_side
 from rtstyle.train.loop import train
 from rtstyle.train.perceptual import load_perceptual_net
-from rtstyle.train.preview import preview_sheet
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.to_onnx import Check, ModelCard, write_model
 from rtstyle.train.trainer import Trainer, choose_device
+from rtstyle.train.ways import Material, Progress, Way
+from rtstyle.train.ways.paintings import Paintings
 
+PREVIEW_EVERY = 10.0  # seconds
 MIN_PAINTING = 64  # pixels; anything smaller has no strokes to learn
 
 _log = logging.getLogger("rtstyle")
@@ -37,19 +41,24 @@ _log = logging.getLogger("rtstyle")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One training. Paths: the paintings (files, or one folder of them), the model to write, the
-    folder of photographs, the perceptual network's weights, the folder that keeps checkpoint, loss
-    log and preview, and the checkpoint or model file to start from, if any, or the name of a model.
+    folders of photographs and videos to train on (none: the demo clip), the perceptual network's
+    weights, the folder that keeps checkpoint, loss log and preview, and the checkpoint or model
+    file to start from, if any, or the name of a model.
+    `material` is what another way of training learns from, instead of paintings and photographs.
+    `preview` is a picture that is renewed every few seconds.
 
     `names` are those of the styles, the files' by default. With `add_to`, a model file of several
     styles, the paintings become further styles of that model, which keeps every other number bit
-    for bit. `threads` of the CPU, all by default.
+    for bit. `threads` of the CPU, by default those that other programs leave free.
     """
 
-    paintings: tuple[Path, ...]
     output: Path
-    content: Path
     loss_net: Path
     folder: Path
+    paintings: tuple[Path, ...] = ()
+    content: tuple[Path, ...] = ()
+    material: Material | None = None
+    preview: Path | None = None
     names: tuple[str, ...] = ()
     description: str = ""
     licence: str = ""
@@ -65,67 +74,60 @@ def run_job(
     *,
     check: Check,
     restart: bool = False,
+    on_prepare: Progress = lambda done, total, remark: None,
     on_start: Callable[[Trainer], None] = lambda trainer: None,
     on_step: Callable[[int, dict[str, float]], None] = lambda done, losses: None,
 ) -> ModelSpec:
     """Train, keeping a checkpoint and a preview in `job.folder`, and export the model file.
 
     A checkpoint in the folder is taken up unless `restart`. The model file is written if it passes
-    `check`, see `write_model`. `on_start` gets the trainer when all
-    material is loaded, `on_step` the number of updates done and their losses.
+    `check`, see `write_model`. `on_prepare` follows what is made before the training, `on_start`
+    gets the trainer when all material is loaded, `on_step` the number of updates done and their
+    losses.
 
     Raises `TrainingError`, `ModelError`, `MediaError`, `InputNotFoundError`, `UsageError` or
     `OutputError`, each in a sentence.
     """
     if job.output.suffix != ".onnx":
         raise UsageError(f"The model's file must end in .onnx, not {job.output.name!r}.")
-    if job.threads:
-        torch.set_num_threads(job.threads)
-    files, paintings = load_paintings(job.paintings, recipe.style_size)
-    names = job.names or tuple(file.stem for file in files)
-    if len(names) != len(files):
-        raise UsageError(f"{len(files)} paintings need as many names, not {len(names)}.")
+    device = choose_device(job.device)
     init, earlier = _start(job)
-    if earlier is not None:
-        recipe, names = _one_more(recipe, earlier, names)
+    way: Way
+    if job.material is None:
+        recipe, names, way = _paintings(job, recipe, earlier)
     else:
-        styles = styles_option(recipe.architecture, len(files))
-        recipe = replace(recipe, options=recipe.options | styles)
+        way, names = job.material.open(job.folder, on_prepare), job.names
     loss_net = load_perceptual_net(job.loss_net)
     recipe = recipe.suited_to(loss_net.kind)
-    photos = load_photos(job.content, cache=job.folder)
-    if photos.skipped:
-        _log.warning(
-            "%d of the files in %s are no usable photographs and were left out: %s",
-            len(photos.skipped), job.content, ", ".join(photos.skipped[:10]),
-        )  # fmt: skip
-    trainer = Trainer(
-        recipe, photos=photos, paintings=paintings, loss_net=loss_net,
-        device=choose_device(job.device), init=init, names=names,
-    )  # fmt: skip
+    _take_threads(job.threads, device)
+    trainer = Trainer(recipe, way, loss_net=loss_net, device=device, init=init, names=names)
     checkpoint = job.folder / "checkpoint.safetensors"
     if checkpoint.exists() and not restart:
         trainer.resume(checkpoint)
     on_start(trainer)
 
     def preview(trainer: Trainer) -> None:
-        sheet = preview_sheet(trainer.ema, photos, paintings, first=recipe.only or 0)
-        write_picture(job.folder / "preview.png", sheet, overwrite=True)
+        sheet = way.sheet(trainer.ema)
+        for path in filter(None, (job.folder / "preview.png", job.preview)):
+            write_picture(path, sheet, overwrite=True)
 
     recent: list[dict[str, float]] = []
+    shown = time.monotonic()
 
     def step(done: int, losses: dict[str, float]) -> None:
+        nonlocal shown
         recent.append(losses)
         del recent[:-200]
         on_step(done, losses)
+        if job.preview and time.monotonic() - shown > PREVIEW_EVERY:
+            write_picture(job.preview, way.sheet(trainer.ema), overwrite=True)
+            shown = time.monotonic()
 
     seconds = train(trainer, folder=job.folder, on_step=step, on_save=preview)
-    provenance = {
-        "paintings": [file.name for file in files],
+    provenance = way.provenance() | {
         "updates": trainer.done,
         "seconds_per_1000_updates": round(seconds / max(1, trainer.done) * 1000, 1),
         "recipe": asdict(recipe),
-        "photographs": len(photos),
         "losses": _means(recent),
     }
     if earlier is not None:
@@ -138,7 +140,7 @@ def run_job(
         licence=job.licence or (earlier.licence if earlier else ""),
         provenance=provenance,
     )
-    return write_model(
+    spec = write_model(
         trainer.ema,
         job.output,
         card,
@@ -146,6 +148,47 @@ def run_job(
         check=check,
         earlier=job.add_to if earlier else None,
     )
+    for kept in job.folder.glob(PHOTO_CACHES):
+        kept.unlink(missing_ok=True)  # of no use to what is whole
+    return spec
+
+
+def _take_threads(asked: int | None, device: torch.device) -> None:
+    """Let torch use `asked` threads, or as many as other programs leave cores free: with more, each
+    waits for the others and an update takes many times as long."""
+    if asked:
+        torch.set_num_threads(asked)
+        return
+    busy = busy_cores() if device.type == "cpu" else 0.0
+    free = max(1, round(n_cores() - busy))
+    if free < torch.get_num_threads():
+        torch.set_num_threads(free)
+        _log.warning(
+            "Other programs keep %.1f of %d cores busy; training takes %d threads, or --threads.",
+            busy, n_cores(), free,
+        )  # fmt: skip
+
+
+def _paintings(
+    job: Job, recipe: Recipe, earlier: ModelSpec | None
+) -> tuple[Recipe, tuple[str, ...], Paintings]:
+    """The recipe for the paintings to learn, the names of the model's styles, and the paintings."""
+    files, paintings = load_paintings(job.paintings, recipe.style_size)
+    names = job.names or tuple(file.stem for file in files)
+    if len(names) != len(files):
+        raise UsageError(f"{len(files)} paintings need as many names, not {len(names)}.")
+    if earlier is not None:
+        recipe, names = _one_more(recipe, earlier, names)
+    else:
+        styles = styles_option(recipe.architecture, len(files))
+        recipe = replace(recipe, options=recipe.options | styles)
+    photos = load_content(job.content, cache=job.folder) if job.content else demo_photos()
+    if photos.skipped:
+        _log.warning(
+            "%d of the files in %s are no usable photographs and were left out: %s",
+            len(photos.skipped), ", ".join(map(str, job.content)), ", ".join(photos.skipped[:10]),
+        )  # fmt: skip
+    return recipe, names, Paintings(photos, paintings, [file.name for file in files])
 
 
 def find_paintings(folder: Path) -> list[Path]:

@@ -6,15 +6,12 @@ import csv
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rtstyle.errors import TrainingError
 from rtstyle.train.trainer import Trainer
-
-TERMS = ("style", "content", "faces", "tv", "stability", "peaks", "reconstruction")
-_COLUMNS = ("update", *TERMS, "lr", "seconds")
 
 
 def train(
@@ -50,11 +47,12 @@ def _train(
     on_save: Callable[[Trainer], None],
 ) -> float:
     checkpoint, log_path = folder / "checkpoint.safetensors", folder / "losses.csv"
-    seconds = _shortened(log_path, trainer.done)
+    columns = ("update", *trainer.way.columns, "lr", "seconds")
+    seconds = _shortened(log_path, trainer.done, columns)
     start = saved = time.monotonic()
     start -= seconds
     with log_path.open("a", newline="", encoding="utf-8") as file, _interrupts() as interrupted:
-        log = csv.DictWriter(file, _COLUMNS)
+        log = csv.DictWriter(file, columns)
 
         def save() -> None:
             file.flush()  # first: a checkpoint further than its log would leave a gap
@@ -108,21 +106,21 @@ def _interrupts() -> Iterator[threading.Event]:
         restore()
 
 
-def _shortened(path: Path, done: int) -> float:
+def _shortened(path: Path, done: int, columns: Sequence[str]) -> float:
     """Cut an earlier log after update `done`, so that a resumed run leaves no gap or overlap, or
     begin one; the file is whole at every moment. Returns the seconds up to there."""
     rows: list[dict[str, str]] = []
     if done and path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             rows = [
-                {name: row.get(name) or "" for name in _COLUMNS}
+                {name: row.get(name) or "" for name in columns}
                 for row in csv.DictReader(file)
                 if row.get("seconds") and int(row["update"]) <= done  # none in a row cut short
             ]
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", newline="", encoding="utf-8") as file:
-            log = csv.DictWriter(file, _COLUMNS)
+            log = csv.DictWriter(file, columns)
             log.writeheader()
             log.writerows(rows)
         part.replace(path)

@@ -23,11 +23,13 @@ _LEAST = 4  # channels on either side: with fewer there are no directions to spe
 class Optimizer:
     """Updates the parameters of `net` that want a gradient. Not safe to share between threads.
 
-    Raises `ValueError` when the net's kernels do not lie in memory as `torch.channels_last`.
+    Without `muon` Adam updates the kernels too, with the momentum of adversarial training (Radford
+    et al. 2016, §3). Raises `ValueError` when the net's kernels do not lie in memory as
+    `torch.channels_last`.
     """
 
-    def __init__(self, net: nn.Module) -> None:
-        self._kernels = list(_kernels(net))
+    def __init__(self, net: nn.Module, *, muon: bool = True) -> None:
+        self._kernels = list(_kernels(net)) if muon else []
         own = {id(kernel.parameter) for kernel in self._kernels}
         for kernel in self._kernels:
             if kernel.row is None and not kernel.parameter.is_contiguous(memory_format=_LAYOUT):
@@ -35,7 +37,8 @@ class Optimizer:
         # The same memory as matrices, of which Muon wants two dimensions.
         self._matrices = [nn.Parameter(k.matrix(k.parameter.data)) for k in self._kernels]
         rest = [p for p in net.parameters() if p.requires_grad and id(p) not in own]
-        self._parts: list[torch.optim.Optimizer] = [torch.optim.Adam(rest)]
+        betas = (0.9 if muon else 0.5, 0.999)
+        self._parts: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, betas=betas)]
         if self._matrices:
             self._parts.append(Muon(self._matrices))
 

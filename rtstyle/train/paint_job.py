@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rtstyle.errors import TrainingError, UsageError
 from rtstyle.files import check_output
@@ -27,8 +28,9 @@ from rtstyle.train.gatys import (
     classic_weights,
     optimise,
 )
-from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
+from rtstyle.train.perceptual import STYLE_LAYERS, PerceptualNet, load_perceptual_net
 from rtstyle.train.style_losses import describe, style_loss
+from rtstyle.train.style_losses.patches import LAYERS, NearestPatches
 from rtstyle.train.trainer import choose_device
 
 
@@ -75,11 +77,17 @@ def run_paint_job(
     painting = _tensor(job.style, settings.style_size, device)
     loss_net = load_perceptual_net(job.loss_net).to(device)
     try:
-        objective = _objective(photo, painting, loss_net, settings)
-        painted = optimise(
-            _start(photo, settings), objective, method=METHODS[settings.optimizer],
-            steps=settings.steps, on_step=_with_progress(job, on_step),
-        )  # fmt: skip
+        painted = _start(photo, settings)
+        for scale in SCALES[settings.method]:
+            small, small_painting = (_scaled(x, scale) for x in (photo, painting))
+            if painted.shape != small.shape:
+                painted = F.interpolate(painted, small.shape[2:], mode="bilinear", antialias=True)
+            painted = optimise(
+                painted,
+                _objective(small, small_painting, loss_net, settings),
+                method=METHODS[settings.optimizer], steps=settings.steps,
+                on_step=_with_progress(job, on_step),
+            )  # fmt: skip
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, TrainingError):
             raise
@@ -95,9 +103,10 @@ def run_paint_job(
 def _objective(
     photo: Tensor, painting: Tensor, loss_net: PerceptualNet, settings: Settings
 ) -> Objective:
-    loss = style_loss(settings.style_loss)
+    is_mrf = settings.method == "mrf"
+    loss = NearestPatches() if is_mrf else style_loss(settings.style_loss)
     with torch.no_grad():
-        target = describe(loss, loss_net(painting))
+        target = describe(loss, loss_net(painting, LAYERS if is_mrf else STYLE_LAYERS))
         weights = Weights(content=settings.content_weight, style=settings.style_weight)
         if settings.squared:
             weights = classic_weights(
@@ -106,6 +115,14 @@ def _objective(
             )  # fmt: skip
     weights = replace(weights, tv=settings.tv_weight)
     return Objective(photo, target, loss_net=loss_net, weights=weights, style_loss=loss)
+
+
+def _scaled(x: Tensor, scale: float) -> Tensor:
+    """The picture (1, 3, H, W) at that scale, no smaller than the perceptual network takes."""
+    scale = max(scale, min(1.0, MIN_SIDE / min(x.shape[2:])))
+    if scale == 1:
+        return x
+    return F.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
 
 
 def _start(photo: Tensor, settings: Settings) -> Tensor:
@@ -145,6 +162,7 @@ MIN_SIDE = 32  # pixels: the perceptual network halves a picture four times
 
 METHODS: dict[str, Literal["lbfgs", "adam"]] = {"lbfgs": "lbfgs", "adam": "adam"}
 STARTS = ("content", "noise")
+SCALES = {"gatys": (1.0,), "mrf": (0.25, 0.5, 1.0)}  # of each method, from coarse to fine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +176,9 @@ class Settings:
     Raises `UsageError` for values that cannot be right.
     """
 
+    method: str = "gatys"
     optimizer: str = "lbfgs"
-    steps: int = 150
+    steps: int = 150  # at every scale
     style_weight: float = 10.0
     content_weight: float = 1.0
     tv_weight: float = 0.0
@@ -172,11 +191,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
-            ("optimiser", self.optimizer, METHODS), ("start", self.start, STARTS),
+            ("method", self.method, SCALES), ("optimiser", self.optimizer, METHODS),
+            ("start", self.start, STARTS),
         ):  # fmt: skip
             if chosen not in known:
                 raise UsageError(f"There is no {what} {chosen!r}; known are {', '.join(known)}.")
         style_loss(self.style_loss)
+        if self.method == "mrf" and (self.squared or self.style_loss != "gram"):
+            raise UsageError(
+                "The method mrf has a style loss of its own and the weights of the preset relative."
+            )
         if self.squared and self.style_loss != "gram":
             raise UsageError(
                 f"The preset classic is about the loss gram; {self.style_loss} needs the preset "

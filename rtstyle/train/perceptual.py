@@ -1,12 +1,13 @@
 """The perceptual network: the fixed classifier whose features the losses compare.
 
-Three kinds of weights file are recognised by their names and shapes, and none is ever downloaded:
-the compressed VGG-19 of Wang et al. (CVPR 2020, collaborative distillation), and torchvision's
-VGG-16 and VGG-19.
+Three kinds of weights file are recognised by their names and shapes: the compressed VGG-19 of Wang
+et al. (CVPR 2020, collaborative distillation), and torchvision's VGG-16 and VGG-19. None is ever
+downloaded, except where somebody names "vgg16" itself.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,8 @@ from rtstyle.errors import InputNotFoundError, TrainingError
 from rtstyle.nets.layers import Conv, channels_last
 from rtstyle.train.winograd import FixedConv
 
+_log = logging.getLogger("rtstyle")
+
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYER = "relu4_1"
 JOHNSON_STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # Johnson et al. 2016, §4.1
@@ -27,6 +30,8 @@ JOHNSON_CONTENT_LAYER = "relu3_3"
 
 _CONVS = {16: (2, 2, 3, 3, 1), 19: (2, 2, 4, 4, 1)}  # up to relu5_1, the deepest a loss reads
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+VGG16 = "vgg16"  # named in place of a file: fetch_vgg16
+VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"  # the hash is in the name
 _WHERE = (
     "Pass the compressed VGG-19 (vgg19_16x.safetensors, from the MIT-licensed "
     "Collaborative-Distillation project) or torchvision's vgg16 / vgg19 weights with "
@@ -102,12 +107,15 @@ class _Normalise(nn.Module):
 
 
 def load_perceptual_net(path: str | Path) -> PerceptualNet:
-    """Load the weights file at `path`.
+    """Load the weights file at `path`, or with "vgg16" torchvision's from torch's own cache, which
+    `fetch_vgg16` fills.
 
     Raises `InputNotFoundError` when there is no such file and `TrainingError` when it holds
-    something else.
+    something else, or cannot be fetched.
     """
     path = Path(path)
+    if str(path) == VGG16 and not path.exists():
+        path = fetch_vgg16()
     if not path.is_file():
         raise InputNotFoundError(f"There are no perceptual network weights at {path}. {_WHERE}")
     weights = _read(path)
@@ -119,6 +127,32 @@ def load_perceptual_net(path: str | Path) -> PerceptualNet:
         f"{path} holds no perceptual network that rtstyle knows; its "
         f"first tensors are {', '.join(sorted(weights)[:3]) or 'none'}. {_WHERE}"
     )
+
+
+def cached_vgg16() -> Path:
+    """Where torch keeps torchvision's VGG-16, whether it is there or not."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(VGG16_URL).name
+
+
+def fetch_vgg16() -> Path:
+    """The file of torchvision's VGG-16 weights, fetched with a progress bar if it is not there yet.
+
+    Raises `TrainingError` when it cannot be fetched, or is not what its hash says.
+    """
+    path = cached_vgg16()
+    if path.is_file():
+        return path
+    _log.warning("Fetching torchvision's VGG-16 weights, 528 MB: %s to %s.", VGG16_URL, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hash_prefix = path.stem.rpartition("-")[2]
+        torch.hub.download_url_to_file(VGG16_URL, str(path), hash_prefix=hash_prefix)
+    except (OSError, RuntimeError) as error:  # no network, a full disk, another hash
+        raise TrainingError(
+            f"The VGG-16 weights cannot be fetched from {VGG16_URL} ({error}); fetch them on "
+            "another machine and pass them with --loss-net FILE."
+        ) from error
+    return path
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -37,6 +37,9 @@ class Recipe:
         default_factory=lambda: dict.fromkeys(STYLE_LAYERS, 1.0)
     )  # and the weight of each
     content_layers: dict[str, float] = field(default_factory=lambda: {CONTENT_LAYER: 1.0})
+    weights: dict[str, float] = field(default_factory=dict)  # of a way's own terms, by name
+    muon: bool = True  # else Adam alone
+    critic_lr: float = 2e-4  # of discriminators
     lr: float = 1e-3
     lr_end: float = 1e-5
     warm_up: int = 200

@@ -28,6 +28,8 @@ from rtstyle.train.reference import Samples, reference_samples, require_same_sta
 
 OPSET = 18  # the oldest with every operation needed, so that old runtimes read the file too
 
+_log = logging.getLogger("rtstyle")
+
 # Raises `ModelError` when a model file does not stylize the samples as they are expected. Passed
 # in, as training knows no engine; `rtstyle.bench.parity.require_parity` is the one that is used.
 Check = Callable[[ModelSpec, Samples], None]
@@ -59,11 +61,11 @@ def write_model(
 ) -> ModelSpec:
     """Export `net` to `path`, whole or not at all, if it passes `check`.
 
-    Weights are stored in half precision where that holds, which halves the file; the arithmetic
-    stays float32. A net for any style image gets its style encoder written beside. A net that
-    extends the model file `earlier` by one style keeps every other number of that file. Returns the
-    spec of the file. Raises `ModelError` when `check` does or the model card is invalid,
-    `OutputError` when the file cannot be written.
+    Weights are stored in half precision where that holds, which halves the file, but those of
+    another project's net as they are; the arithmetic is float32. A net for any style image gets
+    its style encoder written beside. A net that extends the model file `earlier` by one style keeps
+    every other number of that file. Returns the spec of the file. Raises `ModelError` when `check`
+    does or the model card is invalid, `OutputError` when the file cannot be written.
     """
     spec = ModelSpec(
         path=path,
@@ -78,23 +80,27 @@ def write_model(
     parse_metadata(path, spec.metadata())  # a bad name shows before the work, not after
     if spec.style_input == "statistics":
         _write_style_encoder(net, spec)
+    _log.info("Writing the %s as ONNX …", architecture)
     model = to_onnx(net, spec)
+    _log.info("Painting samples by torch …")
     samples = reference_samples(net, spec)
     if earlier is not None:
         keep_folded(model, earlier)
     with _part_of(path) as part:
-        for stored, last in ((half_weights(model), False), (model, True)):
+        for stored in (half_weights(model), model) if spec.grain else (model,):
             part.write_bytes(stored.SerializeToString())
+            _log.info("Comparing the file with the net, in each runtime …")
             try:
                 check(read_model(part), samples)
                 break
             except ModelError:
-                if last:
+                if stored is model:
                     raise
     return read_model(path)
 
 
 def _write_style_encoder(net: nn.Module, spec: ModelSpec) -> None:
+    _log.info("Writing the style encoder …")
     path = encoder_path(spec.path)
     encoder = StyleEncoderFile(
         path, spec.stride, int(net.image_size), spec.style_size  # type: ignore[arg-type]
@@ -106,7 +112,8 @@ def _write_style_encoder(net: nn.Module, spec: ModelSpec) -> None:
         metadata=encoder.metadata(),
     )
     with _part_of(path) as part:
-        part.write_bytes(half_weights(model).SerializeToString())
+        stored = half_weights(model) if spec.grain else model
+        part.write_bytes(stored.SerializeToString())
         require_same_statistics(net, replace(encoder, path=part))
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rtstyle.errors import TrainingError, UsageError
@@ -24,24 +22,13 @@ from rtstyle.nets import build_net, per_style
 from rtstyle.nets.checkpoint import read_checkpoint, write_checkpoint
 from rtstyle.nets.contract import Grain
 from rtstyle.nets.layers import channels_last
-from rtstyle.train.data import Photos, random_crops, to_float
-from rtstyle.train.losses import (
-    Disturbance,
-    Peaks,
-    content_loss,
-    eased,
-    random_disturbance,
-    stability_loss,
-    tv_loss,
-    where_loss,
-)
+from rtstyle.train.losses import Disturbance, eased, random_disturbance, stability_loss
 from rtstyle.train.optimizer import Optimizer
 from rtstyle.train.perceptual import PerceptualNet
 from rtstyle.train.recipe import Recipe
-from rtstyle.train.style_losses import Features, describe, style_loss
-from rtstyle.train.targets import AnyPainting, Drawn, FixedPaintings, Styles
+from rtstyle.train.ways import Terms, Way, Weights
 
-_CALIBRATION = 256  # styles
+_RUNNING = ("running_mean", "running_var", "num_batches_tracked")  # of a batch norm
 
 _log = logging.getLogger("rtstyle")
 
@@ -53,17 +40,19 @@ def _has_fast_bf16(device: torch.device) -> bool:
     return bool(supported and supported())
 
 
-def start_from(net: nn.Module, init: nn.Module) -> None:
+def start_from(net: nn.Module, init: nn.Module, *, style: int | None = None) -> None:
     """Give `net` the weights of `init`, a net of its kind.
 
     Where `net` has a row for every style and `init` none, every style starts from the same one;
-    where `init` has fewer, the further ones start from their mean, and so does a net of one style.
+    where `init` has fewer, the further ones start from their mean, and so does a net of one style
+    unless `style` says which row it takes. A batch norm starts from an instance norm's weights.
     A net for any painting may start from the net that paints inside it.
     Raises `TrainingError` when the shapes do not fit.
     """
     stylizer = getattr(net, "stylizer", None)
     if stylizer is not None and type(init) is type(stylizer):
-        start_from(stylizer, init)  # the part that paints; the style decides nothing yet
+        # the part that paints; the style decides nothing yet
+        start_from(stylizer, init, style=style)
         with torch.no_grad():
             for parameter in per_style(stylizer):
                 parameter[1:] = 0
@@ -73,12 +62,14 @@ def start_from(net: nn.Module, init: nn.Module) -> None:
     rows = {name for name, parameter in net.named_parameters() if id(parameter) in own}
     for name, value in net.state_dict().items():
         if name not in state:
+            if name.endswith(_RUNNING):
+                state[name] = value
             continue
         old = state[name]
         if value.dim() == old.dim() + 1:
             state[name] = old.expand_as(value)
         elif value.dim() == old.dim() - 1:
-            state[name] = old.mean(0)
+            state[name] = old.mean(0) if style is None else old[style]
         elif name in rows and value.shape[1:] == old.shape[1:] and len(value) > len(old):
             mean = old.mean(0, keepdim=True).expand(len(value) - len(old), *old.shape[1:])
             state[name] = torch.cat([old, mean])
@@ -117,29 +108,22 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
+        way: Way,
         *,
-        photos: Photos,
-        paintings: Sequence[NDArray[np.uint8]],
         loss_net: PerceptualNet,
         device: torch.device | str = "cpu",
         init: nn.Module | None = None,
         names: Sequence[str] = (),
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.photos, self.names = recipe, photos, tuple(names)
+        self.recipe, self.way, self.names = recipe, way, tuple(names)
         self.device = torch.device(device)
         self.loss_net = loss_net.to(self.device)
         self.half = _has_fast_bf16(self.device)
-        self.style_loss = style_loss(recipe.style_loss)
         if recipe.loss_net not in (None, loss_net.kind):
             raise TrainingError(
                 f"The recipe asks for the perceptual network {recipe.loss_net}, and the weights "
                 f"are of {loss_net.kind}; pass the others with --loss-net."
-            )
-        if (recipe.face_weight or recipe.portraits) and not any(map(len, photos.faces)):
-            raise TrainingError(
-                "The recipe asks for faces, and none are known of these photographs; pass a list "
-                "of them, or set face_weight and portraits to 0."
             )
         net = build_net(recipe.architecture, **recipe.options)
         stride = int(getattr(net, "stride", 1))
@@ -149,22 +133,15 @@ class Trainer:
                     f"Crops of {crop} pixels do not fit the net; a multiple of {stride}, "
                     f"{2 * stride} or more, is expected."
                 )
-        without_encoder = hasattr(net, "encode") and not hasattr(init, "encode")
-        if without_encoder:
+        self.took_encoder = hasattr(net, "encode") and not hasattr(init, "encode")
+        if self.took_encoder:
             take_encoder(net, loss_net)
         if init is not None:
-            start_from(net, init)
+            start_from(net, init, style=way.nearest(init, self))
         self.net, self.grain = net.to(self.device), Grain().to(self.device)
         self.rng = np.random.default_rng(recipe.seed)
-        self.styles = self._styles(paintings)
-        for each, what in ((recipe.content_weight, "content weights"), (recipe.shares, "shares")):
-            if isinstance(each, list) and len(each) != recipe.options.get("styles"):
-                raise TrainingError(
-                    f"There are {len(each)} {what}; a single number or none, or one for each style "
-                    "of a net of several, is expected."
-                )
-        if without_encoder and isinstance(self.styles, AnyPainting) and hasattr(net, "calibrate"):
-            net.calibrate(self.styles.vectors(self.rng, _CALIBRATION))  # type: ignore[operator]
+        way.attach(self)
+        way.to(self.device)
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval()
         for module in (self.net, self.ema):
             channels_last(module)
@@ -179,8 +156,10 @@ class Trainer:
             else None
         )
         self.painting_pull = 0.0
-        self.peaks = Peaks(self.net)
-        self.optimizer = Optimizer(self.net)
+        self.optimizers = {"optimizer": Optimizer(self.net, muon=recipe.muon)}
+        for name, part in (("partners", way.partners), ("critics", way.critics)):
+            if any(True for _ in part.parameters()):
+                self.optimizers[name] = Optimizer(part, muon=False)
         self.done = 0  # updates made so far
 
     def step(self) -> dict[str, float]:
@@ -188,20 +167,7 @@ class Trainer:
 
         Raises `TrainingError` when a term is no number; the weights then stay the last good ones.
         """
-        r = self.recipe
-        crops = random_crops(
-            self.photos, size=r.crop_at(self.done), batch=r.batch, rng=self.rng,
-            portraits=r.portraits,
-        )  # fmt: skip
-        photo = to_float(crops.pixels, self.device)
-        every = r.reconstruct_every
-        if self._shared is not None and every and self.done % every == every - 1:
-            terms = {"reconstruction": self._reconstruction(photo)}
-            weights: dict[str, float | Tensor] = {"reconstruction": 1.0}
-        else:
-            styles = self.styles.draw(self.rng, photo)
-            faces = torch.from_numpy(crops.faces).to(self.device) if crops.faces.any() else None
-            terms, weights = self._stylization(photo, styles, faces), self._weights(styles)
+        terms, weights = self.way.terms()
         values = {name: float(value.detach().mean()) for name, value in terms.items()}
         for name, value in values.items():
             if not math.isfinite(value):
@@ -210,69 +176,54 @@ class Trainer:
                     "the last good checkpoint kept. Try a lower --lr or another --seed."
                 )
         self._update(terms, weights)
+        values |= self.way.teach_critics()
+        self.done += 1
         return values
 
-    def _stylization(self, photo: Tensor, styles: Drawn, faces: Tensor | None) -> dict[str, Tensor]:
-        """The loss terms of painting, one number a photograph. `faces` is (N, H, W)."""
-        r = self.recipe
-        with torch.no_grad():
-            target = self._features(photo, r.content_layers)
-        canvas = self._canvas(photo)
-        with self.peaks.watch() if r.peak_weight else nullcontext():
-            painted = self._paint(photo + canvas, styles.vector)
-        features = self._features(painted, r.style_layers | r.content_layers)
-        terms = {
-            "style": styles.loss(self.style_loss, features, r.style_layers),
-            "content": torch.stack(
-                [w * content_loss(features[k], target[k]) for k, w in r.content_layers.items()]
-            ).sum(0),
-        }
-        if r.face_weight and faces is not None:
-            terms["faces"] = torch.stack(
-                [w * where_loss(features[k], target[k], faces) for k, w in r.content_layers.items()]
-            ).sum(0)
-        if r.peak_weight:
-            terms["peaks"] = self.peaks.loss()
-        if r.tv_weight:
-            terms["tv"] = tv_loss(painted)
-        steady = r.stability_weight and self.done >= r.stability_from * r.updates
-        if steady and self.done % r.stability_every == 0:
-            following, disturbance = self._disturbed(photo)
-            painted_next = self._paint(following + canvas, styles.vector)
-            terms["stability"] = stability_loss(painted, painted_next, disturbance)
-        return terms
+    def reconstructs(self) -> bool:
+        """Whether it is the turn of the auto-encoder, of a net that is one too."""
+        every = self.recipe.reconstruct_every
+        return self._shared is not None and bool(every) and self.done % every == every - 1
 
-    def _canvas(self, photo: Tensor) -> Tensor:
+    def is_steadied(self) -> bool:
+        """Whether the stability term is due."""
+        r = self.recipe
+        steady = r.stability_weight and self.done >= r.stability_from * r.updates
+        return bool(steady) and self.done % r.stability_every == 0
+
+    def stability(
+        self, photo: Tensor, canvas: Tensor, painted: Tensor, style: Tensor | None = None
+    ) -> Terms:
+        """The stability term of `painted`, the net's picture of `photo` on `canvas`, where it is
+        due; else nothing."""
+        if not self.is_steadied():
+            return {}
+        following, disturbance = self._disturbed(photo)
+        painted_next = self.paint(following + canvas, style)
+        return {"stability": stability_loss(painted, painted_next, disturbance)}
+
+    def canvas(self, photo: Tensor) -> Tensor:
         """A piece of the grain that exported nets see: (H, W), to be added to the photograph."""
         y, x = (int(start) for start in self.rng.integers(Grain.period, size=2))
         height, width = photo.shape[2:]
         grain: Tensor = self.grain(y + height, x + width)
         return grain[y:, x:] / 255
 
-    def _reconstruction(self, photo: Tensor) -> Tensor:
+    def reconstruction(self, photo: Tensor) -> Tensor:
         """Mean squared error of the picture through encoder and decoder alone."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             back: Tensor = self.net.reconstruct(photo)  # type: ignore[operator]
         return (back.float() - photo).square().mean()
 
-    def _weights(self, styles: Drawn) -> dict[str, float | Tensor]:
-        """What each term of painting counts: a number, or one a photograph."""
-        r = self.recipe
-        content = r.content_weight
-        return {
-            "style": r.style_weight, "tv": r.tv_weight, "peaks": r.peak_weight,
-            "stability": r.stability_weight * r.stability_every, "faces": r.face_weight,
-            "content": styles.mix(content) if isinstance(content, list) else content,
-        }  # fmt: skip
-
-    def _update(self, terms: dict[str, Tensor], weights: Mapping[str, float | Tensor]) -> None:
+    def _update(self, terms: Terms, weights: Weights) -> None:
         r = self.recipe
         pulls = dict(terms)
         if "content" in terms:
             pulls["content"] = eased(terms["content"], r.content_reached)
         weighted = [(weights[name] * pull).mean() for name, pull in pulls.items()]
         total = torch.stack(weighted).sum()
-        self.net.zero_grad(set_to_none=True)
+        for module in (self.net, self.way.partners):
+            module.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         if self._shared is not None:
             self._balance(reconstructing="reconstruction" in terms)
@@ -282,9 +233,10 @@ class Trainer:
                     kept = parameter.grad[r.only].clone()
                     parameter.grad.zero_()[r.only] = kept
         nn.utils.clip_grad_norm_(self.net.parameters(), r.clip)
-        self.optimizer.step(r.lr_at(self.done))
+        for name in ("optimizer", "partners"):
+            if name in self.optimizers:
+                self.optimizers[name].step(r.lr_at(self.done))
         self._average()
-        self.done += 1
 
     def _balance(self, *, reconstructing: bool) -> None:
         """Give reconstruction as large a pull on encoder and decoder as painting had last
@@ -310,35 +262,12 @@ class Trainer:
     # Convolutions run in bf16 where that is fast; norm statistics, Gram matrices and losses,
     # which are sums over many values, stay in float32.
 
-    def _paint(self, photo: Tensor, style: Tensor | None) -> Tensor:
+    def paint(self, photo: Tensor, style: Tensor | None = None) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             painted: Tensor = self.net(photo, style)
         return painted.float()
 
-    def _styles(self, paintings: Sequence[NDArray[np.uint8]]) -> Styles:
-        """Any painting for a net that encodes paintings itself, else these ones."""
-        if not hasattr(self.net, "encode"):
-            targets = [self._describe(to_float(p[None], self.device)) for p in paintings]
-            size, only = int(getattr(self.net, "style_size", 0)), self.recipe.only
-            return FixedPaintings(
-                targets, style_size=size, first=only or 0, shares=self.recipe.shares
-            )
-        return AnyPainting(
-            paintings, self.photos,
-            encode=self._encode, describe=self._describe, device=self.device,
-        )  # fmt: skip
-
-    def _describe(self, pictures: Tensor) -> Features:
-        with torch.no_grad():
-            features = self._features(pictures, self.recipe.style_layers)
-            return describe(self.style_loss, features)
-
-    def _encode(self, pictures: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            vector: Tensor = self.net.encode(pictures)  # type: ignore[operator]
-        return vector
-
-    def _features(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+    def features(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             features: dict[str, Tensor] = self.loss_net(image, layers)
         return features
@@ -352,7 +281,9 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write the whole state to `path` at once or not at all (safetensors)."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
-        tensors |= {f"optimizer.{k}": v for k, v in self.optimizer.tensors().items()}
+        tensors |= {f"way.{k}": v for k, v in self.way.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            tensors |= {f"{name}.{k}": v for k, v in optimizer.tensors().items()}
         write_checkpoint(
             path, self.ema, asdict(self.recipe),
             tensors=tensors, done=self.done, names=self.names,
@@ -380,7 +311,9 @@ class Trainer:
 
         self.net.load_state_dict(part("net."))
         self.ema.load_state_dict(part("ema."))
-        self.optimizer.load(part("optimizer."))
+        self.way.load_state_dict(part("way."))
+        for name, optimizer in self.optimizers.items():
+            optimizer.load(part(f"{name}."))
         self.rng.bit_generator.state = meta["state"]["rng"]
         self.painting_pull = meta["state"]["painting_pull"]
         self.done = meta["done"]

@@ -223,6 +223,13 @@ def test_the_plan_is_every_combination() -> None:
     assert {c.precision for c in named} == {"int8"}
 
 
+def test_a_busy_machine_is_said_to_be_one() -> None:
+    busy = Document.of(replace(MACHINE, busy=1.4), [measured()])
+    assert any("kept 1.4 of 4 cores busy" in line for line in notes(busy))
+    assert not any("busy" in line for line in notes(Document.of(MACHINE, [measured()])))
+    assert parse_document(busy.to_json(), Path("b.json")).machine.busy == 1.4
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks.__main__ import BENCHMARKS
+from benchmarks.__main__ import BENCHMARKS, main
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,6 +23,29 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_without_a_name_it_lists_the_benchmarks() -> None:
     listed = run("--help").stdout.partition("Commands:")[2].split("\n")
     assert [line.split()[0] for line in listed if line.strip()] == list(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_has_a_help(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(main())  # some end by themselves
+    assert not ended.value.code
+    assert f"Usage: python -m benchmarks {name}" in capsys.readouterr().out
+
+
+def test_a_tool_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "benchmarks.fidelity", raising=False)
+    monkeypatch.setitem(sys.modules, "tests.media.clips", None)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "fidelity", "--help"])
+    assert main() == 1
+    error = capsys.readouterr().err
+    assert "tests.media.clips" in error
+    assert "pip install" in error
 
 
 @pytest.mark.parametrize(

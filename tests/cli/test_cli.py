@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
+import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
+from rtstyle.cli.terminal import Terminal, _lines
 from rtstyle.model.spec import ModelSpec
 from tests import graphs
 from tests.media.clips import Clip, make_clip
@@ -54,7 +63,8 @@ def test_render_ends_in_one_line_and_a_video(
     done = run("render", "-i", clip, "-o", out, "-s", tiny_model.path, "--engine", "onnxruntime")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(
-        r"(\d+) frames in, \1 out, [\d.]+ s, [\d.]+ fps \(decode .*paint .*encode .* a frame\)\n",
+        r"(\d+) frames in, \1 out, [\d.]+ s, [\d.]+ fps \(decode .*paint .*encode .* a frame\)"
+        r"; by onnxruntime fp32 on CPU\n",
         done.stdout,
     )
     assert out.stat().st_size > 0
@@ -112,6 +122,55 @@ def test_a_folder_or_glob_of_videos_is_painted_file_by_file(
         assert sorted(path.name for path in out.iterdir()) == names
 
 
+def test_a_batch_of_everything_survives_what_is_damaged(
+    clip: Path, tmp_path: Path, tiny_model: ModelSpec
+) -> None:
+    """200 files in folders of folders, 20 of them damaged."""
+    rng = np.random.default_rng(0)
+    frames = [Pillow.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8)) for _ in range(3)]
+    many = {"save_all": True, "append_images": frames[1:], "duration": 40}
+    made: dict[str, bytes] = {"mp4": clip.read_bytes()}
+    for suffix, options in {
+        "jpg": {}, "png": {}, "webp": {}, "avif": {}, "gif": many, "apng": many, "tif": {},
+    }.items():  # fmt: skip
+        buffer = io.BytesIO()
+        kind = {"jpg": "jpeg", "apng": "png", "tif": "tiff"}.get(suffix, suffix)
+        frames[0].save(buffer, kind, **options)
+        made[suffix] = buffer.getvalue()
+    films, out = tmp_path / "films", tmp_path / "out"
+    suffixes, damaged = list(made), set(range(0, 200, 10))
+    for number in range(200):
+        suffix = suffixes[number % len(suffixes)]
+        path = films / f"{number % 3}" / f"{number}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(made[suffix][:40] if number in damaged else made[suffix])
+    command = ("render", films, out, "-s", tiny_model.path, "--recursive", "--engine", "identity")
+    done = run(*command)
+    assert done.returncode == 1, done.stderr
+    *told, summary = [line for line in done.stderr.splitlines() if line.startswith("rtstyle: ")]
+    assert summary == "rtstyle: 20 of 200 inputs failed, see above."
+    assert len(told) == 20
+    assert {int(re.findall(r"/(\d+)\.", line)[0]) for line in told} == damaged
+    assert len([path for path in out.rglob("*") if path.is_file()]) == 180
+    assert (out / "1" / "1.jpg").is_file()
+    assert done.stdout.splitlines()[-1] == "180 of 200 inputs are painted."
+    again = run(*command, "--skip-existing", "-q")
+    assert again.returncode == 1
+    assert again.stderr.splitlines()[-1] == "rtstyle: 20 of 20 inputs failed, see above."
+
+
+def test_a_folder_of_pictures_survives_a_damaged_one(tmp_path: Path, tiny_model: ModelSpec) -> None:
+    pictures, out = tmp_path / "in", tmp_path / "out"
+    pictures.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        cv2.imwrite(str(pictures / name), np.full((37, 53, 3), 90, np.uint8))
+    (pictures / "b.png").write_bytes(b"no picture")
+    done = run("render", pictures, out, "-s", tiny_model.path, "-q")
+    assert done.returncode == 1
+    assert "1 of 3 pictures failed" in done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
+
+
 def test_a_picture_becomes_a_picture(tmp_path: Path, tiny_model: ModelSpec) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), np.full((37, 53, 3), 90, np.uint8))
     done = run("render", tmp_path / "in.png", tmp_path / "out.png", "-s", tiny_model.path)
@@ -135,6 +194,86 @@ def test_a_picture_is_a_style_and_listed(tmp_path: Path) -> None:
     listed = run("styles", **environment)
     assert "painted by any: --style my_painting.jpg" in listed.stdout
     assert "starry_night" in listed.stdout
+
+
+def test_styles_are_whole_in_a_pipe_and_as_json_and_a_line_each_on_a_terminal() -> None:
+    listed = run("styles", COLUMNS="80").stdout
+    assert "stylebank:composition_no_vii" in listed
+    assert "…" not in listed
+    document = json.loads(run("styles", "--json").stdout)
+    names = [row["style"] for row in document["styles"]]
+    assert [line.split()[0] for line in listed.splitlines()[: len(names)]] == names
+    assert document["any_picture"] == ["any_picture"]
+    assert {row["net"] for row in document["styles"]} > {"fast", "johnson"}
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "rtstyle.cli", "styles"]
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    process = subprocess.Popen(command, stdout=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(ours, 4096):
+            shown += part
+    process.wait()
+    os.close(ours)
+    lines = shown.decode().splitlines()
+    assert len(lines) == len(names) + 1
+    assert max(map(len, lines)) == 80
+
+
+def test_progress_has_no_total_before_there_is_one_and_lines_off_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Terminal().progress("Painting", "fps") as update:
+        update(3, None, "")
+    assert capsys.readouterr().err == ""
+    times = iter([0.0, 2.0, 5.0, 6.0, 9.0])
+    update = _lines("Training", "updates/s", 5.0, clock=lambda: next(times))
+    for done in (11, 13, 16, 18, 20):
+        update(done, 20, "style 1.2")
+    assert capsys.readouterr().err.splitlines() == [
+        "Training 11/20, 0.00 updates/s, style 1.2",
+        "Training 16/20, 1.00 updates/s, style 1.2",
+        "Training 20/20, 1.00 updates/s, style 1.2",
+    ]
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with Terminal().progress("Painting", "fps") as update:
+        time.sleep(0.3)
+        update(3, None, "")
+        time.sleep(0.3)
+        update(4, 9, "")
+        time.sleep(0.3)
+    shown = capsys.readouterr().err
+    assert "None" not in shown
+    assert "4/9" in shown
+
+
+def test_add_asks_before_it_changes_a_model(tmp_path: Path) -> None:
+    model = tmp_path / "mine.onnx"
+    model.write_text("precious")
+    done = run(
+        "train", "--add", tmp_path / "p.png", "--to", model, "--content", tmp_path,
+        "--loss-net", tmp_path / "x",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"--add would change {model} itself: pass --overwrite" in done.stderr
+    assert model.read_text() == "precious"
+
+
+def test_a_training_off_a_terminal_says_how_it_goes(tmp_path: Path) -> None:
+    photos, painting = make_photos(tmp_path / "photos"), make_painting(tmp_path / "p.png")
+    net, out = make_loss_net(tmp_path / "vgg.safetensors"), tmp_path / "mine.onnx"
+    done = run(
+        "train", painting, "-o", out, "--content", photos, "--loss-net", net, "--updates", 3,
+        "--crop", 64, "--style-size", 64, "--net", "johnson", "--net-option", "width=4",
+        "--net-option", "blocks=1", "--threads", 1,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Training 1/3, " in done.stderr
+    assert "Training 3/3, " in done.stderr
+    assert re.search(r"The model is \S+; 3 updates took \d+ s\.", done.stdout)
 
 
 def test_paint_ends_in_one_line_and_a_picture(tmp_path: Path) -> None:
@@ -180,6 +319,17 @@ def test_an_interrupted_paint_leaves_only_its_progress_picture(tmp_path: Path) -
 
 WRONG = {
     "missing input": (("render", "{tmp}/no.mp4", "{tmp}/out.mp4"), 1, "no.mp4"),
+    "copied pictures": (
+        ("render", "{clip}", "{tmp}/out.mp4", "-c:v", "copy"),
+        2,
+        "The pictures are painted",
+    ),
+    "another range": (("render", "{clip}", "{tmp}/out.mp4", "--hdr", "hlg"), 2, "--hdr keep"),
+    "ten bits of eight": (
+        ("render", "{clip}", "{tmp}/out.avi", "-pix_fmt", "yuv420p10le"),
+        2,
+        "no pixel format",
+    ),
     "folder of nothing": (("render", "{tmp}/empty", "{tmp}/out.mp4"), 1, "empty"),
     "text as video": (("render", "{tmp}/text.mp4", "{tmp}/out.mp4"), 1, "text.mp4"),
     "cut off": (("render", "{tmp}/cut.mp4", "{tmp}/out.mp4"), 1, "cut.mp4"),
@@ -214,6 +364,7 @@ WRONG = {
     ),
     "unknown engine": (("render", "{clip}", "{tmp}/out.mp4", "--engine", "abacus"), 2, "abacus"),
     "strength": (("render", "{clip}", "{tmp}/out.mp4", "--strength", "2"), 2, "between 0 and 1"),
+    "one style at 2": (("render", "{clip}", "{tmp}/o.mp4", "-s", "udnie=2"), 2, "--strength"),
     "time": (("render", "{clip}", "{tmp}/out.mp4", "--start", "noon"), 2, "HH:MM:SS"),
     "codec": (("render", "{clip}", "{tmp}/out.mp4", "--codec", "libnothing"), 2, "libnothing"),
     "output exists": (("render", "{clip}", "{tmp}/there.mp4"), 2, "--overwrite"),
@@ -221,6 +372,11 @@ WRONG = {
     "unknown option": (("render", "--sytle", "x"), 2, "--sytle"),
     "16k": (("render", "{tmp}/huge.png", "{tmp}/out.png"), 1, "--height"),
     "no loss net": (("paint", "{tmp}/a", "{tmp}/b", "-o", "{tmp}/o.png"), 2, "--loss-net FILE"),
+    "stroke": (("render", "{clip}", "{tmp}/out.mp4", "--stroke", "0"), 2, "shorter side"),
+    "steady": (("render", "{clip}", "{tmp}/out.mp4", "--steady", "2"), 2, "0 to 1"),
+    "live stroke": (("live", "{clip}", "--to", "{tmp}/out.mp4", "--stroke", "0"), 2, "shorter"),
+    "live steady": (("live", "{clip}", "--to", "{tmp}/out.mp4", "--steady", "-1"), 2, "0 to 1"),
+    "nothing to compare by": (("train", "{tmp}/no.jpg", "-o", "{tmp}/m.onnx"), 2, "vgg16 fetches"),
     "no such photograph": (
         ("paint", "{tmp}/no.jpg", "{tmp}/b", "-o", "{tmp}/o.png", "--loss-net", "{tmp}/x"),
         1,

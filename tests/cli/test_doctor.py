@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import metadata
 
 import pytest
 from typer.testing import CliRunner
@@ -35,7 +36,7 @@ def test_what_is_missing_comes_with_its_remedy(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(rtstyle.engines, "available_engines", lambda: none)
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "pygame" else object())
     monkeypatch.setattr(
-        doctor.metadata,
+        metadata,
         "version",
         lambda name: "1.31" if name.startswith("onnxruntime") else _absent(name),
     )
@@ -51,4 +52,4 @@ def test_what_is_missing_comes_with_its_remedy(monkeypatch: pytest.MonkeyPatch) 
 
 
 def _absent(name: str) -> str:
-    raise doctor.metadata.PackageNotFoundError(name)
+    raise metadata.PackageNotFoundError(name)

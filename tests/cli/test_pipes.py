@@ -100,6 +100,35 @@ def test_raw_video_is_nothing_but_pictures(clip: Path, tmp_path: Path) -> None:
     assert [time for time, _ in found] == [Fraction(i, 25) for i in range(25)]
 
 
+def test_raw_video_comes_in_by_its_size(clip: Path, tmp_path: Path) -> None:
+    written = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-q")
+    raw = render(clip.read_bytes(), "-", "-", *written, folder=tmp_path).stdout
+    assert len(raw) == 50 * 64 * 48 * 3
+    options = ("--size", "64x48:rgb24", "-r", "25", "-q")
+    done = render(raw, "-", "o.mkv", *options, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    found = pictures((tmp_path / "o.mkv").read_bytes())
+    assert [time for time, _ in found] == [Fraction(i, 25) for i in range(50)]
+    assert render(raw, "-", "-", *written, *options, folder=tmp_path).stdout == raw
+    cut = render(raw[:-1000], "-", "p.mkv", *options, folder=tmp_path)
+    assert cut.returncode in (0, 1)
+    assert len(pictures((tmp_path / "p.mkv").read_bytes())) == 49
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("yuv4mpegpipe", ".y4m"), ("mpegts", ".ts")])
+def test_pipes_at_both_ends_give_what_a_file_does(
+    name: str, suffix: str, clip: Path, tmp_path: Path
+) -> None:
+    given = render(clip.read_bytes(), "-", "-", "-f", name, folder=tmp_path).stdout
+    (tmp_path / f"in{suffix}").write_bytes(given)
+    between = render(given, "-", "-", "-f", name, "-q", folder=tmp_path)
+    assert (between.returncode, between.stderr) == (0, b"")
+    alone = render(b"", f"in{suffix}", "-", "-f", name, "-q", folder=tmp_path)
+    assert (alone.returncode, alone.stderr) == (0, b"")
+    assert len(pictures(between.stdout)) == 50
+    assert pictures(between.stdout) == pictures(alone.stdout)
+
+
 def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     command = [*RENDER, "lavfi:testsrc2=size=320x240:rate=25:duration=20", "-", "-f", "rawvideo"]
     with subprocess.Popen(
@@ -122,6 +151,10 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
         (b"", ("{clip}", "-", "-f", "mp4"), 2, "A pipe takes the format matroska"),
         (b"", ("{clip}", "o.mp4", "-f", "nut"), 2, "-f is the format of a pipe"),
         (b"", ("{clip}", "{clip}", "-"), 2, "the output is a pipe"),
+        (b"", ("{clip}", "o.mp4", "--size", "64x48"), 2, "--size is of raw video"),
+        (b"", ("-", "o.mp4", "--size", "64"), 2, "A size is written as 640x360"),
+        (b"", ("-", "o.mp4", "--size", "64x48"), 1, "No picture of standard input"),
+        (b"abc", ("-", "o.mp4", "--size", "64x48:nothing"), 1, "is no video that can be read"),
     ],
 )
 def test_what_is_wrong_with_a_pipe_is_one_sentence(

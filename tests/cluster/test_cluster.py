@@ -65,6 +65,7 @@ def _job(source: Path, output: Path, **chosen: Any) -> RenderJob:
         engine=EngineOptions(name="identity", threads=1),
         writing=WriteOptions(preset="ultrafast"),
         segments=HALF,
+        steady=1.0,  # it has a memory, which cuts must not show
         **chosen,
     )
 

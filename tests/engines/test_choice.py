@@ -153,7 +153,8 @@ def test_devices(with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path
         EngineOptions(name="tensorrt", devices=(1, 1))
     with pytest.raises(UsageError, match="does not run on a GPU"):
         EngineOptions(name="openvino", devices=(0,))
-    with pytest.raises(EngineError, match="openvino: it does not run on a GPU"):
+    monkeypatch.setattr(registry, "has_nvidia_driver", lambda: False)
+    with pytest.raises(EngineError, match="names GPUs, and there is no NVIDIA driver here"):
         open_engine(EngineOptions(name="auto", devices=(0,)), with_half)
 
 

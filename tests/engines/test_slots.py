@@ -78,6 +78,23 @@ def test_what_stays_is_painted_and_timed(engine: Engine) -> None:
         assert np.array_equal(painted, engine.submit(FRAMES, style).result())
 
 
+def test_results_are_lent_while_slots_are_left(trt: FakeTensorRt, model: ModelSpec) -> None:
+    with TensorRtEngine(model) as engine:
+        batches = [np.roll(FRAMES, i, axis=2) for i in range(8)]
+        kept = [engine.submit(each, COPY).result() for each in batches]
+        assert [array.flags.owndata for array in kept] == [False] * 2 + [True] * 6
+        part = kept[0][:, 2:]  # a view keeps the slot as well
+        del kept
+        again = [engine.submit(each, COPY).result() for each in batches[4:]]
+        assert [array.flags.owndata for array in again] == [False] + [True] * 3
+        assert all(np.array_equal(*pair) for pair in zip(again, batches[4:], strict=True))
+        assert np.array_equal(part, FRAMES[:, 2:])
+    assert np.array_equal(part, FRAMES[:, 2:]), "also when the engine is closed"
+    assert trt.cuda.memory
+    del part, again
+    assert not trt.cuda.memory
+
+
 def test_nothing_is_copied_while_it_is_timed(trt: FakeTensorRt, model: ModelSpec) -> None:
     with TensorRtEngine(model) as engine:
         slot = engine.open_slot(FRAMES, COPY)

@@ -219,6 +219,20 @@ def test_a_frame_moves_few_bytes() -> None:
     assert cost.bytes <= 4.2e9
 
 
+def test_nv12_both_ways_moves_few_bytes() -> None:
+    """What `FrameSlot` does to a frame of 1080p besides the net, blended by a strength."""
+    luma, chroma, frame = (
+        torch.zeros(shape, dtype=torch.uint8, device="meta")
+        for shape in ((1080, 1920), (540, 960, 2), (1, 1080, 1920, 3))
+    )
+    with torch.inference_mode(), Counting() as cost:
+        planes = luma.clone(), chroma.clone()
+        given = ops.nv12_to_rgb(*planes, 1080, 1920, *ops.BT709, False)
+        strength = torch.zeros((), device="meta")
+        ops.rgb_to_nv12(frame, given, strength, 1080, 1920).clone()
+    assert cost.bytes <= 40e6
+
+
 def picture() -> Tensor:
     """(1, 96, 128, 3) uint8, as smooth as photographs are."""
     generator = torch.Generator().manual_seed(0)

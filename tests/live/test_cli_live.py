@@ -60,6 +60,7 @@ def test_a_live_painting_obeys_stdin(tmp_path: Path, dim: ModelSpec) -> None:
     assert names == [".mp4", ".mp4", ".png"]
     for path in tmp_path.glob("*.mp4"):
         with av.open(str(path)) as container:
+            assert container.streams.video[0].start_time == 0
             assert sum(1 for _ in container.decode(video=0)) > 5
 
 

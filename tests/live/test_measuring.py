@@ -84,6 +84,56 @@ def _run(
     return heights
 
 
+def _shown(full_ms: float, seconds: float, *, slower_after: float = 1e9) -> list[float]:
+    """When frames are shown of a camera of 30 a second at 720p, for a net that takes `full_ms` of
+    them and `slower_after` so many seconds twice as long: measured and switched as a session does,
+    with a second and a half to open an engine, in which the one at work is half as fast."""
+    steady, fixed_ms, around_ms, now = AdaptiveHeight(24, highest=720), 4.0, 5.0, 0.0
+
+    def paint_ms(height: int) -> float:
+        slower = 2 if now > slower_after else 1
+        return fixed_ms + slower * (full_ms - fixed_ms) * (height / 720) ** 2
+
+    height, opening, measured = steady.start(paint_ms(720)), None, 0.0
+    shown, recent = [], [now]
+    while now < seconds:
+        ms = (paint_ms(height) + around_ms) * (2 if opening else 1)
+        now += max(ms / 1e3, 1 / 30)
+        shown.append(now)
+        recent = [time for time in [*recent, now] if now - time <= 2]
+        if now - measured < 0.5:
+            continue
+        measured = now
+        if opening is not None:
+            recent = [now]
+            if now >= opening:
+                height, opening = steady.height, None
+        elif now - recent[0] > 1:
+            fps = (len(recent) - 1) / (now - recent[0])
+            steady.update(now, fps=fps, paint_ms=paint_ms(height), source_fps=30)
+            if steady.height != height:
+                opening = now + 1.5
+    return shown
+
+
+def _rate(shown: list[float], begin: float, end: float) -> float:
+    return sum(begin <= time < end for time in shown) / (end - begin)
+
+
+@pytest.mark.parametrize("full_ms", [20, 45, 60, 90, 130, 200, 300, 500])
+def test_the_target_is_held_from_the_first_second(full_ms: float) -> None:
+    shown = _shown(full_ms, 15)
+    for second in range(1, 15):
+        assert _rate(shown, second, second + 1) >= 12, second
+    assert _rate(shown, 5, 15) >= 0.9 * 24
+
+
+def test_a_machine_that_gets_slower_is_followed_in_a_few_seconds() -> None:
+    shown = _shown(90, 20, slower_after=6.0)
+    assert _rate(shown, 5, 6) >= 0.9 * 24
+    assert _rate(shown, 11, 20) >= 0.9 * 24
+
+
 def test_a_slow_machine_paints_smaller_and_stays_there() -> None:
     heights = _run(AdaptiveHeight(25, highest=360, lowest=120), 120, cost_ms_full=80)
     assert heights[-1] < 360

@@ -221,6 +221,7 @@ def test_too_slow_a_net_is_painted_smaller(
         session = Session(
             Ramp(240, rate=50, size=(96, 128)), sink, _controls(gallery), pool, options=options
         )
+        assert 48 <= session.figures.height < 96, "it starts at a height that holds the rate"
         session.run()
     assert 48 <= session.figures.height < 96
     assert {frame.image.shape for frame in sink.frames} == {(96, 128, 3)}

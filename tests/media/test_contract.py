@@ -24,7 +24,7 @@ from rtstyle.media import (
     open_source,
 )
 from rtstyle.media.images import write_picture
-from rtstyle.media.sequence import SequenceSink, StillSink
+from rtstyle.media.sequence import AnimationSource, SequenceSink, StillSink
 from rtstyle.media.synthetic import NullSink, SyntheticSource
 from rtstyle.media.video.address import AddressSource
 from rtstyle.media.video.pipe import PipeSink, PipeSource
@@ -148,7 +148,8 @@ def test_sink_without_frames_says_so(name: str, tmp_path: Path) -> None:
 
 def test_every_row_for_files_is_tried(tmp_path: Path) -> None:
     made = {type(source) for source in _all_opened(SOURCE_MAKERS, tmp_path)}
-    made |= {AddressSource, PipeSource}  # tests/media/test_address.py, tests/cli/test_pipes.py
+    # tests/media/test_address.py, tests/cli/test_pipes.py, tests/media/test_pictures.py
+    made |= {AddressSource, PipeSource, AnimationSource}
     assert made >= {resolve_name(row.place) for row in SOURCES.values() if not row.live}
     made = {type(sink) for sink in _all_opened(SINK_MAKERS, tmp_path)} | {PipeSink}
     assert made >= {resolve_name(row.place) for row in SINKS.values() if not row.live}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -9,8 +10,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.error import InvalidDataError
 
 from rtstyle.frame import Frame
+from rtstyle.media import ReadOptions
+from rtstyle.media.video.decoder import Decoder
+from rtstyle.media.video.deinterlace import TimedFrame
 from rtstyle.media.video.keyframes import keyframes_apart
 from rtstyle.media.video.parts import Part, Video, open_part
 from rtstyle.media.video.source import FileSource
@@ -76,6 +81,27 @@ def test_a_stream_without_times_starts_where_it_should(tmp_path: Path) -> None:
         _assert_same(_frames(tmp_path / "a.h264", start), [f for f in whole if f.time >= start])
 
 
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_is_damaged_only_from_a_cut_on_is_no_damage_of_the_file(
+    raises: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip(tmp_path / "a.mp4", Clip(TIMES, TICK, keyframe_every=12))
+    whole, sought = _frames(path, None), Decoder._sought
+
+    def damaged(self: Decoder, start: Fraction) -> Iterator[TimedFrame]:
+        for number, timed in enumerate(sought(self, start)):
+            if number == 3:
+                if raises:
+                    raise InvalidDataError(1, "no reference")
+                self.lost += 1
+            yield timed
+
+    monkeypatch.setattr(Decoder, "_sought", damaged)
+    with FileSource(path, ReadOptions(Fraction(1))) as source:
+        _assert_same(list(source.frames()), [f for f in whole if f.time >= 1])
+        assert source.notes == []
+
+
 def _check(path: Path, *, n_parts: int) -> None:
     whole = _frames(path, None)
     with FileSource(path) as source:
@@ -93,7 +119,7 @@ def _check(path: Path, *, n_parts: int) -> None:
 
 
 def _frames(path: Path, start: Fraction | None) -> list[Frame]:
-    with FileSource(path, start=start) as source:
+    with FileSource(path, ReadOptions(start)) as source:
         return list(source.frames())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 from rtstyle.errors import MediaError, UsageError
-from rtstyle.frame import Frame
+from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
 from rtstyle.media.synthetic import SyntheticSource
 from rtstyle.media.video import nvcodec as hwaccel
+
+LARGE = StreamInfo(640, 360, Fraction(25), Fraction(1, 25))
 
 
 def has_gpu() -> bool:
@@ -22,7 +25,7 @@ def has_gpu() -> bool:
     except MediaError:
         return False
     except FileNotFoundError:
-        return hwaccel.device_encoder("libx264", "auto", 640, 360) is not None
+        return hwaccel.device_encoder("libx264", "auto", LARGE) is not None
 
 
 @pytest.fixture
@@ -84,11 +87,11 @@ def test_without_an_encoder_on_the_gpu_software_encodes(
 def test_an_encoder_on_the_gpu_is_only_named_where_it_opens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hwaccel, "_opens", lambda name, width, height: width >= 160)
-    assert hwaccel.device_encoder("libx264", "cuda", 640, 360) == "h264_nvenc"
-    assert hwaccel.device_encoder("libx264", "cuda", 64, 64) is None
-    assert hwaccel.device_encoder("libvpx-vp9", "cuda", 640, 360) is None
-    assert hwaccel.device_encoder("libx264", "none", 640, 360) is None
+    monkeypatch.setattr(hwaccel, "_opens", lambda name, info: info.width >= 160)
+    assert hwaccel.device_encoder("libx264", "cuda", LARGE) == "h264_nvenc"
+    assert hwaccel.device_encoder("libx264", "cuda", replace(LARGE, width=64, height=64)) is None
+    assert hwaccel.device_encoder("libvpx-vp9", "cuda", LARGE) is None
+    assert hwaccel.device_encoder("libx264", "none", LARGE) is None
 
 
 def test_other_words_are_refused(clip: Path, tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from PIL import ImageCms
 
 from rtstyle.errors import MediaError, OutputError, OutputExistsError, UsageError
 from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
-from rtstyle.media.images import read_picture, write_picture
+from rtstyle.media.images import as_painted, read_picture, write_picture
 from rtstyle.media.sequence import find_pictures
 from tests.media.clips import make_clip, picture
 
@@ -124,6 +125,42 @@ def test_a_broken_picture_ends_the_folder_and_is_named(tmp_path: Path) -> None:
         assert next(frames).index == 0
         with pytest.raises(MediaError, match=r"1\.png"):
             next(frames)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("before", [".jpg", ".png", ".webp"])
+def test_exif_and_colour_profile_are_kept(before: str, suffix: str, tmp_path: Path) -> None:
+    exif, profile = Pillow.Exif(), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    exif[0x0112], exif[0x010F] = 6, "A maker"
+    source = tmp_path / f"a{before}"
+    Pillow.fromarray(picture(0)).save(source, exif=exif, icc_profile=profile.tobytes())
+    _paint(source, tmp_path / f"b{suffix}")
+    with Pillow.open(tmp_path / f"b{suffix}") as made:
+        assert made.size == (48, 64)  # upright, and so it says
+        assert dict(made.getexif()) == {0x0112: 1, 0x010F: "A maker"}
+        assert made.info["icc_profile"] == profile.tobytes()
+
+
+def test_a_thumbnail_of_what_it_was_does_not_stay() -> None:
+    exif = b"MM\0*\0\0\0\x08" + b"\0\x01" + b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0" + b"\0\0\0\x40"
+    kept = as_painted(exif)
+    assert kept[18:20] == b"\0\x01"
+    assert kept[-4:] == bytes(4)
+    for damaged in (b"", b"MM\0*", b"II*\0\xff\xff\xff\xff", exif[:12]):
+        assert len(as_painted(damaged)) == len(damaged)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.gif", "a.avif"])
+def test_an_animation_is_painted_whole(name: str, tmp_path: Path) -> None:
+    frames = [Pillow.fromarray(picture(index)) for index in range(10)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=80)
+    with open_source(tmp_path / name) as source:
+        found = list(source.frames())
+        assert [frame.time for frame in found] == [Fraction(2 * i, 25) for i in range(10)]
+        assert source.notes == []
+    assert np.abs(found[7].image.astype(int) - picture(7)).mean() < 6
+    with pytest.raises((UsageError, OutputError), match=r"one picture|one frame"):
+        _paint(tmp_path / name, tmp_path / "b.jpg")
 
 
 def test_a_numbered_sequence_becomes_a_video_and_back(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from av.stream import Disposition
 
 from benchmarks.fidelity import compare
-from rtstyle.errors import MediaError
+from rtstyle.errors import MediaError, UsageError
 from rtstyle.media import ReadOptions, WriteOptions, open_sink, open_source
 from rtstyle.media.video.source import FileSource
 from tests.media.clips import Clip, make_clip
@@ -89,6 +89,17 @@ def test_sound_that_does_not_fit_is_encoded_anew_with_a_note(tmp_path: Path) -> 
     assert "re-encoded as libopus" in note
     packets = _packets(tmp_path / "b.webm")
     assert packets[-1][0] > Fraction(14, 10)
+
+
+def test_sound_is_encoded_as_asked(tmp_path: Path) -> None:
+    made = make_clip(tmp_path / "a.mp4", LONG_SOUND)
+    assert _copy(made, tmp_path / "b.mp4", None, WriteOptions(audio_codec="libmp3lame")) == []
+    with av.open(str(tmp_path / "b.mp4")) as copy:
+        assert copy.streams.audio[0].codec_context.name.startswith("mp3")
+    for codec in ("nonsense", "libx264"):
+        with pytest.raises(UsageError, match=f"Sound cannot be encoded as '{codec}' into mp4"):
+            _copy(made, tmp_path / "c.mp4", None, WriteOptions(audio_codec=codec))
+    assert not (tmp_path / "c.mp4").exists()
 
 
 def test_metadata_language_and_chapters_stay(tmp_path: Path) -> None:
@@ -172,6 +183,10 @@ def test_attachments_and_subtitles_stay_in_matroska(tmp_path: Path) -> None:
         (subtitles,) = copy.streams.subtitles
         assert subtitles.language == "fra"
         assert subtitles.disposition & Disposition.forced
+    notes = _copy(tmp_path / "c.mkv", tmp_path / "b.webm")
+    assert [note for note in notes if "attachment" in note] == [
+        "attachment stream 2 (a.txt) was left out: webm cannot hold it"
+    ]
 
 
 def test_text_subtitles_that_do_not_fit_are_encoded_anew_with_a_note(tmp_path: Path) -> None:

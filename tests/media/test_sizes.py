@@ -66,7 +66,7 @@ def test_interlaced_video_is_read_whole_with_a_note(tmp_path: Path) -> None:
     with FileSource(make_clip(tmp_path / "a.ts", clip)) as source:
         assert len(list(source.frames())) == 10
     assert source.notes == [
-        "the video is interlaced; both fields of a frame were kept in one picture"
+        "the video is interlaced and was deinterlaced; --no-deinterlace keeps both fields"
     ]
 
 
@@ -75,7 +75,9 @@ def test_transparency_is_dropped_with_a_note(tmp_path: Path) -> None:
         video = output.add_stream("ffv1", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuva444p"
         frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
-        output.mux(video.encode(frame.reformat(format="yuva444p")))
+        frame = frame.reformat(format="yuva444p")
+        frame.planes[3].update(bytes([100]) * frame.planes[3].buffer_size)
+        output.mux(video.encode(frame))
         output.mux(video.encode(None))
     with FileSource(tmp_path / "a.mkv") as source:
         assert len(list(source.frames())) == 1

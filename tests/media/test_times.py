@@ -96,7 +96,7 @@ def test_a_broadcast_clock_starts_at_zero(tmp_path: Path) -> None:
 
 def test_a_cut_is_accurate_and_starts_at_zero(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", Clip(audio_seconds=0.6))  # 25 frames a second
-    with FileSource(clip, start=Fraction(1, 5), duration=Fraction(1, 5)) as source:
+    with FileSource(clip, ReadOptions(Fraction(1, 5), Fraction(1, 5))) as source:
         frames = list(source.frames())
         assert source.origin is not None
         assert source.origin.offset == Fraction(1, 5)
@@ -109,7 +109,7 @@ def test_a_cut_is_accurate_and_starts_at_zero(tmp_path: Path) -> None:
 
 def test_a_cut_between_two_frames_starts_with_the_later(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4")
-    with FileSource(clip, start=Fraction("0.05")) as source:
+    with FileSource(clip, ReadOptions(Fraction("0.05"))) as source:
         assert source.origin is not None
         assert source.origin.offset == Fraction(2, 25)
         assert next(source.frames()).time == 0
@@ -128,7 +128,7 @@ def test_a_cut_outside_the_video_is_refused(
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
     with pytest.raises(UsageError, match=says):
-        FileSource(clip, start=start, duration=duration)
+        FileSource(clip, ReadOptions(start, duration))
 
 
 def test_last_frame_keeps_its_duration(tmp_path: Path) -> None:

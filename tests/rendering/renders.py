@@ -40,7 +40,7 @@ frames = int(point) if point.isdigit() else 10**9
 if not point.isdigit():
     setattr(State, point, die)
 render(
-    source, output, style=find_styles()[0], engine="identity",
+    source, output, style=find_styles()[0], engine="identity", steady=1.0,
     segments=Segments(seconds=Fraction(1, 2)), writing=WriteOptions(preset="ultrafast"),
     on_frame=lambda report, total: die() if report.frames_out == frames else None,
 )
@@ -59,9 +59,10 @@ def paint(
     options: dict[str, str] | None = None,
     engine: str = "identity",
     preset: str | None = "usual",
+    steady: float = 1.0,  # it has a memory, which kills and cuts must not show
     on_frame: Callable[[Report, int | None], None] = lambda report, total: None,
 ) -> Report:
-    """Render without stylizing; in one go without `segments`."""
+    """Render without stylizing, by default steadied; in one go without `segments`."""
     noted: list[str] = [] if notes is None else notes
     if preset == "usual":
         preset = FAST.get(output.suffix, "ultrafast") if output.suffix else None
@@ -69,6 +70,7 @@ def paint(
         source,
         output,
         style=find_styles()[0],
+        steady=steady,
         engine=engine,
         resume=segments is not None,
         segments=segments,

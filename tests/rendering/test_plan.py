@@ -83,7 +83,7 @@ def test_parts_of_any_file_are_the_whole(
         job = _job(source, ticks * tick, ReadOptions(start=None if suffix == ".ts" else begin))
         made = plan(job)
         assert pickle.loads(pickle.dumps(made)) == made
-        with FileSource(source, start=job.reading.start) as whole:
+        with FileSource(source, ReadOptions(job.reading.start)) as whole:
             expected = [(frame.time, frame.image.tobytes()) for frame in whole.frames()]
         found = []
         for segment in made.segments:

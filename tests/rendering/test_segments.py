@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from rtstyle.media import ReadOptions
 from rtstyle.media.base import Origin
 from rtstyle.media.video.parts import Video
 from rtstyle.media.video.source import FileSource
-from rtstyle.rendering.encode import announce
-from rtstyle.rendering.job import RenderJob, Segments
-from rtstyle.rendering.plan import Segment
+from rtstyle.rendering.encode import Batch, announce, encode_segments
+from rtstyle.rendering.job import RenderJob, Segments, settled
+from rtstyle.rendering.plan import Segment, look_at, plan
 from rtstyle.style.parse import find_style
+from rtstyle.style.style import find_styles
 from tests.media.clips import Clip, make_clip
 from tests.rendering.renders import (
     CLIP,
@@ -132,6 +134,32 @@ def test_times_that_jump_within_a_segment_make_one_of_all(tmp_path: Path) -> Non
     paint(swapped, tmp_path / "cut.mp4", notes=notes)
     assert [note for note in notes if "times jump" in note]
     assert frame_times(tmp_path / "cut.mp4") == frame_times(tmp_path / "plain.mp4")
+
+
+def test_a_steadied_segment_is_the_same_without_the_one_before(clip: Path, tmp_path: Path) -> None:
+    """So that a kill or a cluster changes nothing; its lead is painted, but not delivered."""
+    style = find_styles()[0]
+    job = RenderJob(source=clip, output=tmp_path / "o.mp4", style=style, segments=HALF, steady=1.0)
+    video = look_at(job)
+    job = settled(job, video.info, 1, 1)
+    segments = plan(job, video).segments
+    assert len(segments) == 3
+
+    def encode(name: str, job: RenderJob, first: int) -> list[bytes]:
+        (tmp_path / name).mkdir()
+        with open_engine("identity", style.model) as engine:
+            report = encode_segments(
+                Batch(job=job, segments=segments[first:], path=lambda n: tmp_path / name / str(n)),
+                engine,
+            )
+        assert report.frames_in == report.frames_out == 60 - 20 * first
+        return [
+            (tmp_path / name / str(segment.number)).read_bytes() for segment in segments[first:]
+        ]
+
+    through = encode("all", job, 0)
+    assert encode("last", job, 2) == through[2:]
+    assert encode("plain", replace(job, steady=0.0), 2) != through[2:]
 
 
 def test_an_engine_paints_its_first_frame_as_all_others(tmp_path: Path) -> None:

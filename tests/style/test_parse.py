@@ -143,3 +143,40 @@ def test_a_file_that_is_no_picture_is_reported(tmp_path: Path) -> None:
 def test_a_model_for_any_painting_alone_is_no_style(arbitrary: Path) -> None:
     with pytest.raises(StyleNotFoundError, match=r"any\.onnx:my_painting\.jpg"):
         find_style(str(arbitrary))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("candy.pth", "a PyTorch checkpoint, not a style: import it first"),
+        ("Candy.T7", r"python -m export import \S*Candy\.T7 -o MODEL\.onnx"),
+        ("wave.ckpt", r"python -m export import \S*wave\.ckpt"),
+        ("decoder_iter_160000.pth.tar", "python -m export import"),
+        ("model.json", "a TensorFlow.js model"),
+        ("frozen.pb", "convert it to ONNX"),
+        ("net.tflite", "convert it to ONNX"),
+        ("a.engine", r"name the model\.onnx that it was made from"),
+        ("clip.mp4", "a video, not a style: name a picture"),
+    ],
+)
+def test_every_kind_of_file_has_its_hint(name: str, advice: str, tmp_path: Path) -> None:
+    with pytest.raises(StyleNotFoundError, match=f"There is no file {name}"):
+        find_style(name)
+    (tmp_path / name).write_bytes(b"whatever")
+    with pytest.raises(StyleNotFoundError, match=advice):
+        find_style(name)
+    with pytest.raises(StyleNotFoundError, match=advice):
+        find_style(f"wave=0.5,./{name}=0.5")
+
+
+def test_weights_that_do_not_sum_to_one_are_noted(caplog: pytest.LogCaptureFixture) -> None:
+    mixed = find_style("wave=0.7,night=0.7")
+    assert mixed.vector is not None
+    assert mixed.vector.tolist() == [[0.5, 0.5]]
+    assert "sum to 1.4, not to 1; it is wave=0.5,night=0.5" in caplog.text
+    caplog.clear()
+    find_style("wave=0.7,night=0.3")
+    assert find_style("wave=1").name.startswith("wave")
+    assert not caplog.text
+    with pytest.raises(UsageError, match="'wave=2' is one style"):
+        find_style("wave=2")

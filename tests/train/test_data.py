@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from rtstyle.errors import InputNotFoundError, TrainingError
+from rtstyle.errors import InputNotFoundError, MediaError, TrainingError, UsageError
 from rtstyle.media.images import read_picture
-from rtstyle.train.data import load_photos, random_crops, with_faces
+from rtstyle.train import data
+from rtstyle.train.data import demo_photos, load_content, load_photos, random_crops, with_faces
 from rtstyle.train.targets import AnyPainting
+from tests.media.clips import Clip, make_clip
 from tests.train.materials import make_painting, make_photos
 
 
@@ -26,6 +28,32 @@ def test_broken_photographs_are_skipped_and_listed(tmp_path: Path) -> None:
     assert (again.pixels == photos.pixels).all()
     assert load_photos(folder, without=["photo1.png"]).names == ("photo0.png", "photo2.png")
     assert again.names == photos.names == ("photo0.png", "photo1.png", "photo2.png")
+
+
+def test_videos_are_content_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_photos(tmp_path / "photos")
+    clip = make_clip(tmp_path / "a.mp4", Clip(range(0, 60 * 512, 512), width=128, height=96))
+    monkeypatch.setattr(data, "VIDEO_FRAMES", 20)
+    both = load_content([folder, clip, folder])
+    assert len(both) == 3 + 20 + 3
+    assert both.names[2:4] == ("photo2.png", "a.mp4#0")
+    assert both[3].shape == (96, 128, 3)
+    assert (both[len(both) - 1] == load_photos(folder)[2]).all()
+    assert 20 <= len(demo_photos()) <= 40
+
+
+def test_what_is_no_content_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no film")
+    (tmp_path / "bad.mp4").write_text("no film")
+    small = make_clip(tmp_path / "small.mp4", Clip(range(0, 5 * 512, 512), width=32, height=32))
+    for name, error, sentence in (
+        ("notes.txt", UsageError, "is neither"),
+        ("bad.mp4", MediaError, "bad.mp4"),
+        ("none.mp4", InputNotFoundError, "none.mp4"),
+        (small.name, TrainingError, "64 pixels"),
+    ):
+        with pytest.raises(error, match=sentence):
+            load_content([tmp_path / name])
 
 
 @pytest.mark.parametrize("damaged", [b"", b"PK\x03\x04 nothing more", b"no archive"])
@@ -125,3 +153,15 @@ def test_any_painting_gives_varied_styles_and_sometimes_the_photograph_itself(
     own = (drawn.vector - 0.123).abs().amax(1) < 1e-6
     assert 0 < own.sum() < 20
     assert len({tuple(row.tolist()) for row in drawn.vector[~own]}) == int((~own).sum())
+
+
+def test_the_cache_is_bounded_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("rtstyle.train.data.MAX_PHOTOS", 3)
+    folder = make_photos(tmp_path / "photos", count=7)
+    photos = load_photos(folder, cache=tmp_path / "cache")
+    assert photos.names == ("photo0.png", "photo2.png", "photo4.png")
+    assert "Of the 7 photographs" in caplog.text
+    (cached,) = (tmp_path / "cache").iterdir()
+    assert f"kept in {cached} (0 MB) for when this goes on" in caplog.text

@@ -25,6 +25,7 @@ from rtstyle.train.losses import tv_loss
 from rtstyle.train.paint_job import PRESETS, PaintJob, Settings, preset, run_paint_job
 from rtstyle.train.perceptual import STYLE_LAYERS, PerceptualNet, load_perceptual_net
 from rtstyle.train.style_losses import STYLE_LOSSES, Features, describe, style_loss
+from rtstyle.train.style_losses.patches import NearestPatches
 from tests.train.materials import make_loss_net, make_painting, make_photos
 
 GRAM = style_loss("gram")
@@ -263,3 +264,31 @@ def test_wrong_files_are_reported_before_any_work(job: PaintJob, tmp_path: Path)
             run_paint_job(replace(job, **changes), Settings(steps=2))
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "there.png").read_text() == "precious"
+
+
+def test_patches_are_matched_by_what_they_look_like() -> None:
+    generator = torch.Generator().manual_seed(0)
+    painting = torch.rand((1, 4, 21, 21), generator=generator)
+    loss = NearestPatches()
+    known = loss.describe(painting)
+    assert known.shape == (1, 100, 36)
+    assert loss.distance(painting, known).item() == 0
+    turned = painting.roll((2, 4), (2, 3))  # by whole patches: the same ones, elsewhere
+    assert loss.distance(turned[..., 2:, 4:], known).item() == 0
+    assert loss.distance(painting.flip(1), known).item() > 0.1
+
+
+def test_a_picture_is_painted_by_patches(tmp_path: Path) -> None:
+    photo, style = (make_painting(tmp_path / f"{i}.png", side=96, step=i) for i in (5, 9))
+    job = PaintJob(
+        content=photo, style=style, output=tmp_path / "out.png",
+        loss_net=make_loss_net(tmp_path / "vgg.safetensors"), device="cpu",
+    )  # fmt: skip
+    seen: list[float] = []
+    settings = preset("relative", method="mrf", steps=8, size=96, style_size=96)
+    run_paint_job(job, settings, on_step=lambda step: seen.append(step.losses["style"]))
+    assert read_picture(job.output)[0].shape == (96, 96, 3)
+    assert len(seen) >= 3 * 8  # at three scales
+    assert seen[-1] < seen[-7]  # of the last scale
+    with pytest.raises(UsageError, match="a style loss of its own"):
+        preset("classic", method="mrf")

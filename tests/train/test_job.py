@@ -36,7 +36,7 @@ def _job(folder: Path) -> Job:
     make_photos(folder / "photos")
     return Job(
         paintings=(make_painting(folder / "painting.png"),), output=folder / "mine.onnx",
-        content=folder / "photos", loss_net=make_loss_net(folder / "vgg.safetensors"),
+        content=(folder / "photos",), loss_net=make_loss_net(folder / "vgg.safetensors"),
         folder=folder / "work", names=("stripes",), description="Stripes.", device="cpu",
     )  # fmt: skip
 
@@ -52,6 +52,7 @@ def test_a_training_lowers_its_loss_and_ends_in_a_model_file(tmp_path: Path) -> 
     assert spec.styles == ("stripes",)
     assert spec.provenance["updates"] == 40
     work = tmp_path / "work"
+    assert not list(work.glob("photos-*")), "the cache of photographs is of no use any more"
     assert read_picture(work / "preview.png")[0].shape == (2 * 256, 4 * 256, 3)
     with (work / "losses.csv").open(newline="") as file:
         assert [int(row["update"]) for row in csv.DictReader(file)] == list(range(1, 41))
@@ -180,7 +181,7 @@ def test_material_that_is_missing_or_broken_is_reported_in_a_sentence(tmp_path: 
     make_painting(tmp_path / "tiny.png", side=16)
     for changed, error, sentence in (
         (replace(job, output=tmp_path / "mine.pt"), UsageError, ".onnx"),
-        (replace(job, content=tmp_path / "empty"), TrainingError, "No photographs"),
+        (replace(job, content=(tmp_path / "empty",)), TrainingError, "No photographs"),
         (replace(job, paintings=(tmp_path / "text.jpg",)), MediaError, "picture"),
         (replace(job, paintings=(tmp_path / "tiny.png",)), TrainingError, "at least 64"),
     ):
@@ -189,3 +190,19 @@ def test_material_that_is_missing_or_broken_is_reported_in_a_sentence(tmp_path: 
     assert not (tmp_path / "mine.onnx").exists()
     with pytest.raises(UsageError, match="multiple of 32"):
         Recipe(crop=100)
+
+
+@pytest.mark.parametrize(("busy", "threads"), [(0.0, 4), (1.2, 3), (2.6, 1), (9.0, 1)])
+def test_a_training_takes_the_cores_that_are_free(
+    busy: float, threads: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(training, "busy_cores", lambda: busy)
+    monkeypatch.setattr(training, "n_cores", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    training._take_threads(None, torch.device("cpu"))
+    assert taken == ([] if threads == 4 else [threads])
+    assert (f"keep {busy:.1f} of 4 cores busy" in caplog.text) == (threads < 4)
+    training._take_threads(2, torch.device("cpu"))
+    assert taken[-1] == 2

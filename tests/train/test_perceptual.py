@@ -1,16 +1,70 @@
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from rtstyle.errors import InputNotFoundError, TrainingError
+from rtstyle.train import perceptual
 from rtstyle.train.losses import content_loss
 from rtstyle.train.perceptual import STYLE_LAYERS, load_perceptual_net
 from rtstyle.train.style_losses import describe, style_loss, total_distance
-from tests.train.materials import CHANNELS, make_loss_net
+from tests.train.materials import CHANNELS, make_loss_net, make_vgg16
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A server in place of PyTorch's, and an empty cache; yields the folder that it serves."""
+    served = tmp_path / "served"
+    served.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        weights = make_vgg16(tmp_path / "vgg16.safetensors")
+        torch.save(load_file(weights), served / "vgg16.pth")
+        content = (served / "vgg16.pth").read_bytes()
+        name = f"vgg16-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+        (served / "vgg16.pth").rename(served / name)
+        url = f"http://127.0.0.1:{server.server_address[1]}/{name}"
+        monkeypatch.setattr(perceptual, "VGG16_URL", url)
+        yield served
+        server.shutdown()
+        thread.join()
+
+
+def test_vgg16_is_fetched_once_and_only_by_name(
+    hub: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load_perceptual_net("vgg16").kind == "vgg16"
+    assert "Fetching torchvision's VGG-16" in caplog.text
+    (file,) = hub.iterdir()
+    assert perceptual.cached_vgg16().read_bytes() == file.read_bytes()
+    file.unlink()
+    assert load_perceptual_net("vgg16").kind == "vgg16"  # from the cache
+    with pytest.raises(InputNotFoundError):
+        load_perceptual_net("vgg19")
+
+
+@pytest.mark.parametrize("trouble", ["gone", "changed"])
+def test_weights_that_do_not_come_leave_nothing(hub: Path, trouble: str) -> None:
+    (file,) = hub.iterdir()
+    if trouble == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(TrainingError, match="pass them with --loss-net FILE"):
+        load_perceptual_net("vgg16")
+    assert not list(perceptual.cached_vgg16().parent.iterdir())
 
 
 def _picture(seed: int) -> torch.Tensor:

@@ -23,17 +23,20 @@ from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.targets import Drawn
 from rtstyle.train.trainer import Trainer, start_from
+from rtstyle.train.ways.paintings import Paintings
 from tests.train.materials import TINY, make_loss_net, make_painting, make_photos
 
 
 def _trainer(folder: Path, recipe: Recipe = TINY, *, paintings: int = 1) -> Trainer:
     return Trainer(
         recipe,
-        photos=load_photos(make_photos(folder / "photos")),
-        paintings=[
-            read_picture(make_painting(folder / f"painting{i}.png", step=6 + 2 * i))[0]
-            for i in range(paintings)
-        ],
+        Paintings(
+            load_photos(make_photos(folder / "photos")),
+            [
+                read_picture(make_painting(folder / f"painting{i}.png", step=6 + 2 * i))[0]
+                for i in range(paintings)
+            ],
+        ),
         loss_net=load_perceptual_net(make_loss_net(folder / "vgg.safetensors")),
     )
 
@@ -163,8 +166,11 @@ def test_faces_have_a_term_of_their_own(tmp_path: Path) -> None:
     photos = load_photos(make_photos(tmp_path / "photos"))
     faces = (np.array([[30.0, 30, 40, 40]]), *(np.zeros((0, 4)) for _ in photos.names[1:]))
     trainer = Trainer(
-        recipe, photos=replace(photos, faces=faces),
-        paintings=[read_picture(make_painting(tmp_path / "painting.png"))[0]],
+        recipe,
+        Paintings(
+            replace(photos, faces=faces),
+            [read_picture(make_painting(tmp_path / "painting.png"))[0]],
+        ),
         loss_net=load_perceptual_net(make_loss_net(tmp_path / "vgg.safetensors")),
     )  # fmt: skip
     first = [trainer.step()["faces"] for _ in range(4)]
@@ -207,7 +213,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(
     trainer.step()
     before = [p.clone() for p in trainer.net.parameters()]
     monkeypatch.setattr(
-        trainer.style_loss, "distance", lambda x, target: x.sum((1, 2, 3)) * torch.nan
+        trainer.way.style_loss, "distance", lambda x, target: x.sum((1, 2, 3)) * torch.nan
     )
     with pytest.raises(TrainingError, match="style loss is nan at update 2"):
         trainer.step()
@@ -252,7 +258,7 @@ def test_one_style_more_leaves_every_other_number_as_it_was(tmp_path: Path) -> N
         first.step()
         more = replace(recipe, options=recipe.options | {"styles": 3}, only=2)
         second = Trainer(
-            more, photos=first.photos, paintings=[read_picture(tmp_path / "painting0.png")[0]],
+            more, Paintings(first.way.photos, [read_picture(tmp_path / "painting0.png")[0]]),
             loss_net=first.loss_net, init=first.ema,
         )  # fmt: skip
         start = {name: p.clone() for name, p in second.net.named_parameters()}
@@ -274,8 +280,8 @@ def test_each_style_has_its_own_content_weight(tmp_path: Path) -> None:
             TINY, options=TINY.options | {"styles": 2}, content_weight=content_weight, batch=1
         )
         trainer = _trainer(tmp_path, recipe, paintings=2)
-        drawn = Drawn(torch.eye(2)[style : style + 1], trainer.styles.draw(rng(0), x).targets)
-        trainer.styles.draw = lambda *_: drawn  # type: ignore[method-assign]
+        drawn = Drawn(torch.eye(2)[style : style + 1], trainer.way.styles.draw(rng(0), x).targets)
+        trainer.way.styles.draw = lambda *_: drawn  # type: ignore[method-assign]
         trainer.step()
         return torch.cat([p.detach().flatten() for p in trainer.net.parameters()])
 
@@ -296,9 +302,11 @@ def test_styles_are_drawn_as_often_as_their_shares_say(tmp_path: Path) -> None:
         tmp_path, replace(TINY, options=options, shares=[6.0, 3.0, 1.0]), paintings=3
     )
     rng, x = np.random.default_rng(0), torch.zeros(1, 3, 32, 32)
-    drawn = sum(mix for _ in range(600) if (mix := trainer.styles.draw(rng, x).vector) is not None)
+    drawn = sum(
+        mix for _ in range(600) if (mix := trainer.way.styles.draw(rng, x).vector) is not None
+    )
     assert (drawn[0] / 600).tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.04)
-    assert len(trainer.styles.draw(rng, x.expand(5, -1, -1, -1)).targets[0][0]) == 5
+    assert len(trainer.way.styles.draw(rng, x.expand(5, -1, -1, -1)).targets[0][0]) == 5
     with pytest.raises(TrainingError, match="There are 2 shares"):
         _trainer(tmp_path, replace(TINY, options=options, shares=[1.0, 1.0]), paintings=3)
     with pytest.raises(UsageError, match="must be above 0"):
@@ -347,9 +355,9 @@ def test_a_net_of_another_shape_is_no_start(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path)
     with pytest.raises(TrainingError, match="another shape"):
         Trainer(
-            replace(TINY, options={"width": 8, "blocks": 1}), photos=trainer.photos,
-            paintings=[read_picture(tmp_path / "painting0.png")[0]], loss_net=trainer.loss_net,
-            init=trainer.ema,
+            replace(TINY, options={"width": 8, "blocks": 1}),
+            Paintings(trainer.way.photos, [read_picture(tmp_path / "painting0.png")[0]]),
+            loss_net=trainer.loss_net, init=trainer.ema,
         )  # fmt: skip
 
 

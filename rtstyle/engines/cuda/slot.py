@@ -6,9 +6,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rtstyle.closing import Closing
@@ -17,7 +19,8 @@ from rtstyle.engines.cuda.memory import OutOfDeviceMemoryError
 from rtstyle.engines.watchdog import CLOSING_SECONDS, outlive
 from rtstyle.errors import EngineError
 
-SLOTS = 3  # batches on the GPU at once: one uploading, one running, one downloading
+SLOTS = 4  # batches on the GPU at once: one uploading, one running, one downloading, one lent
+_BUSY = 2  # slots that are never lent, so that one uploads while the other runs
 Inputs = dict[str, NDArray[Any]]  # by name, as `to_inputs` gives them
 R = TypeVar("R")
 _log = logging.getLogger("rtstyle")
@@ -32,7 +35,8 @@ class Running(Closing, ABC, Generic[R]):
 
     @abstractmethod
     def result(self) -> R:
-        """The result, which the caller owns. Raises `EngineError`."""
+        """The result. An array that does not own its memory is the slot's own buffer, and holds
+        until the slot starts again. Raises `EngineError`."""
 
 
 class Slot(Closing, ABC):
@@ -72,18 +76,25 @@ S = TypeVar("S", bound=Running[Any])
 
 
 class SlotPool(Generic[S]):
-    """The slots for batches of one shape: as many as the GPU's memory holds, three at most.
+    """The slots for batches of one shape: as many as the GPU's memory holds, four at most.
 
-    Raises `OutOfDeviceMemoryError` when it does not hold one.
+    Results are lent where they lie, without a copy, while enough slots are left to work: a slot is
+    free again once nobody has its result any more. Raises `OutOfDeviceMemoryError` when the memory
+    does not hold one.
     """
 
     def __init__(self, make: Callable[[], S]) -> None:
         self._slots: list[S] = []
+        self._free: deque[S] = deque()
         self._busy: deque[RunningBatch[Any]] = deque()
         self._lock = Lock()
+        self._lent = 0
+        self._given_back: deque[S] = deque()  # without the lock: an array may end anywhere
+        self._closed = False
         for _ in range(SLOTS):
             try:
                 self._slots.append(make())
+                self._free.append(self._slots[-1])
             except OutOfDeviceMemoryError:
                 if not self._slots:
                     raise
@@ -92,7 +103,6 @@ class SlotPool(Generic[S]):
             except BaseException:
                 self.close()
                 raise
-        self._free = deque(self._slots)
 
     def start(self, where: str, begin: Callable[[S], None]) -> RunningBatch[Any]:
         """`begin` a batch in a free slot; the oldest batch is brought back first where none is.
@@ -114,16 +124,48 @@ class SlotPool(Generic[S]):
     def _take(self) -> S:
         while True:
             with self._lock:
+                self._collect()
                 if self._free:
                     return self._free.popleft()
                 oldest = self._busy.popleft()
             oldest.bring_back()
 
-    def _ended(self, running: RunningBatch[Any], slot: S) -> None:
+    def _collect(self) -> None:
+        while self._given_back:
+            self._free.append(self._given_back.popleft())
+            self._lent -= 1
+
+    def _ended(self, running: RunningBatch[Any], slot: S, result: Any) -> Any:
+        """What the caller gets for the slot's `result`: lent or copied, as slots are left."""
+        is_buffer = isinstance(result, np.ndarray) and not result.flags.owndata
         with self._lock:
-            if running in self._busy:
-                self._busy.remove(running)
+            self._collect()
+            lends = is_buffer and self._lent < len(self._slots) - _BUSY
+            if lends:
+                self._lent += 1
+                self._remove(running)
+        if lends:
+            return np.asarray(_Lent(result, lambda: self._give_back(slot)))
+        if is_buffer:
+            result = result.copy()
+        with self._lock:
+            self._remove(running)
             self._free.append(slot)
+        return result
+
+    def _remove(self, running: RunningBatch[Any]) -> None:
+        if running in self._busy:
+            self._busy.remove(running)
+
+    def _give_back(self, slot: S) -> None:
+        self._given_back.append(slot)
+        if self._closed:  # after the pool, which left it open
+            self._close_free()
+
+    def _close_free(self) -> None:
+        with suppress(IndexError):  # another thread took the last one
+            while self._given_back:
+                self._given_back.popleft().close()
 
     def close(self) -> None:
         """Bring back what is in flight, then free the memory. A GPU that hangs keeps it: freeing
@@ -137,15 +179,32 @@ class SlotPool(Generic[S]):
                 outlive(oldest.bring_back, *self._slots)
                 return
             oldest.bring_back()
-        for slot in self._slots:
+        with self._lock:
+            self._collect()
+            self._closed = True
+            free, self._free = self._free, deque()
+        for slot in free:
             slot.close()
+        self._close_free()  # what came back just now
+
+
+class _Lent:
+    """A slot's buffer in use by whoever has an array made of this, or a view of such an array."""
+
+    def __init__(self, buffer: NDArray[Any], give_back: Callable[[], None]) -> None:
+        self.__array_interface__ = buffer.__array_interface__
+        self._buffer, self._give_back = buffer, give_back
+
+    def __del__(self) -> None:
+        self._give_back()
 
 
 class RunningBatch(Generic[R]):
-    """A batch on the GPU, a `Pending`. Its slot is free again once the result was copied out."""
+    """A batch on the GPU, a `Pending`. `ended` gets the slot and its result, and gives what the
+    caller may keep."""
 
     def __init__(
-        self, where: str, slot: Running[R], ended: Callable[[RunningBatch[R], Any], None]
+        self, where: str, slot: Running[R], ended: Callable[[RunningBatch[R], Any, R | None], R]
     ) -> None:
         self._where, self._ended = where, ended
         self._slot: Running[R] | None = slot
@@ -161,17 +220,17 @@ class RunningBatch(Generic[R]):
         return slot is None or slot.is_done()
 
     def bring_back(self) -> None:
-        """Wait for the batch and copy it out of the slot. Safe from any thread."""
+        """Wait for the batch and take it out of the slot. Safe from any thread."""
         with self._lock:
-            slot = self._slot
+            slot, result = self._slot, None
             if slot is None:
                 return
             try:
-                self._result = slot.result()
+                result = slot.result()
             except EngineError as error:
                 self._error = type(error)(f"{self._where} failed on a batch: {error}")
             self._slot = None
-            self._ended(self, slot)
+            self._result = self._ended(self, slot, result)
 
     def result(self) -> R:
         wait_for(self)

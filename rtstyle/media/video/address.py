@@ -33,13 +33,11 @@ class AddressSource(FileSource):
     def from_name(cls, name: str, reading: ReadOptions) -> Self:
         """Open the video at the address `name`."""
         refuse_rate(name, reading)
-        return cls(name, start=reading.start, duration=reading.duration)
+        return cls(name, reading)
 
-    def __init__(
-        self, url: str, *, start: Fraction | None = None, duration: Fraction | None = None
-    ) -> None:
+    def __init__(self, url: str, reading: ReadOptions | None = None) -> None:
         self._url = url
-        super().__init__(without_login(url), start=start, duration=duration)
+        super().__init__(without_login(url), reading)
 
     def _open_container(self, hwaccel: str) -> InputContainer:
         return open_address(self._url)

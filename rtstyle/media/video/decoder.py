@@ -15,12 +15,15 @@ from av.error import FFmpegError, InvalidDataError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-TimedFrame = tuple[VideoFrame, Fraction]
+from rtstyle.media.video.deinterlace import TimedFrame, deinterlaced
 
 # Broadcasts: their clock starts anywhere, and packets get lost.
 FREE_CLOCK = {"mpegts", "mpeg"}
 _INVALID_DATA = -1094995529  # AVERROR_INVALIDDATA
 _ONE_PICTURE_A_PACKET = {"h264", "hevc"}  # where a packet without a picture is a loss
+_KEYFRAMES_UNTIL_READY = 2  # what comes after does not depend on where decoding began
+_INTERLACED = range(2, 6)  # of FFmpeg's orders of fields: all but "unknown" and "progressive"
+_DEINTERLACED = "the video is interlaced and was deinterlaced; --no-deinterlace keeps both fields"
 _SEEK_EARLIER = (0, 3, 15)  # seconds: without an index, a seek may end up past the keyframe
 
 
@@ -30,7 +33,8 @@ class Decoder:
     Undecodable packets before the first picture are skipped and counted, as recordings of
     broadcasts begin with such. A later one, or the end of a file that is `cut_off`, ends `frames`
     with FFmpeg's error, after every picture that certainly precedes the damage. Pictures that
-    FFmpeg repaired are delivered and counted. `usual_duration` is in seconds.
+    FFmpeg repaired are delivered and counted. `usual_duration` is in seconds. With `deinterlace`,
+    the interlaced frames of a stream that says it has such become progressive.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Decoder:
         *,
         usual_duration: Fraction,
         cut_off: bool = False,
+        deinterlace: bool = False,
     ) -> None:
         self.skipped = 0  # packets before the first picture
         self.repaired: list[Fraction] = []  # times of pictures with concealed errors
@@ -50,6 +55,10 @@ class Decoder:
         self._tick = stream.time_base or Fraction(1, 90_000)
         self._usual_duration = usual_duration
         self._cut_off = cut_off
+        context = stream.codec_context
+        interlaced = context.field_order in _INTERLACED or context.name == "dvvideo"
+        self._deinterlaces = deinterlace and interlaced
+        self._any_interlaced = False
         # Broadcasts lose packets; players carry on, and so do we.
         self._refuses_holes = container.format.name not in FREE_CLOCK
         self._accountable = stream.codec_context.name in _ONE_PICTURE_A_PACKET
@@ -73,6 +82,8 @@ class Decoder:
 
     def losses(self, remarks: Iterable[str] = ()) -> Losses:
         """What could not be delivered as it is in the file, so far."""
+        if self._deinterlaces and self._any_interlaced:
+            remarks = (*remarks, _DEINTERLACED)
         return Losses(
             skipped=self.skipped,
             lost=self.lost,
@@ -83,9 +94,41 @@ class Decoder:
         )
 
     def frames_from(self, start: Fraction) -> Iterator[TimedFrame]:
-        """All frames from a keyframe at or before `start` on."""
+        """All frames from a keyframe at or before `start` on.
+
+        Damage that shows soon after it may come from beginning there: then all is decoded again
+        from the beginning of the file, and what is damaged still is the file's own.
+        """
+        last: Fraction | None = None
+        try:
+            keyframes = 0
+            for frame, time in self._sought(start):
+                keyframes += frame.key_frame
+                is_early = keyframes <= _KEYFRAMES_UNTIL_READY
+                if is_early and (frame.is_corrupt or self.lost) and self._restart(last):
+                    break
+                yield frame, time
+                last = time
+            else:
+                return
+        except FFmpegError:
+            if keyframes > _KEYFRAMES_UNTIL_READY or not self._restart(last):
+                raise
+        for frame, time in self._timed():
+            if last is None or time > last:
+                yield frame, time
+
+    def _restart(self, last: Fraction | None) -> bool:
+        """Go to the beginning of the file; False for a stream where that is not possible."""
+        if last is not None:
+            self._counts_from = int(last / self._tick) + 1
+        return self._seek(min(self._stream.start_time or 0, 0))
+
+    def _sought(self, start: Fraction) -> Iterator[TimedFrame]:
         self._counts_from = int(start / self._tick)
         self._learn_encoder()
+        if self._deinterlaces:
+            start -= 2 * self._usual_duration  # a frame needs those before it
         for earlier in _SEEK_EARLIER:
             self._seek(int((start - earlier) / self._tick))
             frames = self._timed()
@@ -106,16 +149,23 @@ class Decoder:
         with suppress(FFmpegError):
             next(self._container.demux(self._stream)).decode()
 
-    def _seek(self, ticks: int) -> None:
+    def _seek(self, ticks: int) -> bool:
         self._awaited.clear()
         self._any_picture, self.skipped, self.untimed, self.lost = False, 0, 0, 0
         try:
             self._container.seek(ticks, stream=self._stream)
         except FFmpegError:  # no times to seek by: from the beginning; earlier frames are dropped
-            with suppress(FFmpegError):
+            try:
                 self._container.seek(0, unsupported_byte_offset=True)
+            except FFmpegError:
+                return False
+        return True
 
     def _timed(self) -> Iterator[TimedFrame]:
+        timed = self._with_times()
+        return deinterlaced(timed) if self._deinterlaces else timed
+
+    def _with_times(self) -> Iterator[TimedFrame]:
         last: Fraction | None = None
         for frame in self._decoded():
             if frame.pts is not None:
@@ -181,7 +231,7 @@ class Decoder:
     def _account(self, frame: VideoFrame) -> None:
         """Tick off what the frame came from, and count earlier packets left without a picture."""
         if frame.interlaced_frame:  # either field may come in a packet of its own
-            self._accountable = False
+            self._accountable, self._any_interlaced = False, True
             self._awaited.clear()
         missing = 0
         while self._awaited and frame.pts is not None and self._awaited[0] <= frame.pts:

@@ -14,15 +14,17 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from rtstyle.errors import OutputError, UsageError
-from rtstyle.frame import DeviceFrame, DeviceImage, Frame, Image, StreamInfo
+from rtstyle.frame import DeviceFrame, Frame, StreamInfo
 from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.color import PaletteWriter, RgbWriter
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.formats import (
     Container,
+    bits_in,
     encoder_options,
     needs_even_size,
     pixel_format_for,
+    usual_codec,
 )
 from rtstyle.media.video.nvcodec import (
     DeviceFrames,
@@ -30,6 +32,7 @@ from rtstyle.media.video.nvcodec import (
     encoder_hwaccel,
     encoder_notes,
 )
+from rtstyle.media.video.orientation import Array
 
 
 class VideoTrack:
@@ -44,11 +47,8 @@ class VideoTrack:
     ) -> None:
         self.notes: list[str] = []
         self.end = Fraction(0)  # seconds, where the last frame ends
-        self.codec = (
-            options.codec
-            or device_encoder(container.codec, options.hwaccel, info.width, info.height)
-            or container.codec
-        )
+        usual = usual_codec(container, info)
+        self.codec = options.codec or device_encoder(usual, options.hwaccel, info) or usual
         if options.codec is None:
             self.notes += encoder_notes(options.hwaccel, self.codec)
         self._container, self._info, self._options = container, info, options
@@ -85,21 +85,24 @@ class VideoTrack:
 
     def encode(self, frame: Frame | DeviceFrame) -> list[Packet[VideoStream]]:
         """The packets that are ready after this frame."""
-        picture = self._picture(frame.image)
+        picture = self._picture(frame)
         picture.time_base = self.tick
         picture.pts = self._ticks(frame.time)
         picture.duration = max(0, round((frame.duration or 0) / self.tick))
         self.end = frame.time + (frame.duration or 1 / self._info.rate)
         return self.stream.encode(picture)
 
-    def _picture(self, image: Image | DeviceImage) -> VideoFrame:
-        if isinstance(image, DeviceImage):
+    def _picture(self, frame: Frame | DeviceFrame) -> VideoFrame:
+        if isinstance(frame, DeviceFrame):
             if isinstance(self._writer, RgbWriter) and self._writer.is_yuv420:
-                picture = self._device_frames.frame(image)
+                picture = self._device_frames.frame(frame.image)
                 self._writer.tag(picture)
                 return picture
-            image = image.download()
-        return self._writer.write(self._padded(image))
+            frame = frame.download()
+        image = self._padded(frame.image)
+        if isinstance(self._writer, PaletteWriter) or frame.gain is None:
+            return self._writer.write(image)
+        return self._writer.write(image, self._padded(frame.gain))
 
     def adopt(self, packet: Packet[VideoStream], end: Fraction) -> None:
         """Turn a packet of another encoder with the same settings into one of this stream.
@@ -129,10 +132,8 @@ class VideoTrack:
 
     def _add(self, output: OutputContainer) -> VideoStream:
         try:
-            codec_options = encoder_options(self.codec, self._options)
-            accelerated = encoder_hwaccel(
-                self.codec, self._options.pixel_format, self._info.width, self._info.height
-            )
+            codec_options = encoder_options(self.codec, self._options, self._info)
+            accelerated = encoder_hwaccel(self.codec, self._options.pixel_format, self._info)
             stream = output.add_stream(
                 self.codec, rate=self._info.rate, options=codec_options, hwaccel=accelerated
             )
@@ -142,7 +143,13 @@ class VideoTrack:
             if self._options.bitrate is not None and not codec.lossy:
                 raise UsageError(f"The codec {self.codec} is lossless and takes no bit rate.")
             supported = [f.name for f in codec.video_formats or []]
-            stream.codec_context.pix_fmt = pixel_format_for(self.codec, supported, self._options)
+            chosen = pixel_format_for(self.codec, supported, self._options, self._info)
+            if self._info.bits > 8 and bits_in(chosen) == 8 and not self._options.pixel_format:
+                self.notes.append(
+                    f"the input has {self._info.bits} bits a channel, but {self.codec} has 8 in "
+                    f"{self._container.muxer}"
+                )
+            stream.codec_context.pix_fmt = chosen
         except (FFmpegError, ValueError, TypeError) as error:
             raise UsageError(
                 f"The codec {self.codec!r} cannot go into {self._container.muxer} "
@@ -173,7 +180,7 @@ class VideoTrack:
         pixel_format = str(self.stream.codec_context.pix_fmt)
         if pixel_format == "pal8":
             return PaletteWriter(self._info.width, self._info.height)
-        writer = RgbWriter(pixel_format)
+        writer = RgbWriter(pixel_format, self._info)
         writer.tag(self.stream.codec_context)
         return writer
 
@@ -188,8 +195,8 @@ class VideoTrack:
             self._first_ticks = ticks
         return ticks
 
-    def _padded(self, image: Image) -> Image:
+    def _padded(self, image: Array) -> Array:
         down, right = self._padding
         if not down and not right:
             return image
-        return np.pad(image, ((0, down), (0, right), (0, 0)), mode="edge")
+        return np.pad(image, ((0, down), (0, right), (0, 0))[: image.ndim], mode="edge")

@@ -8,8 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 
+from av.video.format import VideoFormat
+
 from rtstyle.errors import UsageError
-from rtstyle.frame import StreamInfo
+from rtstyle.frame import HighRange, StreamInfo
 from rtstyle.media.options import VIDEO_SUFFIXES, WriteOptions
 
 
@@ -106,6 +108,19 @@ _PRESET_NAME = {"libvpx-vp9": "cpu-used", "libvpx": "cpu-used", "libaom-av1": "c
 _PIXEL_FORMATS = {"ffv1": "bgr0", "libx264rgb": "rgb24", "prores_ks": "yuv422p10le", "gif": "pal8",
                   "apng": "rgb24", "h264_nvenc": "nv12", "hevc_nvenc": "nv12",
                   "av1_nvenc": "nv12"}  # fmt: skip
+# Where the input has more than 8 bits a channel.
+_DEEP = {"ffv1": "gbrp10le", "libx264": "yuv420p10le", "libx265": "yuv420p10le",
+         "libsvtav1": "yuv420p10le", "libvpx-vp9": "yuv420p10le", "hevc_nvenc": "p010le",
+         "av1_nvenc": "p010le"}  # fmt: skip
+_DEEP_CODECS = {"libx264": "libx265", "libvpx-vp9": "libsvtav1"}  # for high dynamic range
+_STATES_HDR = ("mp4", "mov", "matroska", "webm", "mpegts")
+# Of an encoder, the option that states what a video was mastered on, the names in it, and whether
+# it takes the standards' units: 0.00002 for x and y, 0.0001 cd/m2.
+_STATES_MASTERING = {
+    "libx265": ("x265-params", "master-display", "max-cll", True),
+    "libx264": ("x264-params", "mastering-display", "cll", True),
+    "libsvtav1": ("svtav1-params", "mastering-display", "content-light", False),
+}
 _ANY_SIZE = {
     *("libvpx", "libvpx-vp9", "libaom-av1", "ffv1", "rawvideo", "gif", "libx264rgb", "png", "apng"),
     "mpeg4",
@@ -133,9 +148,26 @@ def piped_container(name: str | None) -> Container:
         ) from None
 
 
-def encoder_options(codec: str, wanted: WriteOptions) -> dict[str, str]:
+def usual_codec(container: Container, info: StreamInfo) -> str:
+    """The codec where none is chosen. Raises `UsageError` where high dynamic range is to be kept
+    in a container that cannot state it."""
+    if info.high_range is None:
+        return container.codec
+    if container.muxer not in _STATES_HDR:
+        raise UsageError(
+            f"{container.muxer} cannot state high dynamic range; with --hdr keep the output is an "
+            "mp4, mov, mkv, webm or ts."
+        )
+    return _DEEP_CODECS[container.codec]
+
+
+def encoder_options(codec: str, wanted: WriteOptions, info: StreamInfo) -> dict[str, str]:
     """The options for FFmpeg's encoder `codec`."""
     options = dict(_DEFAULTS.get(codec, {}))
+    if info.high_range is not None and codec in _STATES_MASTERING:
+        name, display, levels, unit = _STATES_MASTERING[codec]
+        stated = _mastering(info.high_range, display, levels, in_units=unit)
+        options[name] = ":".join(filter(None, (options.get(name), *stated)))
     if wanted.bitrate is not None:
         options = {key: value for key, value in options.items() if key not in _QUALITY}
         options["b"] = str(wanted.bitrate)
@@ -146,10 +178,12 @@ def encoder_options(codec: str, wanted: WriteOptions) -> dict[str, str]:
     return options | dict(wanted.options)
 
 
-def pixel_format_for(codec: str, supported: list[str] | None, wanted: WriteOptions) -> str:
+def pixel_format_for(
+    codec: str, supported: list[str] | None, wanted: WriteOptions, info: StreamInfo
+) -> str:
     """The pixel format to encode; `supported` are those that the encoder takes.
 
-    Raises `UsageError` for another one.
+    Raises `UsageError` for another one, and where high dynamic range is to be kept in 8 bits.
     """
     if wanted.pixel_format:
         if wanted.pixel_format not in (supported or [wanted.pixel_format]):
@@ -157,9 +191,37 @@ def pixel_format_for(codec: str, supported: list[str] | None, wanted: WriteOptio
                 f"The codec {codec} has no pixel format {wanted.pixel_format!r}; it has "
                 f"{', '.join(supported or [])}."
             )
-        return wanted.pixel_format
-    usual = _PIXEL_FORMATS.get(codec, "yuv420p")
-    return supported[0] if supported and usual not in supported else usual
+        chosen = wanted.pixel_format
+    elif info.bits > 8 and _DEEP.get(codec) in (supported or []):
+        chosen = _DEEP[codec]
+    else:
+        usual = _PIXEL_FORMATS.get(codec, "yuv420p")
+        chosen = supported[0] if supported and usual not in supported else usual
+    if info.high_range is not None and bits_in(chosen) < 10:
+        raise UsageError(
+            f"High dynamic range takes 10 bits, but {codec} writes {chosen}, which has 8; use "
+            "libx265, libx264 or libsvtav1, or leave --hdr keep out."
+        )
+    return chosen
+
+
+def bits_in(pixel_format: str) -> int:
+    """Bits a channel."""
+    return VideoFormat(pixel_format).components[0].bits
+
+
+def _mastering(kept: HighRange, display: str, levels: str, *, in_units: bool) -> list[str]:
+    """The options that state what the video was mastered on, in the standards' units or in 1."""
+    found = []
+    if kept.mastering:
+        of = [f"{float(n * 50_000 if in_units else n):g}" for n in kept.mastering[:8]]
+        light = [f"{float(n * 10_000 if in_units else n):.10g}" for n in kept.mastering[8:]]
+        points = dict(zip("RGB", zip(of[0:6:2], of[1:6:2], strict=True), strict=True))
+        text = "".join(f"{name}({','.join(points[name])})" for name in "GBR")
+        found.append(f"{display}={text}WP({of[6]},{of[7]})L({light[1]},{light[0]})")
+    if kept.light_levels:
+        found.append(f"{levels}={kept.light_levels[0]},{kept.light_levels[1]}")
+    return found
 
 
 def needs_even_size(codec: str, pixel_format: str) -> bool:

@@ -18,7 +18,7 @@ from av.video.frame import CudaContext
 from av.video.reformatter import ColorRange
 
 from rtstyle.errors import UsageError
-from rtstyle.frame import DeviceImage, Image
+from rtstyle.frame import DeviceImage, Image, StreamInfo
 from rtstyle.media.video.color import is_hdr, matrix_of, range_of
 
 CHOICES = ("auto", "cuda", "none")
@@ -39,29 +39,27 @@ def decoder_hwaccel(choice: str) -> HWAccel | None:
     return HWAccel("cuda", allow_software_fallback=choice == "auto", is_hw_owned=True)
 
 
-def device_encoder(codec: str, choice: str, width: int, height: int) -> str | None:
-    """The GPU's encoder in place of the software one `codec`; None where none opens.
+def device_encoder(codec: str, choice: str, info: StreamInfo) -> str | None:
+    """The GPU's encoder in place of the software one `codec`; None where none opens, and for high
+    dynamic range, of which FFmpeg does not tell it all.
 
     Many GPUs have none (H100, H200), and all refuse very small pictures: what opens is tried.
     """
     if choice not in CHOICES:
         raise UsageError(f"There is no hwaccel {choice!r}; use {', '.join(CHOICES)}.")
     name = _NVENC.get(codec)
-    if name is None or choice == "none" or (choice == "auto" and not _usable()):
+    if name is None or choice == "none" or (choice == "auto" and not _usable()) or info.high_range:
         return None
-    return name if _opens(name, width + width % 2, height + height % 2) else None
+    return name if _opens(name, info) else None
 
 
-def encoder_hwaccel(
-    encoder: str, pixel_format: str | None, width: int, height: int
-) -> HWAccel | None:
+def encoder_hwaccel(encoder: str, pixel_format: str | None, info: StreamInfo) -> HWAccel | None:
     """What to open the encoder with so that it takes frames where they lie on the GPU, and others
-    too. None for one that takes its frames from this computer's memory: in software, or where the
-    user chose their format."""
-    if encoder not in _NVENC.values() or pixel_format is not None:
+    too. None for one that takes its frames from this computer's memory: in software, of more than
+    8 bits, or where the user chose their format."""
+    if encoder not in _NVENC.values() or pixel_format is not None or info.bits > 8:
         return None
-    opens = _opens(encoder, width + width % 2, height + height % 2)
-    return HWAccel("cuda", is_hw_owned=True) if opens else None
+    return HWAccel("cuda", is_hw_owned=True) if _opens(encoder, info) else None
 
 
 def software_notes(choice: str, frame: VideoFrame) -> tuple[str, ...]:
@@ -88,8 +86,12 @@ def _usable() -> bool:
     return False
 
 
+def _opens(name: str, info: StreamInfo) -> bool:
+    return _opens_of_size(name, info.width + info.width % 2, info.height + info.height % 2)
+
+
 @lru_cache(maxsize=16)
-def _opens(name: str, width: int, height: int) -> bool:
+def _opens_of_size(name: str, width: int, height: int) -> bool:
     try:
         context = CodecContext.create(name, "w")
         assert isinstance(context, VideoCodecContext)

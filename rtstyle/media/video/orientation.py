@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from av import VideoFrame
 from av.sidedata.sidedata import SideData, Type
 
-from rtstyle.frame import Image
+from rtstyle.frame import Gain, Image
+
+Array = TypeVar("Array", Image, Gain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Orientation:
     def swaps_sides(self) -> bool:
         return self.quarter_turns % 2 == 1
 
-    def apply(self, image: Image) -> Image:
+    def apply(self, image: Array) -> Array:
         """The picture upright, C-contiguous; the same array when there is nothing to do."""
         if self.mirrored:
             image = image[:, ::-1]
@@ -69,9 +71,9 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     return Orientation.from_display_matrix(bytes(side_data[Type.DISPLAYMATRIX]))
 
 
-def _compact(image: Image) -> Image:
+def _compact(image: Array) -> Array:
     # In bands: a turned picture read whole misses the cache on every pixel.
-    out = np.empty(image.shape, np.uint8)
+    out = np.empty(image.shape, image.dtype)
     for top in range(0, image.shape[0], 64):
         out[top : top + 64] = image[top : top + 64]
     return out

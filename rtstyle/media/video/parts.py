@@ -10,8 +10,10 @@ from itertools import chain
 from rtstyle.errors import MediaError
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import Origin
+from rtstyle.media.options import ReadOptions
 from rtstyle.media.sequence import SequenceSource
-from rtstyle.media.video.decoder import Losses, TimedFrame
+from rtstyle.media.video.decoder import Losses
+from rtstyle.media.video.deinterlace import TimedFrame
 from rtstyle.media.video.orientation import Orientation
 from rtstyle.media.video.source import FileSource
 
@@ -57,23 +59,25 @@ class Part:
         return self.start is None and self.end is None
 
 
-def open_part(video: Video, part: Part, *, hwaccel: str = "none") -> VideoPart | PicturesPart:
+def open_part(
+    video: Video, part: Part, reading: ReadOptions | None = None
+) -> VideoPart | PicturesPart:
     """Open one part for reading; its frames have the times that they have in the whole.
 
     Raises `InputNotFoundError`, `MediaError`, and `NotCuttableError` when the part does not fit.
     """
     if video.origin.stream is None:
         return PicturesPart(video, part)
-    return VideoPart(video, part, hwaccel=hwaccel)
+    return VideoPart(video, part, reading or ReadOptions())
 
 
 class VideoPart(FileSource):
     """One part of a video file. Its `frames` raise `NotCuttableError` when they do not follow
     exactly on those of the previous part, or the next part would not follow on them."""
 
-    def __init__(self, video: Video, part: Part, *, hwaccel: str = "none") -> None:
+    def __init__(self, video: Video, part: Part, reading: ReadOptions) -> None:
         self._video, self._part = video, part
-        self._open(video.origin.paths[0], hwaccel)
+        self._open(video.origin.paths[0], reading)
         try:
             self.info, self.origin, self._offset = video.info, video.origin, video.origin.offset
             self.stored_size, self.orientation = video.stored_size, video.orientation

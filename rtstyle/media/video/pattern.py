@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from typing import Self
 
@@ -34,18 +35,17 @@ class PatternSource(FileSource):
     def from_name(cls, name: str, reading: ReadOptions) -> Self:
         """Open `lavfi:GRAPH`."""
         refuse_rate(name, reading)
-        return cls(name.partition(":")[2], start=reading.start, duration=reading.duration)
+        return cls(name.partition(":")[2], reading)
 
-    def __init__(
-        self, graph: str, *, start: Fraction | None = None, duration: Fraction | None = None
-    ) -> None:
+    def __init__(self, graph: str, reading: ReadOptions | None = None) -> None:
+        reading = reading or ReadOptions()
         check_pattern(graph)
-        if duration is None and not _HAS_END.search(graph):
+        if reading.duration is None and not _HAS_END.search(graph):
             raise UsageError(
                 f"The pattern lavfi:{graph} has no end; say with --duration how much is painted."
             )
         self._graph = graph
-        super().__init__(f"lavfi:{graph}", start=start or None, duration=duration)
+        super().__init__(f"lavfi:{graph}", replace(reading, start=reading.start or None))
 
     def _open_container(self, hwaccel: str) -> InputContainer:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
@@ -19,7 +20,7 @@ from rtstyle.files import Workplace
 from rtstyle.media.base import Origin, SinkRequest
 from rtstyle.media.options import ReadOptions, WriteOptions
 from rtstyle.media.video.container import FORMATS, reason
-from rtstyle.media.video.decoder import TimedFrame
+from rtstyle.media.video.deinterlace import TimedFrame
 from rtstyle.media.video.formats import Container, piped_container
 from rtstyle.media.video.sink import FileSink
 from rtstyle.media.video.source import FileSource, refuse_rate
@@ -36,20 +37,16 @@ class PipeSource(FileSource):
     @classmethod
     def from_name(cls, name: str, reading: ReadOptions) -> Self:
         """Open standard input."""
-        refuse_rate(name, reading)
+        if reading.raw is None:
+            refuse_rate(name, reading)
         if sys.stdin.isatty():
             raise UsageError("The input - is what is piped in, but nothing is; name a file.")
-        return cls(sys.stdin.buffer, start=reading.start, duration=reading.duration)
+        return cls(sys.stdin.buffer, reading)
 
-    def __init__(
-        self,
-        stream: BinaryIO,
-        *,
-        start: Fraction | None = None,
-        duration: Fraction | None = None,
-    ) -> None:
+    def __init__(self, stream: BinaryIO, reading: ReadOptions) -> None:
         self._tee = _Tee(stream)
-        super().__init__("standard input", start=start or None, duration=duration)
+        self._format = _raw_format(reading)
+        super().__init__("standard input", replace(reading, start=reading.start or None))
 
     def times(self) -> Iterator[TimedFrame]:
         """As `FileSource.times`."""
@@ -70,7 +67,9 @@ class PipeSource(FileSource):
             return av.open(
                 _Reader(self._tee, reader),
                 "r",
-                container_options={"protocol_whitelist": "none", "format_whitelist": FORMATS},
+                format="rawvideo" if self._format else None,
+                container_options=self._format
+                or {"protocol_whitelist": "none", "format_whitelist": FORMATS},
                 metadata_errors="replace",
             )
         except FFmpegError as error:
@@ -97,6 +96,17 @@ class PipeSource(FileSource):
     def _reopen(self) -> InputContainer:
         self._is_read_twice = True
         return self._container_of(1)
+
+
+def _raw_format(reading: ReadOptions) -> dict[str, str]:
+    if reading.raw is None:
+        return {}
+    width, height, pixel_format = reading.raw
+    return {
+        "video_size": f"{width}x{height}",
+        "pixel_format": pixel_format,
+        "framerate": str(reading.rate or 25),
+    }
 
 
 class PipeSink(FileSink):

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from av.audio.stream import AudioStream
+from av.codec import Codec
 from av.container import OutputContainer
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.packet import Packet
@@ -15,8 +16,10 @@ from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
+from rtstyle.errors import UsageError
 from rtstyle.media.base import Origin
-from rtstyle.media.video.container import open_container
+from rtstyle.media.options import WriteOptions
+from rtstyle.media.video.container import open_container, reason
 from rtstyle.media.video.formats import Container
 from rtstyle.media.video.stream_copy import (
     Copy,
@@ -47,8 +50,9 @@ class Passthrough:
     kept and shifted with the frames. Used by one thread.
     """
 
-    def __init__(self, origin: Origin, target: Container, *, keep_audio: bool) -> None:
+    def __init__(self, origin: Origin, target: Container, options: WriteOptions) -> None:
         self.notes: list[str] = []
+        self._audio_codec = options.audio_codec
         self._origin = origin
         self._target = target
         self._end = origin.end
@@ -59,7 +63,7 @@ class Passthrough:
             target.muxer in ("matroska", "webm") and "matroska" in self._input.format.name
         )
         self._writers: dict[int, Copy | SoundTranscode | TextTranscode] = {}
-        self._kept = [s for s in self._input.streams if self._is_kept(s, keep_audio)]
+        self._kept = [s for s in self._input.streams if self._is_kept(s, options.keep_audio)]
         self._packets: Iterator[Packet[Stream]] | None = None
         self._waiting: Packet[Stream] | None = None
         self._refused = 0  # packets that the muxer did not take
@@ -79,7 +83,7 @@ class Passthrough:
             # Sparse: to wait for the next one could mean to keep the rest of the pipe in memory.
             self.notes.append(f"{stream.type} stream {stream.index} of the pipe was left out")
             return False
-        is_held = can_hold(self._target.muxer, stream) or self._other_codec(stream)
+        is_held = self._copies(stream) or self._other_codec(stream)
         if is_held and not self._target.is_bare:
             return True
         name = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
@@ -89,12 +93,17 @@ class Passthrough:
         )
         return False
 
+    def _copies(self, stream: Stream) -> bool:
+        """Whether the stream is copied as it is."""
+        is_encoded = stream.type == "audio" and self._audio_codec is not None
+        return not is_encoded and can_hold(self._target.muxer, stream)
+
     def _other_codec(self, stream: Stream) -> str | None:
-        """The codec to encode a stream with that the container cannot hold as it is."""
+        """The codec to encode a stream with that is not copied."""
         if stream.codec_context is None:
             return None
         if stream.type == "audio":
-            return self._target.audio_codec
+            return self._audio_codec or self._target.audio_codec
         is_text = stream.type == "subtitle" and stream.codec_context.name in _TEXT_CODECS
         return self._target.text_codec if is_text else None
 
@@ -124,18 +133,33 @@ class Passthrough:
                 continue
             shift = self._origin.offset
             codec = self._other_codec(stream)
-            if can_hold(self._target.muxer, stream):
+            if self._copies(stream):
                 self._writers[stream.index] = Copy(output, stream, shift)
                 continue
             assert codec is not None
             if isinstance(stream, AudioStream):
-                self._writers[stream.index] = SoundTranscode(output, stream, codec, shift)
+                self._writers[stream.index] = self._transcoded(output, stream, codec)
+                if self._audio_codec is not None:
+                    continue
             elif isinstance(stream, SubtitleStream):
                 self._writers[stream.index] = TextTranscode(output, stream, codec, shift)
             self.notes.append(
                 f"{stream.type} stream {stream.index} ({stream.codec_context.name}) was re-encoded "
                 f"as {codec}: {self._target.muxer} cannot hold it as it is"
             )
+
+    def _transcoded(
+        self, output: OutputContainer, stream: AudioStream, codec: str
+    ) -> SoundTranscode:
+        try:
+            if Codec(codec, "w").type != "audio":
+                raise ValueError("it does not encode sound")
+            return SoundTranscode(output, stream, codec, self._origin.offset)
+        except (FFmpegError, ValueError, TypeError) as error:
+            raise UsageError(
+                f"Sound cannot be encoded as {codec!r} into {self._target.muxer} "
+                f"({reason(error)}); leave -c:a out to copy it."
+            ) from error
 
     def describe(self, output: OutputContainer, video: VideoStream) -> None:
         """Copy the metadata of the container and of the video stream, and the chapters."""

@@ -70,7 +70,7 @@ class FileSink(Closing):
         self._output: OutputContainer | None = None
         try:
             if origin is not None and origin.stream is not None:
-                self._others = Passthrough(origin, self._format, keep_audio=options.keep_audio)
+                self._others = Passthrough(origin, self._format, options)
             elif sound is not None and self._format.audio_codec and not self._format.is_bare:
                 self._others = SoundTrack(sound, self._format.audio_codec)
             self._output = self._create()
@@ -174,7 +174,9 @@ class FileSink(Closing):
         except OSError as error:
             raise self._cannot_write(error) from error
         except (FFmpegError, ValueError) as error:
-            wanted = ", ".join(f"{k}={v}" for k, v in encoder_options(codec, options).items())
+            wanted = ", ".join(
+                f"{k}={v}" for k, v in encoder_options(codec, options, self._info).items()
+            )
             raise UsageError(
                 f"The codec {codec} cannot encode {self._info.width}×{self._info.height} into "
                 f"{self._format.muxer} with the options {wanted}; check them."

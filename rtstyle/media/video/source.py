@@ -13,12 +13,13 @@ from av.error import FFmpegError
 
 from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, UsageError
-from rtstyle.frame import DeviceFrame, DeviceImage, Frame, Image, StreamInfo
+from rtstyle.frame import DeviceFrame, DeviceImage, Frame, StreamInfo
 from rtstyle.media.base import Origin
 from rtstyle.media.options import ReadOptions
-from rtstyle.media.video.color import RgbReader
+from rtstyle.media.video.color import RgbReader, bits_of, high_range, is_hdr, tags_of
 from rtstyle.media.video.container import best_video, is_cut_off, open_container, reason
-from rtstyle.media.video.decoder import FREE_CLOCK, Decoder, Losses, TimedFrame
+from rtstyle.media.video.decoder import FREE_CLOCK, Decoder, Losses
+from rtstyle.media.video.deinterlace import TimedFrame
 from rtstyle.media.video.nvcodec import device_image, software_notes
 from rtstyle.media.video.orientation import Orientation, orientation_of
 
@@ -26,7 +27,7 @@ from rtstyle.media.video.orientation import Orientation, orientation_of
 class FileSource(Closing):
     """A video file, decoded by FFmpeg.
 
-    `start` and `duration`, in seconds, cut out a part; its first frame then has time 0. Raises
+    A start and a duration cut out a part; its first frame then has time 0. Raises
     `InputNotFoundError`, `MediaError` (no video, damaged) or `UsageError` (a cut outside the file).
     Damage ends `frames` with `MediaError`, after the last good frame. What the decoder skips or
     repairs, see `rtstyle.media.video.decoder.Decoder`, becomes a note.
@@ -42,25 +43,18 @@ class FileSource(Closing):
     def from_name(cls, name: str, reading: ReadOptions) -> FileSource:
         """Open the video file `name`."""
         refuse_rate(name, reading)
-        return FileSource(
-            Path(name), start=reading.start, duration=reading.duration, hwaccel=reading.hwaccel
-        )
+        return FileSource(Path(name), reading)
 
-    def __init__(
-        self,
-        path: Path | str,
-        *,
-        start: Fraction | None = None,
-        duration: Fraction | None = None,
-        hwaccel: str = "none",
-    ) -> None:
+    def __init__(self, path: Path | str, reading: ReadOptions | None = None) -> None:
+        reading = reading or ReadOptions()
+        start, duration = reading.start, reading.duration
         if start is not None and start < 0:
             raise UsageError(f"The start must be 0 seconds or later, not {float(start):g}.")
         if duration is not None and duration <= 0:
             raise UsageError(
                 f"The duration must be longer than 0 seconds, not {float(duration):g}."
             )
-        self._open(path, hwaccel)
+        self._open(path, reading)
         try:
             zero = self._clock_start()
             first_wanted = None if start is None else zero + start
@@ -73,11 +67,12 @@ class FileSource(Closing):
             self._container.close()
             raise
 
-    def _open(self, path: Path | str, hwaccel: str) -> None:
+    def _open(self, path: Path | str, reading: ReadOptions) -> None:
         """Open what `path` names; where it is no file, a subclass does."""
         self.notes = []
-        self._path, self._hwaccel = path, hwaccel
-        self._container = self._open_container(hwaccel)
+        self._path, self._hwaccel = path, reading.hwaccel
+        self._keeps_hdr = reading.keep_hdr
+        self._container = self._open_container(reading.hwaccel)
         try:
             self._stream = best_video(self._container, path)
             self._stream.thread_type = "AUTO"
@@ -88,6 +83,7 @@ class FileSource(Closing):
                 self._stream,
                 usual_duration=1 / self._rate,
                 cut_off=self._is_cut_off(),
+                deinterlace=reading.deinterlace,
             )
         except BaseException:
             self._container.close()
@@ -105,7 +101,7 @@ class FileSource(Closing):
 
     def _read_as(self, stored_size: tuple[int, int]) -> None:
         self.stored_size = stored_size
-        self._reader = RgbReader(*stored_size)
+        self._reader = RgbReader(*stored_size, keep_hdr=self._keeps_hdr)
 
     def _describe(
         self, offset: Fraction, start: Fraction | None, duration: Fraction | None
@@ -121,8 +117,19 @@ class FileSource(Closing):
             rest = (total or n_frames / rate) - (start or 0)
             wanted = rest if duration is None else min(rest, duration)
             n_frames = max(1, round(wanted * rate))
+        range_kept = high_range(frame) if self._keeps_hdr else None
+        primaries, transfer = tags_of(frame, keep_hdr=self._keeps_hdr)
         self.info = StreamInfo(
-            width, height, rate, self._tick, n_frames, self.orientation.pixel_aspect(aspect)
+            width,
+            height,
+            rate,
+            self._tick,
+            n_frames,
+            self.orientation.pixel_aspect(aspect),
+            bits=8 if is_hdr(frame) and range_kept is None else bits_of(frame),
+            primaries=primaries,
+            transfer=transfer,
+            high_range=range_kept,
         )
         self._offset, self.origin = offset, self._made_origin(offset, start)
 
@@ -136,20 +143,18 @@ class FileSource(Closing):
         try:
             for index, (frame, time) in enumerate(self.times()):
                 duration = frame.duration * self._tick if frame.duration else None
-                image = self._picture(frame)
-                if isinstance(image, DeviceImage):
-                    yield DeviceFrame(image, time, index, duration)
-                else:
-                    yield Frame(image, time, index, duration)
+                if (on_device := self._device_image(frame)) is not None:
+                    yield DeviceFrame(on_device, time, index, duration)
+                    continue
+                image, gain = self._reader.read_light(frame)
+                upright = None if gain is None else self.orientation.apply(gain)
+                yield Frame(self.orientation.apply(image), time, index, duration, gain=upright)
         finally:
             self.notes += self.losses().sentences()
 
-    def _picture(self, frame: VideoFrame) -> Image | DeviceImage:
-        def download() -> Image:
-            return self.orientation.apply(self._reader.read(frame))
-
+    def _device_image(self, frame: VideoFrame) -> DeviceImage | None:
         fits = self.orientation.is_upright and (frame.width, frame.height) == self.stored_size
-        return (device_image(frame, download) if fits else None) or download()
+        return device_image(frame, lambda: self._reader.read(frame)) if fits else None
 
     def times(self) -> Iterator[TimedFrame]:
         """Instead of `frames`: FFmpeg's frames as decoded, with their times in seconds."""

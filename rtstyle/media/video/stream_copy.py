@@ -125,6 +125,8 @@ def is_end_mark(packet: Packet[Any]) -> bool:
 
 def can_hold(muxer: str, stream: Stream) -> bool:
     """Whether the muxer takes the stream as it is, found out by a trial in memory."""
+    if stream.type == "attachment" and muxer != "matroska":
+        return False  # webm's takes it without a word and leaves it out
     if stream.type == "data" and (stream.name is None or muxer == "avi"):
         return False  # no muxer writes what only its own player understands
     trial = av.open(io.BytesIO(), "w", format=muxer)

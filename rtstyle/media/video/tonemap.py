@@ -1,4 +1,5 @@
-"""High dynamic range to standard range, by a 3-D table that FFmpeg's `lut3d` filter applies."""
+"""High dynamic range to standard range, by a 3-D table that FFmpeg's `lut3d` filter applies, and
+back, by the light that the table took away."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from av import VideoFrame
 from av.filter import Graph
 from numpy.typing import NDArray
 
+from rtstyle.frame import Gain, Image
+
 Array = NDArray[np.float64]
 
 _TABLE_SIZE = 33  # points a side
@@ -20,6 +23,10 @@ _BT2020_LUMA = np.array([0.2627, 0.6780, 0.0593])
 _BT2020_TO_BT709 = np.array(  # ITU-R BT.2087
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
 )
+_BT709_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_LEAST_NITS = np.float32(0.05)  # below it, ratios of light say nothing
+_ROOTS = 1 << 16  # entries of a table over square roots of light, from none to the most
+_HLG = 0.17883277, 0.28466892, 0.55991073  # a, b and c of ITU-R BT.2100
 
 
 class ToneMapper:
@@ -93,10 +100,60 @@ def roll_off(nits: Array) -> Array:
 
 def _hlg_to_nits(coded: Array) -> Array:
     """ITU-R BT.2100: the inverse OETF, then the OOTF of a 1000 cd/m2 display."""
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
-    scene = np.where(coded <= 0.5, coded**2 / 3, (np.exp((coded - c) / a) + b) / 12)
+    scene = _hlg_to_scene(coded)
     luma = np.maximum(scene @ _BT2020_LUMA, 1e-9)[..., None]
     return np.asarray(_PEAK_NITS * luma**0.2 * scene)
+
+
+def _hlg_to_scene(coded: Array) -> Array:
+    a, b, c = _HLG
+    return np.where(coded <= 0.5, coded**2 / 3, (np.exp((coded - c) / a) + b) / 12)
+
+
+def _scene_to_hlg(scene: Array) -> Array:
+    a, b, c = _HLG
+    bright = a * np.log(np.maximum(12 * scene - b, 1e-9)) + c
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+
+
+class LightKeeper:
+    """Puts the light of a high dynamic range picture, PQ or HLG, back into a stylized one.
+
+    The ratio of light before and after tone mapping is kept for each pixel, and the stylized
+    picture multiplied by it: unchanged, it has the original's luminance again.
+    """
+
+    def __init__(self, *, hlg: bool) -> None:
+        self._hlg = hlg
+        codes = np.linspace(0, 1, 1 << 10)
+        light = _hlg_to_scene(codes) if hlg else pq_to_nits(codes)
+        self._of_code = light.astype(np.float32)
+        mapped = _WHITE_NITS * np.linspace(0, 1, 256) ** _DISPLAY_GAMMA
+        self._of_level = mapped.astype(np.float32)
+        roots = np.linspace(0, 1, _ROOTS) ** 2
+        coded = _scene_to_hlg(roots) if hlg else nits_to_pq(roots * 10_000)
+        self._to_code = np.round(65_535 * np.clip(coded, 0, 1)).astype(np.uint16)
+
+    def gain(self, deep: VideoFrame, mapped: Image) -> Gain:
+        """Of a full-range `gbrp10le` frame over what the tone mapper made of it."""
+        light = self._of_code[deep.to_ndarray()] @ _BT2020_LUMA.astype(np.float32)
+        if self._hlg:
+            light = np.float32(_PEAK_NITS) * light ** np.float32(1.2)
+        after = self._of_level[mapped] @ _BT709_LUMA
+        return np.asarray((light + _LEAST_NITS) / (after + _LEAST_NITS), np.float32)
+
+    def restore(self, image: Image, gain: Gain) -> NDArray[np.uint16]:
+        """The (H, W, 3) picture in the original's range, as 16-bit codes of BT.2020 RGB."""
+        light = self._of_level[image] @ np.linalg.inv(_BT2020_TO_BT709).T.astype(np.float32)
+        light = (light + _LEAST_NITS) * gain[..., None] - _LEAST_NITS
+        np.maximum(light, 0, out=light)
+        if self._hlg:
+            luma = np.maximum(light @ _BT2020_LUMA.astype(np.float32), 1e-6) / _PEAK_NITS
+            light *= (luma ** (1 / 1.2 - 1) / _PEAK_NITS)[..., None].astype(np.float32)
+        else:
+            light *= np.float32(1e-4)
+        np.minimum(light, 1, out=light)
+        return self._to_code[(np.sqrt(light) * (_ROOTS - 1) + 0.5).astype(np.uint16)]
 
 
 def _write_cube(path: Path, table: Array) -> None:

@@ -116,6 +116,7 @@ function began() {
   $("canvas").hidden = !here;
   $("painted").hidden = here;
   enable();
+  showWhere();
   fitFrame();
   showSettings(settings);
   const pending = own.get(waitingStyle);
@@ -701,7 +702,8 @@ function showWhere() {
   const possible = options.filter(([value]) => (value === "server" ? !about.site && about.paint !== "here"
     : about.here && (value !== "here-webgpu" || navigator.gpu)));
   $("where-label").hidden = about.mode === "watch" || possible.length < 2;
-  const now = paintsHere() ? `here-${remembered("backend", null) ?? (navigator.gpu ? "webgpu" : "wasm")}` : "server";
+  const backend = visit?.backend ?? remembered("backend", null) ?? (hasGpu ? "webgpu" : "wasm");
+  const now = paintsHere() ? `here-${backend}` : "server";
   $("where").replaceChildren(...possible.map(([value, text]) => new Option(text, value, false, value === now)));
 }
 

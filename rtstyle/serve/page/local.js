@@ -66,11 +66,7 @@ export class LocalVisit {
 
   row(name) { return this.gallery.find((one) => one.name === name) ?? this.gallery[0]; }
 
-  vector({ name, model, index }) {
-    if (this.vectors.has(name)) return this.vectors.get(name);
-    const size = this.plan.models[model].style_size;
-    return size ? Array.from({ length: size }, (_, i) => Number(i === index)) : null;
-  }
+  vector(row) { return this.vectors.get(row.name) ?? row.vector ?? null; }
 
   // What the net gets for the settings: model, vector, strength, colours.
   look(settings = this.settings) {
@@ -193,7 +189,7 @@ export class LocalVisit {
     let name = `“${stem}”`;
     for (let n = 2; this.gallery.some((row) => row.name === name); n++) name = `“${stem} ${n}”`;
     this.vectors.set(name, vector);
-    this.gallery = [...this.gallery, { name, about: "A picture of your own.", family: `own ${model}`, model, index: 0, own: true }];
+    this.gallery = [...this.gallery, { name, about: "A picture of your own.", family: `own ${model}`, model, own: true }];
     this.on.gallery(this.gallery);
     this.perform(`style ${name}`);
     return name;

@@ -249,7 +249,7 @@ def microast_paint(
 
     def adain(x: Tensor, s: Tensor) -> Tensor:
         def of(x: Tensor) -> tuple[Tensor, Tensor]:
-            var = x.var((2, 3), keepdim=True, correction=0)
+            var = x.var((2, 3), keepdim=True)
             return x.mean((2, 3), keepdim=True), (var + 1e-5).sqrt()
 
         (mean, std), (style_mean, style_std) = of(x), of(s)
@@ -398,3 +398,95 @@ def mobilenet_look(w: Weights, x: Tensor) -> Tensor:
         x = x + y if stride == 1 and x.shape == y.shape else y
     x = conv("Conv_1", x).mean((2, 3))
     return x @ t(w["mobilenet_conv/Conv/weights"])[0, 0] + t(w["mobilenet_conv/Conv/biases"])
+
+
+# --- jcjohnson/fast-neural-style: a tree of Torch7's modules --------------------------------------
+
+Torch7 = tuple[str, dict[str, Any]]  # the module's class and its fields
+
+
+def jcjohnson_tree(padding: str) -> Torch7:
+    """A small net of each of its paddings: "reflect-start", "reflect", "zero"."""
+    rng = np.random.default_rng(0)
+
+    def conv(c_in: int, c_out: int, k: int, stride: int = 1, pad: int = 0) -> Torch7:
+        weight = rng.normal(0, (2 / (c_in * k * k)) ** 0.5, (c_out, c_in, k, k))
+        return ("nn.SpatialConvolution", {
+            "nInputPlane": c_in, "nOutputPlane": c_out, "kW": k, "kH": k, "dW": stride,
+            "dH": stride, "padW": pad, "padH": pad, "weight": weight,
+            "bias": rng.normal(0, 0.1, c_out),
+        })  # fmt: skip
+
+    def norm(c: int) -> Torch7:
+        return ("nn.InstanceNormalization", {"nOutput": c, "eps": 1e-5,
+                "weight": rng.uniform(0.5, 1.5, c), "bias": rng.normal(0, 0.1, c)})  # fmt: skip
+
+    def sequence(*modules: Torch7) -> Torch7:
+        return ("nn.Sequential", {"modules": dict(enumerate(modules, 1)), "train": False})
+
+    def mirror(pad: int) -> Torch7:
+        sides = {f"pad_{side}": pad for side in "lrtb"}
+        return ("nn.SpatialReflectionPadding", sides)
+
+    def padded(c_in: int, c_out: int, k: int, stride: int = 1) -> list[Torch7]:
+        if padding == "reflect":
+            return [mirror(k // 2), conv(c_in, c_out, k, stride)]
+        return [conv(c_in, c_out, k, stride, k // 2)]
+
+    relu = ("nn.ReLU", {"inplace": True, "threshold": 0})
+    inner = 0 if padding == "reflect-start" else 1
+    pads = [mirror(1)] if padding == "reflect" else []
+    zero = 1 if padding == "zero" else 0
+    branch = sequence(
+        *pads, conv(8, 8, 3, pad=zero), norm(8), relu, *pads, conv(8, 8, 3, pad=zero), norm(8)
+    )
+    other = ("nn.Identity", {}) if inner else ("nn.ShaveImage", {"size": 2})
+    table = ("nn.ConcatTable", {"modules": {1: branch, 2: other}})
+    block = sequence(table, ("nn.CAddTable", {"inplace": False}))
+    up_weight = rng.normal(0, 0.2, (8, 4, 3, 3))
+    up = ("nn.SpatialFullConvolution", {
+        "nInputPlane": 8, "nOutputPlane": 4, "kW": 3, "kH": 3, "dW": 2, "dH": 2, "padW": 1,
+        "padH": 1, "adjW": 1, "adjH": 1, "weight": up_weight, "bias": rng.normal(0, 0.1, 4),
+    })  # fmt: skip
+    start = [mirror(4)] if padding == "reflect-start" else []
+    return sequence(
+        *start, *padded(3, 4, 9), norm(4), relu, *padded(4, 8, 3, 2), norm(8), relu, block,
+        up, norm(4), relu, *padded(4, 3, 9), ("nn.Tanh", {}),
+        ("nn.MulConstant", {"constant_scalar": 150.0}), ("nn.TotalVariation", {"strength": 1e-6}),
+    )  # fmt: skip
+
+
+def jcjohnson_paint(tree: Torch7, x: Tensor) -> Tensor:
+    """(N, 3, H, W) from 0 to 255 → the same."""
+
+    def run(module: Torch7, x: Tensor) -> Tensor:
+        kind, message = module
+        if kind == "nn.Sequential":
+            for inner in message["modules"].values():
+                x = run(inner, x)
+        elif kind == "nn.ConcatTable":  # the CAddTable after it has nothing left to add
+            x = sum(run(inner, x) for inner in message["modules"].values())
+        elif kind == "nn.SpatialReflectionPadding":
+            x = mirror(x, message["pad_l"])
+        elif kind == "nn.SpatialConvolution":
+            weight, bias = t(message["weight"]).float(), t(message["bias"]).float()
+            x = torch.conv2d(x, weight, bias, message["dW"], message["padW"])
+        elif kind == "nn.SpatialFullConvolution":
+            weight, bias = t(message["weight"]).float(), t(message["bias"]).float()
+            x = torch.conv_transpose2d(x, weight, bias, 2, 1, 1)
+        elif kind == "nn.InstanceNormalization":
+            mean, var = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
+            weight, bias = (t(message[n]).float()[:, None, None] for n in ("weight", "bias"))
+            x = (x - mean) / (var + 1e-5).sqrt() * weight + bias
+        elif kind == "nn.ShaveImage":
+            x = x[..., 2:-2, 2:-2]
+        elif kind == "nn.ReLU":
+            x = x.relu()
+        elif kind == "nn.Tanh":
+            x = x.tanh()
+        elif kind == "nn.MulConstant":
+            x = x * message["constant_scalar"]
+        return x
+
+    mean = torch.tensor([103.939, 116.779, 123.68]).reshape(1, 3, 1, 1)
+    return (run(tree, x[:, [2, 1, 0]] - mean) + mean)[:, [2, 1, 0]]

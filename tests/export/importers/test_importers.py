@@ -41,7 +41,8 @@ def imported(*paths: Path) -> Imported:
 
 def assert_same(got: Tensor, expected: Tensor, tolerance: float = 2e-3) -> None:
     assert got.shape == expected.shape
-    assert expected.std() > 0.01, "the original must paint something"
+    places = expected.flatten(2) if expected.dim() == 4 else expected
+    assert places.std(-1).max() > 0.01, "the original must paint something"
     assert float((got - expected).abs().max()) < tolerance
 
 
@@ -72,14 +73,14 @@ def test_pytorch_examples_of_the_first_version(picture: Tensor, tmp_path: Path) 
 
 @pytest.mark.parametrize("strength", [1.0, 0.4])
 def test_adain(strength: float, picture: Tensor, painting: Tensor, tmp_path: Path) -> None:
-    encoder, decoder = (weights_of(shapes) for shapes in originals.adain_shapes(4))
+    encoder, decoder = (weights_of(shapes, seed=2) for shapes in originals.adain_shapes(4))
     paths = [save_torch(tmp_path / "decoder.pth", decoder),
              save_torch(tmp_path / "vgg_normalised.pth", encoder)]  # fmt: skip
     net = imported(*paths).net
     with torch.inference_mode():
         got = net(picture, net.encode(painting), torch.tensor([strength]))
         expected = originals.adain_paint(encoder, decoder, picture, painting, strength)
-    assert_same(got, expected, tolerance=0.03)  # one degree of freedom, of 96 pixels here
+    assert_same(got, expected)
     for path, missing in zip(paths, ("vgg_normalised", "decoder"), strict=True):
         with pytest.raises(ModelError, match=f"name {missing}.pth beside it"):
             recognise([path])
@@ -152,89 +153,11 @@ def test_magenta_dilated_or_led_elsewhere_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("padding", ["reflect-start", "reflect", "zero"])
 def test_jcjohnson(padding: str, picture: Tensor, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-
-    def conv(c_in: int, c_out: int, k: int, stride: int = 1, pad: int = 0) -> tuple[str, dict]:
-        weight = rng.normal(0, (2 / (c_in * k * k)) ** 0.5, (c_out, c_in, k, k))
-        return ("nn.SpatialConvolution", {
-            "nInputPlane": c_in, "nOutputPlane": c_out, "kW": k, "kH": k, "dW": stride,
-            "dH": stride, "padW": pad, "padH": pad, "weight": weight,
-            "bias": rng.normal(0, 0.1, c_out),
-        })  # fmt: skip
-
-    def norm(c: int) -> tuple[str, dict]:
-        return ("nn.InstanceNormalization", {"nOutput": c, "eps": 1e-5,
-                "weight": rng.uniform(0.5, 1.5, c), "bias": rng.normal(0, 0.1, c)})  # fmt: skip
-
-    def sequence(*modules: tuple[str, dict]) -> tuple[str, dict]:
-        return ("nn.Sequential", {"modules": dict(enumerate(modules, 1)), "train": False})
-
-    def mirror(pad: int) -> tuple[str, dict]:
-        sides = {f"pad_{side}": pad for side in "lrtb"}
-        return ("nn.SpatialReflectionPadding", sides)
-
-    def padded(c_in: int, c_out: int, k: int, stride: int = 1) -> list[tuple[str, dict]]:
-        if padding == "reflect":
-            return [mirror(k // 2), conv(c_in, c_out, k, stride)]
-        return [conv(c_in, c_out, k, stride, k // 2)]
-
-    relu = ("nn.ReLU", {"inplace": True, "threshold": 0})
-    inner = 0 if padding == "reflect-start" else 1
-    pads = [mirror(1)] if padding == "reflect" else []
-    zero = 1 if padding == "zero" else 0
-    branch = sequence(
-        *pads, conv(8, 8, 3, pad=zero), norm(8), relu, *pads, conv(8, 8, 3, pad=zero), norm(8)
-    )
-    other = ("nn.Identity", {}) if inner else ("nn.ShaveImage", {"size": 2})
-    table = ("nn.ConcatTable", {"modules": {1: branch, 2: other}})
-    block = sequence(table, ("nn.CAddTable", {"inplace": False}))
-    up_weight = rng.normal(0, 0.2, (8, 4, 3, 3))
-    up = ("nn.SpatialFullConvolution", {
-        "nInputPlane": 8, "nOutputPlane": 4, "kW": 3, "kH": 3, "dW": 2, "dH": 2, "padW": 1,
-        "padH": 1, "adjW": 1, "adjH": 1, "weight": up_weight, "bias": rng.normal(0, 0.1, 4),
-    })  # fmt: skip
-    start = [mirror(4)] if padding == "reflect-start" else []
-    model = sequence(
-        *start, *padded(3, 4, 9), norm(4), relu, *padded(4, 8, 3, 2), norm(8), relu, block,
-        up, norm(4), relu, *padded(4, 3, 9), ("nn.Tanh", {}),
-        ("nn.MulConstant", {"constant_scalar": 150.0}), ("nn.TotalVariation", {"strength": 1e-6}),
-    )  # fmt: skip
-    held = {"opt": {"preprocessing": "vgg", "padding_type": padding}, "model": model}
+    tree = originals.jcjohnson_tree(padding)
+    held = {"opt": {"preprocessing": "vgg", "padding_type": padding}, "model": tree}
     net = imported(files.write_torch7(tmp_path / "candy.t7", held)).net
-
-    def run(module: tuple[str, dict], x: Tensor) -> Tensor:
-        kind, message = module
-        if kind == "nn.Sequential":
-            for inner in message["modules"].values():
-                x = run(inner, x)
-        elif kind == "nn.ConcatTable":  # the CAddTable after it has nothing left to add
-            x = sum(run(inner, x) for inner in message["modules"].values())
-        elif kind == "nn.SpatialReflectionPadding":
-            x = originals.mirror(x, message["pad_l"])
-        elif kind == "nn.SpatialConvolution":
-            weight, bias = t(message["weight"]).float(), t(message["bias"]).float()
-            x = torch.conv2d(x, weight, bias, message["dW"], message["padW"])
-        elif kind == "nn.SpatialFullConvolution":
-            weight, bias = t(message["weight"]).float(), t(message["bias"]).float()
-            x = torch.conv_transpose2d(x, weight, bias, 2, 1, 1)
-        elif kind == "nn.InstanceNormalization":
-            mean, var = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
-            weight, bias = (t(message[n]).float()[:, None, None] for n in ("weight", "bias"))
-            x = (x - mean) / (var + 1e-5).sqrt() * weight + bias
-        elif kind == "nn.ShaveImage":
-            x = x[..., 2:-2, 2:-2]
-        elif kind == "nn.ReLU":
-            x = x.relu()
-        elif kind == "nn.Tanh":
-            x = x.tanh()
-        elif kind == "nn.MulConstant":
-            x = x * message["constant_scalar"]
-        return x
-
-    mean = torch.tensor([103.939, 116.779, 123.68]).reshape(1, 3, 1, 1)
     with torch.inference_mode():
-        expected = (run(model, picture[:, [2, 1, 0]] * 255 - mean) + mean)[:, [2, 1, 0]] / 255
-        assert_same(net(picture), expected)
+        assert_same(net(picture), originals.jcjohnson_paint(tree, picture * 255) / 255)
     assert net.stride % 4 == 0
     assert net.stride > (4 if padding != "zero" else 0)  # what is mirrored must be there
 

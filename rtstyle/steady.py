@@ -1,0 +1,180 @@
+"""A filter after any net that holds on to the last painting along the motion of the input.
+
+A net paints every frame anew, so its strokes flicker where the picture stands still. Recursive
+blending with the warped last output is Lai et al. 2018, "Learning Blind Video Temporal
+Consistency", without the learning; the flow is DIS (Kroeger et al. 2016) between small grey
+pictures of the input, so any model is steadied, also one of other makers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rtstyle.errors import UsageError
+from rtstyle.frame import Frame, Image
+
+LEAD_FRAMES = 32  # that a segment paints before its start, after which what was before is forgotten
+_HELD = 0.85  # share of the last painting at full strength: 0.85 ** 32 is 1/180
+_TEXTURE = 0.93  # of the net's own that the result is sharpened to have
+_GAIN = 1.5  # weight of the unsharp mask for each share that is lost
+_SHARPEST = 1.0
+_MATCHES = 24.0  # grey levels of the moved input's difference at which the hold is down to 1/e
+_MOVES = 3.0  # grey levels from where on a place is not taken to stand still
+_CUT = 0.5  # of the picture matches at least, or the scene is a new one
+_SMALL_HEIGHT = 180  # of the pictures that the flow is computed on, at most
+_LEAST_SIDE, _LONGEST_SIDE = 32, 2**15 - 1  # that DIS needs, and that OpenCV can move
+_BAND = 128  # rows filtered at once, so that what lies between fits into the processor's cache
+
+_Grey = NDArray[np.uint8]  # (h, w)
+_Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Motion:
+    """From the last picture to this one. `hold` (H, W) is how much of the last painting may stay,
+    0 to 1; `places` are the x and the y (H, W) where each pixel was, None where nothing moved."""
+
+    hold: _Floats
+    places: tuple[_Floats, _Floats] | None
+
+
+class SteadyFilter:
+    """Steadies one stream of paintings. Used by one thread.
+
+    `amount` 0 changes nothing, 1 holds most. `starts` are the times at which segments begin: what
+    is delivered from there on depends only on the frames from `lead` seconds before, so that it is
+    the same wherever the segment before was painted. Raises `UsageError`.
+    """
+
+    def __init__(
+        self, amount: float, *, starts: Sequence[Fraction] = (), lead: Fraction = Fraction(1)
+    ) -> None:
+        check_amount(amount)
+        self._held_share = _HELD * amount
+        self._starts, self._lead = list(starts), lead
+        self._current: _Floats | None = None  # the last painting delivered
+        self._leads: dict[Fraction, _Floats] = {}  # the same for segments that begin soon
+        self._small: _Grey | None = None
+        self._time: Fraction | None = None
+        self._key: object = None
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        # To the last pixel of the small picture, but without the costly smoothing.
+        self._dis.setFinestScale(0)
+        self._dis.setVariationalRefinementIterations(0)
+
+    def __call__(self, painted: Image, frame: Frame, key: object = None) -> Image:
+        """The steadied painting of `frame`, both (H, W, 3). Another `key`, as of a new style, or
+        another size begins afresh."""
+        small = _small(frame.image)
+        if self._time is not None and frame.time <= self._time:
+            # The lead of a later segment begins again at frames that were delivered before.
+            self._leads.clear()
+            self._small = None
+        self._time = frame.time
+        if self._small is None or key != self._key or small.shape != self._small.shape:
+            motion = None
+        else:
+            motion = self._motion(self._small, small, painted.shape[:2])
+        self._small, self._key = small, key
+        while self._starts and frame.time >= self._starts[0]:
+            self._current = self._leads.pop(self._starts.pop(0), None)
+        for start in self._starts:
+            if frame.time >= start - self._lead:
+                self._leads[start] = self._held(self._leads.get(start), painted, motion)
+        self._current = self._held(self._current, painted, motion)
+        return _sharpened(self._current, painted)
+
+    def _motion(self, last: _Grey, now: _Grey, size: tuple[int, int]) -> _Motion | None:
+        """For a picture of `size` (H, W); None at a cut."""
+        flow = None
+        moved: NDArray[Any] = last
+        follows = min(now.shape) >= _LEAST_SIDE and max(size) < _LONGEST_SIDE
+        if follows and (_smooth_difference(last, now) > _MOVES).any():
+            flow = np.asarray(self._dis.calc(now, last, np.empty(0)), np.float32)
+            moved = _moved(last, *_places(flow, now.shape), cv2.INTER_LINEAR)
+        hold = np.exp(-((_smooth_difference(moved, now) / _MATCHES) ** 4), dtype=np.float32)
+        if hold.mean() < _CUT:
+            return None
+        hold = np.asarray(cv2.resize(hold * self._held_share, size[::-1]), np.float32)
+        return _Motion(hold, None if flow is None else _places(flow, size))
+
+    def _held(self, last: _Floats | None, painted: Image, motion: _Motion | None) -> _Floats:
+        """The painting with what is held of the last one."""
+        fresh = painted.astype(np.float32)
+        if last is None or motion is None or last.shape != painted.shape:
+            return fresh
+        for top in range(0, len(fresh), _BAND):
+            band = slice(top, top + _BAND)
+            before: NDArray[Any] = last[band]
+            if motion.places is not None:
+                # Bicubic, as what is moved again and again would otherwise blur.
+                x, y = (place[band] for place in motion.places)
+                before = _moved(last, x, y, cv2.INTER_CUBIC)
+            fresh[band] += (before - fresh[band]) * cv2.merge([motion.hold[band]] * 3)
+        return fresh
+
+
+def check_amount(amount: float) -> None:
+    """Raise `UsageError` when it is not between 0 and 1."""
+    if not 0 <= amount <= 1:  # also refuses NaN
+        raise UsageError(f"--steady takes a number from 0 to 1, not {amount}.")
+
+
+def lead_seconds(rate: Fraction) -> Fraction:
+    """How long before its start a segment begins to paint, at `rate` frames a second."""
+    return LEAD_FRAMES / rate
+
+
+def _sharpened(held: _Floats, painted: Image) -> Image:
+    """The picture to deliver: what averaging took from the texture is given back."""
+    lost = _TEXTURE * _texture(painted) / max(_texture(held), 1e-3) - 1
+    weight = min(max(_GAIN * lost, 0.0), _SHARPEST)
+    smooth = cv2.GaussianBlur(held, (5, 5), 1.0) if weight else held
+    sharp = cv2.addWeighted(held, 1 + weight, smooth, -weight, 0, dtype=cv2.CV_8U)
+    return np.asarray(sharp, np.uint8)
+
+
+def _texture(picture: NDArray[Any]) -> float:
+    """The mean of |∂²/∂x∂y| of the green."""
+    edges = cv2.Sobel(np.ascontiguousarray(picture[..., 1]), cv2.CV_32F, 1, 1)
+    return float(cv2.norm(edges, cv2.NORM_L1)) / edges.size
+
+
+def _small(image: Image) -> _Grey:
+    height, width = image.shape[:2]
+    factor = max(
+        4 if min(height, width) >= 4 * _LEAST_SIDE else 1, math.ceil(height / _SMALL_HEIGHT)
+    )
+    size = (max(1, width // factor), max(1, height // factor))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _smooth_difference(one: NDArray[Any], other: _Grey) -> _Floats:
+    difference = cv2.absdiff(one, other).astype(np.float32)
+    return np.asarray(cv2.blur(difference, (3, 3)), np.float32)
+
+
+def _places(flow: _Floats, size: tuple[int, ...]) -> tuple[_Floats, _Floats]:
+    """The x and the y where each pixel of a picture of `size` (H, W) was."""
+    height, width = size
+    x, y = (
+        np.asarray(cv2.resize(flow[..., axis] * (new / old), (width, height)), np.float32)
+        for axis, new, old in ((0, width, flow.shape[1]), (1, height, flow.shape[0]))
+    )
+    x += np.arange(width, dtype=np.float32)
+    y += np.arange(height, dtype=np.float32)[:, None]
+    return x, y
+
+
+def _moved(picture: NDArray[Any], x: _Floats, y: _Floats, method: int) -> NDArray[Any]:
+    """Each pixel takes the value at its place, or that of the border."""
+    return cv2.remap(picture, x, y, method, borderMode=cv2.BORDER_REPLICATE)

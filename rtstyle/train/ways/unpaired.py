@@ -1,0 +1,340 @@
+"""A collection of paintings without pairs: adversarial training, its published kinds as options.
+
+Zhu et al. 2017 (CycleGAN); Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image
+Translation" (CUT, FastCUT, SinCUT). Losses that may join: Wang & Yu 2020, "Learning to Cartoonize
+Using White-Box Cartoon Representations"; He et al. 2018, "ChipGAN" (ink wash).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rtstyle.errors import TrainingError, UsageError
+from rtstyle.frame import Image
+from rtstyle.nets.layers import ConvNorm, Residual, channels_last
+from rtstyle.train.critic import PatchCritic, Pool, fooling, telling
+from rtstyle.train.data import (
+    Photos,
+    demo_photos,
+    load_content,
+    load_photos,
+    random_crops,
+    to_float,
+)
+from rtstyle.train.losses import tv_loss
+from rtstyle.train.preview import contact_sheet, square, stylize
+from rtstyle.train.ways import Progress, Terms, Way, Weights
+from rtstyle.train.ways.pairs import Pair, crop_of, relative_l1
+
+METHODS = {
+    "fastcut": {"adversarial": 1.0, "nce": 10.0},
+    "cut": {"adversarial": 1.0, "nce": 1.0, "identity": 1.0},
+    "sincut": {"adversarial": 1.0, "nce": 4.0, "identity": 4.0, "r1": 1.0},
+    "cyclegan": {"adversarial": 1.0, "back": 1.0, "cycle": 10.0, "identity": 5.0},
+}
+# Of losses relative to the features' own energy, where the paper's are absolute.
+CARTOON = {"surface": 0.3, "texture": 1.0, "structure": 2.0, "content": 2.0, "tv": 10.0}
+INK = {"ink": 1.0, "edges": 10.0}
+MIN_SET = 8  # paintings; fewer are learnt by heart
+_SCALES = (0.5, 1.0)  # of the crops of paintings; sincut enlarges its one more freely
+_SCALES_OF_ONE = (0.25, 1.0)
+_PATCHES, _TEMPERATURE, _MLP, _LAYERS = 256, 0.07, 256, 4
+_DEEP = "relu4_1"
+_ENCODER = ("stem", "down", "encoder", "body")  # names of a net's parts
+_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A folder of paintings, one painting for sincut, and a folder of photographs."""
+
+    paintings: Path
+    content: tuple[Path, ...]
+    method: str = "fastcut"
+    cartoon: bool = False
+    ink: bool = False
+
+    def open(self, folder: Path, progress: Progress) -> Unpaired:
+        """Read both. Raises `UsageError` for an unknown method, `TrainingError` when there are too
+        few paintings."""
+        if self.method not in METHODS:
+            raise UsageError(
+                f"There is no unpaired method {self.method!r}; known are {', '.join(METHODS)}."
+            )
+        place = self.paintings
+        if place.is_file():
+            others = {str(p.relative_to(place.parent)) for p in place.parent.rglob("*")}
+            paintings = load_photos(place.parent, without=others - {place.name})
+        else:
+            paintings = load_photos(place, cache=folder)
+        if (self.method == "sincut") != (len(paintings) == 1) or (1 < len(paintings) < MIN_SET):
+            raise TrainingError(
+                f"{place} holds {len(paintings)} paintings; {MIN_SET} or more are expected, or one "
+                "with --method sincut."
+            )
+        photos = load_content(self.content, cache=folder) if self.content else demo_photos()
+        weights = METHODS[self.method] | (CARTOON if self.cartoon else {})
+        return Unpaired(photos, paintings, self.method, weights | (INK if self.ink else {}))
+
+
+class Unpaired(Way):
+    """The net paints photographs so that critics take them for paintings of the collection, while
+    patches stay recognisable by their place (contrastive loss), or the photograph can be got back
+    (cycle)."""
+
+    columns: ClassVar = (
+        "adversarial", "nce", "identity", "cycle", "back", "critic", "surface", "texture",
+        "structure", "content", "tv", "ink", "edges", "stability",
+    )  # fmt: skip
+
+    def __init__(
+        self, photos: Photos, paintings: Photos, method: str, weights: dict[str, float]
+    ) -> None:
+        super().__init__()
+        self.photos, self.paintings, self.method, self.weights = photos, paintings, method, weights
+        # What each critic sees of paintings and painted pictures.
+        self.views: dict[str, Callable[[Tensor], Tensor]] = {"adversarial": lambda x: x}
+        if "surface" in weights:
+            self.views |= {"surface": surface, "texture": texture}
+        if "ink" in weights:
+            self.views["ink"] = spread
+        self.pools = {"adversarial": Pool(), "back": Pool()} if method == "cyclegan" else {}
+
+    def attach(self, trainer: Any) -> None:
+        super().attach(trainer)
+        for name in self.views:
+            self.critics[name] = PatchCritic(1 if name == "texture" else 3)
+        if self.method == "cyclegan":
+            self.critics["back"] = PatchCritic()
+            self.partners["back"] = copy.deepcopy(trainer.net)
+            channels_last(self.partners["back"])
+            return
+        self._tapped = _tapped(trainer.net)
+        crop = trainer.recipe.crop_at(0)
+        features = self._layers(torch.zeros(1, 3, crop, crop, device=trainer.device))
+        for i, x in enumerate(features):
+            self.partners[f"head{i}"] = nn.Sequential(
+                nn.Linear(x.shape[1], _MLP), nn.ReLU(), nn.Linear(_MLP, _MLP)
+            )
+
+    def terms(self) -> tuple[Terms, Weights]:
+        trainer, r = self.trainer, self.trainer.recipe
+        size = r.crop_at(trainer.done)
+        crops = random_crops(self.photos, size=size, batch=r.batch, rng=trainer.rng)
+        photo, real = to_float(crops.pixels, trainer.device), self._real(size, r.batch)
+        canvas = trainer.canvas(photo)
+        # Equivariance (FastCUT): the mirrored photograph is painted, its patches are compared
+        # with those of the photograph as it was.
+        is_flipped = self.method == "fastcut" and trainer.rng.random() < 0.5
+        given = photo.flip(3) if is_flipped else photo
+        painted = trainer.paint(given + canvas)
+        terms = {
+            name: fooling(self.critics[name], view(painted)) for name, view in self.views.items()
+        }
+        self._seen = [(name, view(real), view(painted.detach()), view)
+                      for name, view in self.views.items()]  # fmt: skip
+        if self.method == "cyclegan":
+            terms |= self._cycle(photo, painted, real, canvas)
+        else:
+            terms["nce"] = self._contrast(painted, photo, flip=is_flipped)
+            if "identity" in self.weights:
+                same = trainer.paint(real + canvas)
+                terms["identity"] = self._contrast(same, real, flip=False)
+        terms |= self._cartoon(given, painted)
+        if "edges" in self.weights:
+            terms["edges"] = (edges(given) - edges(painted)).abs().mean((1, 2, 3))
+        weights = self.weights | r.weights | {"stability": r.stability_weight * r.stability_every}
+        return terms | trainer.stability(given, canvas, painted), weights
+
+    def _cycle(self, photo: Tensor, painted: Tensor, real: Tensor, canvas: Tensor) -> Terms:
+        trainer, other = self.trainer, self.partners["back"]
+
+        def back(x: Tensor) -> Tensor:
+            with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.half):
+                made: Tensor = other(x + canvas)
+            return made.float()
+
+        from_real = back(real)
+        self._seen.append(("back", photo, from_real.detach(), lambda x: x))
+        cycles = (back(painted) - photo).abs(), (trainer.paint(from_real + canvas) - real).abs()
+        same = (trainer.paint(real + canvas) - real).abs(), (back(photo) - photo).abs()
+        return {
+            "back": fooling(self.critics["back"], from_real),
+            "cycle": (cycles[0] + cycles[1]).mean((1, 2, 3)),
+            "identity": (same[0] + same[1]).mean((1, 2, 3)),
+        }
+
+    def _cartoon(self, photo: Tensor, painted: Tensor) -> Terms:
+        if "structure" not in self.weights:
+            return {}
+        trainer = self.trainer
+        with torch.no_grad():
+            flat = flattened(painted)
+            wanted = trainer.features(torch.cat([photo, flat]), [_DEEP])[_DEEP].chunk(2)
+        found = trainer.features(painted, [_DEEP])[_DEEP]
+        return {
+            "content": relative_l1(found, wanted[0]), "structure": relative_l1(found, wanted[1]),
+            "tv": tv_loss(painted),
+        }  # fmt: skip
+
+    def _layers(self, x: Tensor) -> list[Tensor]:
+        """The picture and what its way through the encoder leaves behind: (N, C, h, w) each."""
+        trainer = self.trainer
+        with _outputs(self._tapped) as seen:
+            trainer.paint(x)
+        return [x, *(y.float() for y in seen)]
+
+    def _contrast(self, painted: Tensor, photo: Tensor, *, flip: bool) -> Tensor:
+        """PatchNCE (Park et al. 2020, eq. 4): a painted patch is told from the other patches of the
+        photograph by what the encoder sees there → (N,), the mean over layers."""
+        query = self._layers(painted)
+        with torch.no_grad():
+            key = self._layers(photo)
+        losses = []
+        for i, (q, k) in enumerate(zip(query, key, strict=True)):
+            q = (q.flip(3) if flip else q).flatten(2).transpose(1, 2)  # (N, h·w, C)
+            k = k.flatten(2).transpose(1, 2)
+            count = min(_PATCHES, q.shape[1])
+            places = torch.from_numpy(self.trainer.rng.choice(q.shape[1], count, replace=False)).to(
+                q.device
+            )
+            head = self.partners[f"head{i}"]
+            q, k = (F.normalize(head(x[:, places]), dim=2) for x in (q, k))
+            logits = q @ k.detach().transpose(1, 2) / _TEMPERATURE  # (N, P, P)
+            right = torch.arange(count, device=q.device).expand(len(q), -1)
+            losses.append(F.cross_entropy(logits.transpose(1, 2), right, reduction="none").mean(1))
+        return torch.stack(losses).mean(0)
+
+    def teach_critics(self) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(int(self.trainer.rng.integers(2**63)))
+        total = torch.zeros((), device=self.trainer.device)
+        for name, real, painted, _ in self._seen:
+            if name in self.pools:
+                painted = self.pools[name].swap(painted, generator)
+            total = total + telling(self.critics[name], real, painted)
+            if "r1" in self.weights and name == "adversarial":
+                total = total + self.weights["r1"] * _r1(self.critics[name], real)
+        self.critics.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        self.trainer.optimizers["critics"].step(self.trainer.recipe.critic_lr)
+        return {"critic": float(total.detach())}
+
+    def _real(self, size: int, count: int) -> Tensor:
+        rng = self.trainer.rng
+        crops = []
+        for _ in range(count):
+            painting = self.paintings[int(rng.integers(len(self.paintings)))]
+            low, high = _SCALES_OF_ONE if self.method == "sincut" else _SCALES
+            side = min(round(size / rng.uniform(low, high)), *painting.shape[:2])
+            crop = crop_of(Pair(painting, painting), side, rng).before
+            method = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
+            crop = np.asarray(cv2.resize(crop, (size, size), interpolation=method), np.uint8)
+            crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
+        return to_float(np.stack(crops), self.trainer.device)
+
+    def sheet(self, net: nn.Module) -> Image:
+        """Photographs, how they are painted, and paintings of the collection."""
+        rows = []
+        for of in (self.photos, self.paintings):
+            chosen = np.linspace(0, len(of) - 1, _SHOWN).astype(int)
+            rows.append(np.stack([square(of[int(i)]) for i in chosen]))
+        return contact_sheet([rows[0], stylize(net, rows[0]), rows[1]])
+
+    def provenance(self) -> dict[str, Any]:
+        return {"photographs": len(self.photos), "paintings": len(self.paintings),
+                "method": self.method}  # fmt: skip
+
+
+def _tapped(net: nn.Module) -> list[nn.Module]:
+    """The blocks of the encoder whose outputs are compared: at most four, evenly chosen."""
+    blocks: dict[str, nn.Module] = {}
+    for name, module in net.named_modules():
+        is_inner = any(name.startswith(f"{block}.") for block in blocks)
+        if isinstance(module, (ConvNorm, Residual)) and not is_inner:
+            blocks[name] = module
+    encoder = [m for name, m in blocks.items() if name.startswith(_ENCODER)]
+    if not encoder:
+        raise TrainingError(
+            f"{type(net).__name__} has no encoder whose features can be compared; use the net fast "
+            "or johnson, or --method cyclegan."
+        )
+    chosen = np.unique(np.linspace(0, len(encoder) - 1, _LAYERS).round().astype(int))
+    return [encoder[i] for i in chosen]
+
+
+@contextmanager
+def _outputs(modules: list[nn.Module]) -> Iterator[list[Tensor]]:
+    """What the modules give while pictures pass them."""
+    seen: list[Tensor] = []
+    hooks = [m.register_forward_hook(lambda *args: seen.append(args[2])) for m in modules]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _r1(critic: nn.Module, real: Tensor) -> Tensor:
+    """Gradient penalty on real pictures (Mescheder et al. 2018, R1): for a set of one painting."""
+    real = real.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+    return slope.square().sum((1, 2, 3)).mean() / 2
+
+
+# What the critics of the white-box cartoon and of ink wash see.
+
+
+def surface(x: Tensor, *, radius: int = 5, eps: float = 0.2) -> Tensor:
+    """Smooth colours within edges: the guided filter of a picture by itself (He et al. 2013; Wang &
+    Yu 2020, §3.1). (N, 3, H, W) → the same."""
+
+    def mean(y: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(y, (radius,) * 4, mode="reflect"), 2 * radius + 1, stride=1)
+
+    middle = mean(x)
+    variance = mean(x * x) - middle * middle
+    a = variance / (variance + eps**2)
+    return mean(a) * x + mean(middle - a * middle)
+
+
+def texture(x: Tensor) -> Tensor:
+    """A grey picture by random weights of the colours (Wang & Yu 2020, eq. 6): (N, 3, H, W) →
+    (N, 1, H, W)."""
+    random = torch.rand(1, 3, 1, 1, device=x.device)
+    grey = x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    weights = 0.8 * grey + 0.2 * random / random.sum()
+    return (x * weights).sum(1, keepdim=True)
+
+
+def flattened(x: Tensor) -> Tensor:
+    """Regions of one colour, by mean shift in place of the paper's superpixels: (N, 3, H, W)."""
+    pictures = (x.detach().clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    flat = [cv2.pyrMeanShiftFiltering(np.ascontiguousarray(p), 8, 25, maxLevel=0) for p in pictures]
+    return to_float(np.stack(flat).astype(np.uint8), x.device)
+
+
+def spread(x: Tensor) -> Tensor:
+    """Ink as it runs: dark places grow, then blur (He et al. 2018, §3.3). (N, 3, H, W)."""
+    dark = -F.max_pool2d(-x, 5, stride=1, padding=2)
+    for _ in range(2):  # two boxes are about a Gaussian
+        dark = F.avg_pool2d(F.pad(dark, (2,) * 4, mode="replicate"), 5, stride=1)
+    return dark
+
+
+def edges(x: Tensor) -> Tensor:
+    """How much of an edge each place is, up to 1 (Sobel of the grey picture): (N, 1, H, W)."""
+    kernel = x.new_tensor([[1, 2, 1], [0, 0, 0], [-1, -2, -1]])
+    kernels = torch.stack([kernel, kernel.T])[:, None] / 4
+    slopes = F.conv2d(F.pad(x.mean(1, keepdim=True), (1,) * 4, mode="replicate"), kernels)
+    return torch.tanh(4 * (slopes.square().sum(1, keepdim=True) + 1e-8).sqrt())
