@@ -268,7 +268,7 @@ def test_the_page_comes_back_after_a_restart_and_goes_on_recording(
     running = serving()
     with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(running.url)
+        page.goto(f"{running.url}?strength=0.5")
         page.click('.style[data-name="dark"]')
         page.click("#start")
         live(page)
@@ -278,7 +278,7 @@ def test_the_page_comes_back_after_a_restart_and_goes_on_recording(
         until(lambda: "starts again" in page.inner_text("#notice"))
         again = serving(port=running.server.port)
         until(lambda: again.n_viewers == 1)
-        until(lambda: 0 < brightness(page) < 40)
+        until(lambda: 40 < look(page)[..., 1].mean() < 110)
         assert page.inner_text("#current") == "Dark"
         page.wait_for_timeout(1000)
         with page.expect_download() as download:
@@ -368,6 +368,47 @@ def test_what_a_camera_or_a_microphone_refuses_is_said(
         page.click("#record")
         until(lambda: "No microphone was found" in page.inner_text("#notice"))
         assert page.get_attribute("#record", "aria-pressed") == "true"
+
+
+SMALLER = """
+  const add = RTCPeerConnection.prototype.addTrack;
+  RTCPeerConnection.prototype.addTrack = function (...all) {
+    const sender = add.apply(this, all), parameters = sender.getParameters();
+    parameters.encodings[0].scaleResolutionDownBy = 2;
+    sender.setParameters(parameters);
+    return sender;
+  };
+"""
+
+
+def test_a_snapshot_has_the_size_of_the_camera_whatever_the_network_carries(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = serving()
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.add_init_script(SMALLER)
+        page.goto(f"{running.url}?style=dark&strength=0.5")
+        page.click("#start")
+        live(page)
+        until(lambda: page.evaluate("painted.videoWidth") == 160)
+        until(lambda: 30 < look(page)[..., 1].mean() < 120)
+        page.click("#split")
+        with page.expect_download() as download:
+            page.click("#snapshot")
+        snapshot = cv2.imread(str(download.value.path()))
+        assert snapshot is not None
+        assert snapshot.shape == (180, 320, 3)
+        half_dark = snapshot[150:, 170:, 1].mean()
+        assert 40 < half_dark < 110
+        assert snapshot[150:, :150, 1].mean() > half_dark + 40  # left of the split, the camera
+        edges = np.abs(np.diff(snapshot[90, :, 1].astype(int)))
+        assert edges.max() > 15  # a pixel wide, not blurred by scaling
+        page.click("#pause")
+        until(lambda: page.get_attribute("#pause", "aria-pressed") == "true")
+        with page.expect_download() as download:
+            page.click("#snapshot")  # what is shown, at its own size
+        assert cv2.imread(str(download.value.path())).shape == (90, 160, 3)  # type: ignore[union-attr]
 
 
 def test_a_server_lets_browsers_paint(

@@ -6,6 +6,7 @@ import functools
 import http.server
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ from tests.serve.chrome import axe_violations, browser, drop, look, until, write
 SWIFTSHADER = (
     "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan",
 )  # fmt: skip
+HAS_WEBGPU = "async () => Boolean(await navigator.gpu?.requestAdapter())"
 # Paints one picture, and encodes one as a style, in a worker of its own.
 ASK = """async ([backend, rgba, width, height, style]) => {
   const about = await (await fetch("gallery.json")).json();
@@ -54,12 +56,14 @@ ASK = """async ([backend, rgba, width, height, style]) => {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of the shipped gallery, with the real runtime."""
+    """The site of the shipped gallery, and of a net of its own, with the real runtime."""
     try:
         runtime = fetch_runtime()
     except RtstyleError as error:
         pytest.skip(f"The runtime for browsers is not here: {error}")
     styles = styles_of(read_model(shipped_folder() / "gallery.onnx"))
+    wreck = styles_of(read_model(shipped_folder() / "shipwreck_johnson32.onnx"))[0]
+    styles.append(replace(wreck, name="wreck"))
     folder = tmp_path_factory.mktemp("web") / "site"
     plan = plan_painting(styles, runtime)
     gray = cv2.imencode(".jpg", np.full((16, 16, 3), 128, np.uint8))[1].tobytes()
@@ -67,19 +71,38 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Host(http.server.ThreadingHTTPServer):
+    """A plain file server, without any special header."""
+
+    def __init__(self, folder: Path) -> None:
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+        self.address = f"http://localhost:{self.server_port}/"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def cut(self) -> None:
+        """Answer nobody any more."""
+        self.shutdown()
+        self.server_close()
+
+
 @pytest.fixture
-def address(site: Path) -> Iterator[str]:
-    """Where a plain file server has it, without any special header."""
+def host(site: Path) -> Iterator[Host]:
+    running = Host(site)
+    yield running
+    running.cut()
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments: Any) -> None:
-            pass
 
-    handler = functools.partial(Handler, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_port}/"
-        server.shutdown()
+@pytest.fixture
+def address(host: Host) -> str:
+    return host.address
+
+
+def live(page: Any) -> None:
+    page.wait_for_selector('body[data-state="live"]', timeout=120_000)
 
 
 @pytest.mark.parametrize(("backend", "flags"), [("wasm", ()), ("webgpu", SWIFTSHADER)])
@@ -92,7 +115,7 @@ def test_browsers_paint_what_the_server_paints(
     with browser(write_camera(tmp_path / "camera.y4m"), *flags) as chromium:
         page = chromium.new_page()
         page.goto(address)
-        if backend == "webgpu" and not page.evaluate("navigator.gpu?.requestAdapter()"):
+        if backend == "webgpu" and not page.evaluate(HAS_WEBGPU):
             pytest.skip("This Chromium has no SwiftShader for WebGPU.")
         page.set_default_timeout(300_000)
         answer = page.evaluate(ASK, [backend, rgba.ravel().tolist(), 100, 64, style.name])
@@ -109,20 +132,19 @@ def test_browsers_paint_what_the_server_paints(
     np.testing.assert_allclose(answer["vector"], expected_vector, atol=2e-3)
 
 
-def test_the_second_visit_needs_no_network(address: str, tmp_path: Path) -> None:
+def test_after_the_first_visit_no_network_is_needed(host: Host, tmp_path: Path) -> None:
     red = cv2.imencode(".png", np.full((64, 64, 3), (20, 20, 220), np.uint8))[1].tobytes()
     with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
         context = chromium.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
         asked: list[str] = []
         errors: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
+        context.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{address}?paint=cpu&height=64")
+        page.goto(f"{host.address}?paint=cpu&height=64")
         page.wait_for_selector(".style img.there")
-        assert axe_violations(page) == []
         page.click("#start")
-        page.wait_for_selector('body[data-state="live"]', timeout=120_000)
+        live(page)
         until(lambda: "processor" in page.inner_text("#figures"), 60)
         assert axe_violations(page) == []
         first = look(page)
@@ -131,24 +153,51 @@ def test_the_second_visit_needs_no_network(address: str, tmp_path: Path) -> None
         until(lambda: np.abs(look(page) - first).mean() > 20, 60)
         drop(page, "mine.png", red)
         until(lambda: page.inner_text("#current") == "“mine”", 60)
-        page.wait_for_function("navigator.serviceWorker.controller", timeout=60_000)
         hosts = {urlsplit(url).netloc for url in asked if not url.startswith(("blob:", "data:"))}
-        assert hosts == {urlsplit(address).netloc}
-        page.reload()  # now by the service worker, which keeps what the page asks for
-        page.click("#start")
-        page.wait_for_selector('body[data-state="live"]', timeout=120_000)
-        context.set_offline(True)
+        assert hosts == {urlsplit(host.address).netloc}
+        host.cut()
         page.reload()
         page.wait_for_selector(".style")
         page.click("#start")
-        page.wait_for_selector('body[data-state="live"]', timeout=120_000)
-        until(lambda: look(page).std() > 10, 60)
+        live(page)
+        drop(page, "mine.png", red)
+        until(lambda: page.inner_text("#current") == "“mine”", 60)
+        until(lambda: look(page).std() > 5, 60)
         with page.expect_download(timeout=120_000) as download:
             page.click("#snapshot")
         snapshot = cv2.imread(str(download.value.path()))
         assert snapshot is not None
         assert snapshot.shape == (180, 320, 3)  # all that the camera has
         assert errors == []
+
+
+def test_what_cannot_be_fetched_is_said_and_the_style_before_goes_on(
+    host: Host, tmp_path: Path
+) -> None:
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page()
+        page.add_init_script(  # so that no other model is fetched ahead
+            "Object.defineProperty(navigator, 'connection', { value: { saveData: true } });"
+        )
+        page.goto(f"{host.address}?paint=cpu&height=64&style=udnie")
+        page.click("#start")
+        live(page)
+        host.cut()
+        page.click('.style[data-name="wreck"]')
+        until(lambda: "no network" in page.inner_text("#notice"))
+        until(lambda: page.inner_text("#current") == "Udnie")
+        first = look(page)
+        until(lambda: np.abs(look(page) - first).max() > 20, 60)  # it moves
+
+
+def test_without_a_gpu_the_processor_paints(address: str, tmp_path: Path) -> None:
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page()
+        page.goto(f"{address}?paint=gpu&height=64")
+        page.click("#start")
+        live(page)
+        until(lambda: "processor" in page.inner_text("#notice"))
+        until(lambda: "processor" in page.inner_text("#figures"), 60)
 
 
 def test_a_photo_is_painted_and_one_of_lies_is_refused(address: str, tmp_path: Path) -> None:
@@ -164,7 +213,7 @@ def test_a_photo_is_painted_and_one_of_lies_is_refused(address: str, tmp_path: P
         page.set_input_files("#media", str(bomb))
         until(lambda: "megapixels" in page.inner_text("#problem"))
         page.set_input_files("#media", str(photo))
-        page.wait_for_selector('body[data-state="live"]', timeout=120_000)
+        live(page)
         until(lambda: page.evaluate("[canvas.width, canvas.height].join()") == "96,128", 60)
         until(lambda: look(page).std() > 10, 60)
         assert axe_violations(page) == []
