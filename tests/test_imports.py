@@ -47,19 +47,21 @@ LAYERS = {
     "steady": BASE,
     "media": BASE | {"channel", "files", "metrics", "plugins"},
     "engines": BASE | {"files", "image", "metrics", "model", "nets", "plugins"},
+    "passes": BASE | {"engines", "image", "style"},
     "pipeline": BASE
-    | {"channel", "engines", "image", "media", "metrics", "model", "steady", "style"},
+    | {"channel", "engines", "image", "media", "metrics", "passes", "steady", "style"},
     "train": BASE | {"demo", "files", "media", "metrics", "model", "nets", "style"},
     "importers": BASE | {"bench", "engines", "files", "image", "model", "nets", "train"},
     "variants": BASE | {"bench", "engines", "files", "media", "model", "nets", "style"},
     "rendering": BASE
-    | {"engines", "files", "image", "media", "metrics", "model", "pipeline", "steady", "style"},
+    | {"engines", "files", "image", "media", "metrics", "model", "passes", "pipeline", "steady"}
+    | {"style"},
     "cluster": BASE | {"engines", "files", "media", "metrics", "model", "rendering", "style"},
     "hosts": BASE | {"demo", "engines", "files", "image", "model", "style"},
     "web": BASE | {"files", "live", "model", "style"},
     "live": BASE
-    | {"channel", "engines", "files", "image", "media", "metrics", "model", "pipeline", "steady"}
-    | {"style"},
+    | {"channel", "engines", "files", "image", "media", "metrics", "model", "passes", "pipeline"}
+    | {"steady", "style"},
 }
 
 

@@ -29,6 +29,7 @@ from rtstyle.cli.paint import paint
 from rtstyle.cli.queue import app as queue
 from rtstyle.cli.regions import regions
 from rtstyle.cli.render import demo, render
+from rtstyle.cli.scenes import AtCommand
 from rtstyle.cli.terminal import own_stderr, plain, table
 from rtstyle.cli.train import train
 from rtstyle.cli.web import web
@@ -68,7 +69,7 @@ def _common(
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
 
 
-app.command()(with_groups(render))
+app.command(cls=AtCommand)(with_groups(render))
 app.command()(with_groups(demo))
 
 

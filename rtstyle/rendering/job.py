@@ -21,6 +21,7 @@ from rtstyle.media import ReadOptions, WriteOptions, sink_kind, source_kind
 from rtstyle.media.video.formats import container_for, usual_codec
 from rtstyle.media.video.nvcodec import device_encoder
 from rtstyle.metrics import Report, n_cores
+from rtstyle.rendering.timeline import Change
 from rtstyle.steady import check_amount
 from rtstyle.style.style import Style
 
@@ -49,6 +50,7 @@ class RenderJob:
 
     `segments` is None for a render in one go, of which an interruption keeps nothing to go on with.
     `steady` is the strength of `SteadyFilter`, 0 to 1; None leaves it to what the net costs.
+    `changes`, in the order of their times, are what replaces style, look and steadiness.
 
     Raises `UsageError` for a `steady` out of range.
     """
@@ -62,6 +64,7 @@ class RenderJob:
     engine: EngineOptions = DEFAULTS
     segments: Segments | None = Segments()
     steady: float | None = None
+    changes: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         check_amount(self.steady or 0.0)
@@ -82,6 +85,32 @@ class RenderJob:
         return float(is_slow and self.engine.precision in ("auto", "fp32"))
 
     @property
+    def states(self) -> tuple[Change, ...]:
+        """What is painted from the beginning on, and the changes."""
+        usual = self.steadiness
+        first = Change(time=Fraction(0), style=self.style, look=self.look, steady=usual)
+        return (
+            first,
+            *(replace(c, steady=usual if c.steady is None else c.steady) for c in self.changes),
+        )
+
+    def remarks(self, info: StreamInfo) -> list[str]:
+        """What of the job cannot be seen in a source of that `info`."""
+        if info.n_frames is None:
+            return []
+        end = info.n_frames / info.rate
+        return [
+            f"the change at {float(c.time):g} s is not seen, as the video ends at {float(end):g} s"
+            for c in self.changes
+            if c.time >= end
+        ]
+
+    @property
+    def is_steadied(self) -> bool:
+        """Whether any of the frames are."""
+        return any(state.steady for state in self.states)
+
+    @property
     def joins(self) -> bool:
         """Whether segments, encoded one by one, can become the output."""
         kinds = source_kind(self.source), sink_kind(self.output)
@@ -94,10 +123,13 @@ class RenderJob:
 
         What only the muxing depends on, such as the sound, may change between two runs.
         """
-        style, writing = self.style, self.writing
-        vector = b"" if style.vector is None else style.vector.tobytes()
-        return {
-            "style": [style.name, _digest(vector), _digest(style.model.path.read_bytes())],
+        writing = self.writing
+        changes = [
+            [str(c.time), str(c.fade), c.steady, asdict(c.look), _style_facts(c.style)]
+            for c in self.changes
+        ]
+        return ({"changes": changes} if changes else {}) | {
+            "style": _style_facts(self.style),
             "look": asdict(self.look),
             "steady": self.steady,
             "start and duration": [str(self.reading.start), str(self.reading.duration)],
@@ -150,6 +182,11 @@ def settled(
         engine=replace(job.engine, threads=job.engine.threads or engine_threads),
         steady=job.steadiness,
     )
+
+
+def _style_facts(style: Style) -> list[str]:
+    vector = b"" if style.vector is None else style.vector.tobytes()
+    return [style.name, _digest(vector), _digest(style.model.path.read_bytes())]
 
 
 def _digest(data: bytes) -> str:

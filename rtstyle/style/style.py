@@ -75,6 +75,11 @@ def name_key(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
+def can_mix(one: Style, other: Style) -> bool:
+    """Whether the two styles share a net that can run a mix of them."""
+    return one.vector is not None and one.model.path == other.model.path
+
+
 def mix(parts: Sequence[tuple[Style, float]]) -> Style:
     """The convex mix of styles of one model; weights need not sum to 1.
 
