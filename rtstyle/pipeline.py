@@ -298,7 +298,8 @@ class Pipeline:
             picture = frame.image
         else:
             with self.report.stages["prepare"].measure():
-                picture = prepare(frame.image, model=one.engine.model, look=one.look)
+                pad = not one.engine.pads
+                picture = prepare(frame.image, model=one.engine.model, look=one.look, pad=pad)
         start = perf_counter()
         batch = self._watchdog.submit(one.engine, picture, one.style.vector, one.look.strength)
         return batch, (perf_counter() - start) * 1e3

@@ -19,6 +19,8 @@ from rtstyle import __version__
 from rtstyle.cli.bench import bench
 from rtstyle.cli.config import ENVIRONMENT, Default, config, default_map, origin_of, read_defaults
 from rtstyle.cli.doctor import doctor
+from rtstyle.cli.export import app as export_app
+from rtstyle.cli.export import import_model
 from rtstyle.cli.gpu_check import gpu_check
 from rtstyle.cli.hosts import export_for
 from rtstyle.cli.live import devices, live, serve
@@ -142,9 +144,9 @@ commands = (
 )  # fmt: skip
 for command in commands:
     app.command()(with_groups(command))
+app.command("import")(import_model)
+app.add_typer(export_app, name="export")
 app.add_typer(web, name="web")
-
-
 app.add_typer(queue, name="queue")
 
 

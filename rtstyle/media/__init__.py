@@ -1,4 +1,7 @@
-"""Every source and sink: one row each, and the two functions that open them by name."""
+"""Every source and sink: one row each, and the two functions that open them by name.
+
+Packages add rows of their own by entry points of the groups `rtstyle.sources` and `rtstyle.sinks`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from rtstyle.media.options import (
     is_pattern,
     is_picture,
 )
+from rtstyle.plugins import add_rows
 
 if TYPE_CHECKING:
     from rtstyle.media.devices.sound import SoundRing
@@ -144,12 +148,14 @@ def place_of(name: str | PathLike[str]) -> Path | str:
 
 def source_kind(path: str | PathLike[str], *, live: bool = False) -> str:
     """The row of `SOURCES` that opens `path`."""
+    add_rows(SOURCES, "rtstyle.sources", Row)
     return next(k for k, row in SOURCES.items() if _fits(row, os.fspath(path), live))
 
 
 def sink_kind(path: str | PathLike[str], *, live: bool = False) -> str:
     """The row of `SINKS` that opens `path`. Raises `UsageError` where there is none."""
     name = os.fspath(path)
+    add_rows(SINKS, "rtstyle.sinks", Row)
     for kind, row in SINKS.items():
         if _fits(row, name, live):
             return kind

@@ -10,9 +10,6 @@ from typing import Any
 import onnx
 from torch import nn
 
-from export.feeds import GRAIN, feeds_of, hard_pictures, photographs, styles_to_try
-from export.int8 import to_int8
-from export.runners import runner, torch_runner
 from rtstyle.bench.parity import Difference, Limits, measure_difference
 from rtstyle.engines.half import to_half
 from rtstyle.errors import OutputError, UsageError
@@ -21,6 +18,9 @@ from rtstyle.model.file import read_model
 from rtstyle.model.spec import METADATA_KEY
 from rtstyle.model.zoo import shipped_folder
 from rtstyle.nets.onnx_weights import half_weights
+from rtstyle.variants.feeds import GRAIN, feeds_of, hard_pictures, photographs, styles_to_try
+from rtstyle.variants.int8 import to_int8
+from rtstyle.variants.runners import runner, torch_runner
 
 # Grey levels on average on the photographs that ranges are taken from, tried in turn until those
 # that are held back for measuring are within the limit too.
@@ -63,7 +63,7 @@ def write_variant(
     spec = read_model(source)
     if spec.layout != "nhwc" or source.suffix != ".onnx":
         raise UsageError(
-            f"{source.name} is no model file of rtstyle; make it one with `python -m export import`"
+            f"{source.name} is no model file of rtstyle; make it one with `rtstyle import`"
             " or `python -m export onnx` first."
         )
     pictures = photographs(photos or shipped_folder().parent / "samples", spec)

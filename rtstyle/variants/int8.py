@@ -23,9 +23,9 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from export.feeds import Feed
 from rtstyle.engines.half import fold_casts
 from rtstyle.errors import ModelError
+from rtstyle.variants.feeds import Feed
 
 _FATAL = 4  # ONNX Runtime's log severity: only what is raised
 _PREPARED = {"onnx.quant.pre_process": "onnxruntime.quant"}  # without it there is a warning

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.importers.base import Imported, load_weights
-from export.importers.files import CheckpointFile
+from rtstyle.importers.base import Imported, load_weights
+from rtstyle.importers.files import CheckpointFile
 
 _SCOPE = "generator/"
 _RADIUS, _EPS = 1, 5e-3  # of the demo's guided filter

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from export.importers import speed
-from export.importers.command import import_files
 from rtstyle.engines import open_engine
 from rtstyle.errors import ModelError
+from rtstyle.importers import speed
+from rtstyle.importers.command import import_files
 from rtstyle.model.spec import ModelSpec
 from rtstyle.train.to_onnx import ModelCard
-from tests.export.importers import files
-from tests.export.importers.originals import Weights, mirror, t, weights_of
-from tests.export.importers.test_importers import assert_same, imported, save_torch
+from tests.importers import files
+from tests.importers.originals import Weights, mirror, t, weights_of
+from tests.importers.test_importers import assert_same, imported, save_torch
 
 Shapes = dict[str, tuple[int, ...]]
 W, BLOCKS = 4, 6

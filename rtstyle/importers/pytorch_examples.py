@@ -12,9 +12,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from export.importers.base import Imported, load_weights
-from export.importers.files import CheckpointFile
 from rtstyle.errors import ModelError
+from rtstyle.importers.base import Imported, load_weights
+from rtstyle.importers.files import CheckpointFile
 from rtstyle.nets.johnson import Johnson
 
 _EPS = 1e-5

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.importers.base import Imported, load_weights
-from export.importers.files import CheckpointFile
 from rtstyle.errors import ModelError
+from rtstyle.importers.base import Imported, load_weights
+from rtstyle.importers.files import CheckpointFile
 
 Weights = Mapping[str, NDArray[Any]]
 

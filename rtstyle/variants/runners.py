@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.feeds import Feed
 from rtstyle.engines.half import FLOAT, HALF, element_types
 from rtstyle.errors import ModelError
 from rtstyle.nets.contract import Contract
+from rtstyle.variants.feeds import Feed
 
 Stylize = Callable[[Feed], NDArray[np.uint8]]
 

@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from export.importers.tensorflow_file import is_tensorflow, read_tensorflow
-from export.importers.tensorflow_js_file import read_tensorflow_js
-from export.importers.torch7_file import read_torch7
 from rtstyle.errors import InputNotFoundError, ModelError
+from rtstyle.importers.tensorflow_file import is_tensorflow, read_tensorflow
+from rtstyle.importers.tensorflow_js_file import read_tensorflow_js
+from rtstyle.importers.torch7_file import read_torch7
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params", "generator")
 _SHOWN = 6  # tensors that a refusal names

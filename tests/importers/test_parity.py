@@ -19,9 +19,9 @@ from rtstyle.bench.parity import RUNTIMES
 from rtstyle.engines import open_engine
 from rtstyle.model.file import read_model
 from rtstyle.style.encoder import encode, read_style_encoder
-from tests.export.importers import files, originals
-from tests.export.importers.originals import weights_of
-from tests.export.importers.test_importers import save_torch
+from tests.importers import files, originals
+from tests.importers.originals import weights_of
+from tests.importers.test_importers import save_torch
 
 MEAN, WORST = 0.5, 3  # grey levels
 

@@ -15,9 +15,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.importers.base import Imported, load_weights
-from export.importers.files import CheckpointFile
 from rtstyle.errors import ModelError
+from rtstyle.importers.base import Imported, load_weights
+from rtstyle.importers.files import CheckpointFile
 
 _GENERATOR, _ENCODER = "decode.0.norm1.fc.weight", "unshared.0.weight"
 

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.importers.base import Imported
-from export.importers.files import CheckpointFile
-from export.importers.torch7_file import Torch7Object
 from rtstyle.errors import ModelError
+from rtstyle.importers.base import Imported
+from rtstyle.importers.files import CheckpointFile
+from rtstyle.importers.torch7_file import Torch7Object
 from rtstyle.nets.layers import InstanceNorm
 
 _BGR_MEAN = (103.939, 116.779, 123.68)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.importers import recognise
-from export.importers.base import Imported
 from rtstyle.errors import InputNotFoundError, ModelError
-from tests.export.importers import files, originals
-from tests.export.importers.originals import Weights, t, weights_of
+from rtstyle.importers import recognise
+from rtstyle.importers.base import Imported
+from tests.importers import files, originals
+from tests.importers.originals import Weights, t, weights_of
 
 
 @pytest.fixture

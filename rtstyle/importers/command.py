@@ -1,4 +1,4 @@
-"""`python -m export import`: from other projects' files to a model file."""
+"""`rtstyle import`: from other projects' files to a model file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from export.importers import recognise
-from export.importers.plain_onnx import wrap
 from rtstyle.bench.parity import Limits, measure_runtimes, require_parity
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import atomic_write
+from rtstyle.importers import recognise
+from rtstyle.importers.plain_onnx import wrap
 from rtstyle.model.file import UNKNOWN_STRIDE, read_model
 from rtstyle.model.spec import ModelSpec, parse_metadata
 from rtstyle.train.to_onnx import ModelCard, write_model

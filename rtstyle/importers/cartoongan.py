@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.importers.base import Imported, load_weights
-from export.importers.files import CheckpointFile
+from rtstyle.importers.base import Imported, load_weights
+from rtstyle.importers.files import CheckpointFile
 
 _BLOCKS = range(4, 12)
 _EPS = 1e-9

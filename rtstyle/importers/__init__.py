@@ -10,21 +10,21 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from export.importers.base import Imported
-from export.importers.files import CheckpointFile, read_file
 from rtstyle.errors import ModelError
+from rtstyle.importers.base import Imported
+from rtstyle.importers.files import CheckpointFile, read_file
 
 IMPORTERS = {
-    "pytorch-examples": "export.importers.pytorch_examples",
-    "adain": "export.importers.naoto_adain",
-    "fast-neural-style": "export.importers.jcjohnson",
-    "fast-style-transfer": "export.importers.lengstrom",
-    "magenta": "export.importers.magenta",
-    "microast": "export.importers.micro_ast",
-    "cyclegan": "export.importers.cyclegan",
-    "cartoongan": "export.importers.cartoongan",
-    "white-box-cartoon": "export.importers.white_box_cartoon",
-    "stargan2": "export.importers.stargan2",
+    "pytorch-examples": "rtstyle.importers.pytorch_examples",
+    "adain": "rtstyle.importers.naoto_adain",
+    "fast-neural-style": "rtstyle.importers.jcjohnson",
+    "fast-style-transfer": "rtstyle.importers.lengstrom",
+    "magenta": "rtstyle.importers.magenta",
+    "microast": "rtstyle.importers.micro_ast",
+    "cyclegan": "rtstyle.importers.cyclegan",
+    "cartoongan": "rtstyle.importers.cartoongan",
+    "white-box-cartoon": "rtstyle.importers.white_box_cartoon",
+    "stargan2": "rtstyle.importers.stargan2",
 }
 
 

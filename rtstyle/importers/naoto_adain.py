@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export.importers.base import Imported, load_weights
-from export.importers.files import CheckpointFile
 from rtstyle.errors import ModelError
+from rtstyle.importers.base import Imported, load_weights
+from rtstyle.importers.files import CheckpointFile
 from rtstyle.nets.adain import AdaIN
 
 # Places of the convolutions in their `nn.Sequential`, and what they are here.

@@ -1,4 +1,4 @@
-"""`python -m export import`, from files of other projects to files that every runtime runs."""
+"""`rtstyle import`, from files of other projects to files that every runtime runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from export.__main__ import main
 from rtstyle.engines import open_engine
 from rtstyle.model.file import read_model
 from tests import graphs
-from tests.export.importers import originals
-from tests.export.importers.originals import weights_of
-from tests.export.importers.test_importers import save_torch
+from tests.importers import originals
+from tests.importers.originals import weights_of
+from tests.importers.test_importers import save_torch
 
 
 def picture(height: int, width: int) -> np.ndarray:
