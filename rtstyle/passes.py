@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -11,7 +11,10 @@ import numpy as np
 from rtstyle.engines.base import Engine
 from rtstyle.frame import Image
 from rtstyle.image import Look
-from rtstyle.style.style import Style, mix
+from rtstyle.masks import Mask
+from rtstyle.style.style import Area, Style, mix
+
+_IN_VIEW = 0.002  # share of a frame from where on an area is painted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,27 @@ class Passes:
     """All passes of one frame, at least one; their shares sum to 1.
 
     `SteadyFilter` begins afresh at another `key`; `steady` is its strength, None for its own.
+    `areas` lie over that, each with the pass of its style if it has one.
     """
 
     passes: tuple[Pass, ...]
     key: object
     steady: float | None = None
+    areas: tuple[tuple[Area, Pass | None], ...] = ()
 
     @classmethod
     def of(cls, only: Pass) -> Passes:
         return cls((only,), only.key)
+
+    def in_view(self, masks: Mapping[str, Mask]) -> Passes:
+        """Without the areas that are not in the frame."""
+        areas = tuple(one for one in self.areas if masks[one[0].where].mean() > _IN_VIEW)
+        return self if areas == self.areas else replace(self, areas=areas)
+
+    @property
+    def runs(self) -> tuple[Pass, ...]:
+        """Every run of a net: of the whole frame, then of the areas."""
+        return self.passes + tuple(one for _, one in self.areas if one is not None)
 
 
 def fade(before: Pass, after: Pass, share: float) -> Passes:
@@ -66,8 +81,26 @@ def fade(before: Pass, after: Pass, share: float) -> Passes:
     return Passes((replace(before, share=1 - share), replace(after, share=share)), after.key)
 
 
-def combine(images: Sequence[Image], passes: Sequence[Pass]) -> Image:
-    """The paintings (H, W, 3) of the passes mixed by their shares."""
+def combine(
+    images: Sequence[Image], how: Passes, original: Image, masks: Mapping[str, Mask]
+) -> Image:
+    """One picture of the paintings of all runs, all (H, W, 3): mixed by their shares, and each area
+    where the mask (H, W) of its place has it."""
+    result = whole = _mixed(images[: len(how.passes)], how.passes)
+    painted = iter(images[len(how.passes) :])
+    for area, one in how.areas:
+        image = whole if one is None else next(painted)
+        if area.strength is not None:
+            weights = area.strength, 1 - area.strength
+            image = np.asarray(
+                cv2.addWeighted(image, weights[0], original, weights[1], 0), np.uint8
+            )
+        mask = masks[area.where]
+        result = np.asarray(cv2.blendLinear(image, result, mask, 1 - mask), np.uint8)
+    return result
+
+
+def _mixed(images: Sequence[Image], passes: Sequence[Pass]) -> Image:
     result = images[0]
     weight = passes[0].share
     for image, one in zip(images[1:], passes[1:], strict=True):

@@ -9,22 +9,25 @@ The sink runs in the caller's thread, because windows may require the main threa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from threading import Event, Semaphore, Thread
 from time import perf_counter
+
+import numpy as np
 
 from rtstyle.channel import Channel
 from rtstyle.engines.base import Batch, Engine
 from rtstyle.engines.watchdog import Submitted, Watchdog
 from rtstyle.frame import DeviceFrame, DeviceImage, Frame, Image
 from rtstyle.image import Look, finish, prepare
+from rtstyle.masks import Mask, PersonMasks
 from rtstyle.media.base import DeviceSink, DeviceSource, Sink, Source
 from rtstyle.metrics import Report
 from rtstyle.passes import Pass, Passes, combine, fade
 from rtstyle.steady import SteadyFilter
-from rtstyle.style.style import Style
+from rtstyle.style.style import Area, Style
 
 _KEEPS_UP = 0.9  # of a frame's interval: an engine that needs less can catch up after a delay
 _CLOSING_SECONDS = 10.0  # that threads get to end once the run is over
@@ -54,6 +57,7 @@ class _InFlight:
 
     frame: Frame | DeviceFrame
     how: Passes
+    masks: Mapping[str, Mask]
     batches: tuple[Submitted, ...]
     submit_ms: float
 
@@ -70,6 +74,9 @@ class Pipeline:
     the style must be one of the engine's model, else use `switch`.
 
     `steady` filters the finished paintings; frames that are only its lead are not delivered.
+
+    `masks` finds the areas that are painted otherwise: those of `areas`, or of `timeline`;
+    with `cuts_out`, frames are transparent but for the person.
 
     With `timeline`, the time of a frame decides how it is painted, not `style` and `look`.
 
@@ -104,6 +111,9 @@ class Pipeline:
         self.steady = steady
         self.timeline: Callable[[Fraction], Passes] | None = None
         self.fading: Fading | None = None
+        self.areas: tuple[tuple[Area, Pass | None], ...] = ()
+        self.masks: PersonMasks | None = None
+        self.cuts_out = False
         self.compose: Callable[[Image, Image], Image] | None = None
         self.clock: Callable[[], float] | None = None
         self.max_latency_ms: float | None = None
@@ -210,7 +220,8 @@ class Pipeline:
 
     def _takes(self, image: DeviceImage) -> bool:
         plain = self.look.is_plain and self.compose is None and self.steady is None
-        return plain and self.timeline is None and self._active.engine.takes_device_image(image)
+        plain = plain and self.timeline is None and not self.areas and not self.cuts_out
+        return plain and self._active.engine.takes_device_image(image)
 
     def _deliver(self, item: _InFlight, stylized: list[Batch | DeviceImage]) -> None:
         """Finish what the engines gave and write it."""
@@ -226,10 +237,10 @@ class Pipeline:
         with self.report.stages["finish"].measure():
             images = [
                 finish(batch, frame.image, model=one.engine.model, look=one.look)
-                for batch, one in zip(stylized, how.passes, strict=True)
+                for batch, one in zip(stylized, how.runs, strict=True)
                 if not isinstance(batch, DeviceImage)
             ]
-            image = combine(images, how.passes)
+            image = combine(images, how, frame.image, item.masks)
         if self.steady is not None:
             with self.report.stages["steady"].measure():
                 image = self.steady(image, frame, how.key, how.steady)
@@ -238,15 +249,27 @@ class Pipeline:
         with self.report.stages["encode"].measure():
             if self.compose is not None:
                 image = self.compose(image, frame.image)
-            self._sink.write(replace(frame, image=image))
+            alpha = None
+            if self.cuts_out:
+                alpha = (item.masks["person"] * 255 + 0.5).astype(np.uint8)
+            self._sink.write(replace(frame, image=image, alpha=alpha))
 
     def _submitter(self) -> None:
         try:
             for frame in self._wanted():
                 how = self._passes(frame)
-                begun = [self._submit(frame, one) for one in how.passes]
+                masks: Mapping[str, Mask] = {}
+                if (
+                    (how.areas or self.cuts_out)
+                    and self.masks is not None
+                    and isinstance(frame, Frame)
+                ):
+                    with self.report.stages["masks"].measure():
+                        masks = self.masks(frame)
+                        how = how.in_view(masks)
+                begun = [self._submit(frame, one) for one in how.runs]
                 batches, times = zip(*begun, strict=True)
-                if not self._in_flight.put(_InFlight(frame, how, batches, sum(times))):
+                if not self._in_flight.put(_InFlight(frame, how, masks, batches, sum(times))):
                     break
         except BaseException as error:
             # The caller's thread drains what was painted before it meets the error.
@@ -262,11 +285,11 @@ class Pipeline:
             return self.timeline(frame.time)
         now = Pass(active.engine, active.style, self.look)
         if fading is None:
-            return Passes.of(now)
+            return replace(Passes.of(now), areas=self.areas)
         share = (float(frame.time) - fading.begin) / fading.seconds
         if share >= 1 and self.fading is fading:
             self.fading = None
-        return fade(fading.before, now, share)
+        return replace(fade(fading.before, now, share), areas=self.areas)
 
     def _submit(self, frame: Frame | DeviceFrame, one: Pass) -> tuple[Submitted, float]:
         """The batch that the pass makes of the frame, and the milliseconds that this took."""

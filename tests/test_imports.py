@@ -47,21 +47,22 @@ LAYERS = {
     "steady": BASE,
     "media": BASE | {"channel", "files", "metrics", "plugins"},
     "engines": BASE | {"files", "image", "metrics", "model", "nets", "plugins"},
-    "passes": BASE | {"engines", "image", "style"},
+    "masks": BASE | {"model", "steady"},
+    "passes": BASE | {"engines", "image", "masks", "style"},
     "pipeline": BASE
-    | {"channel", "engines", "image", "media", "metrics", "passes", "steady", "style"},
+    | {"channel", "engines", "image", "masks", "media", "metrics", "passes", "steady", "style"},
     "train": BASE | {"demo", "files", "media", "metrics", "model", "nets", "style"},
     "importers": BASE | {"bench", "engines", "files", "image", "model", "nets", "train"},
     "variants": BASE | {"bench", "engines", "files", "media", "model", "nets", "style"},
     "rendering": BASE
-    | {"engines", "files", "image", "media", "metrics", "model", "passes", "pipeline", "steady"}
-    | {"style"},
+    | {"engines", "files", "image", "masks", "media", "metrics", "model", "passes", "pipeline"}
+    | {"steady", "style"},
     "cluster": BASE | {"engines", "files", "media", "metrics", "model", "rendering", "style"},
     "hosts": BASE | {"demo", "engines", "files", "image", "model", "style"},
     "web": BASE | {"files", "live", "model", "style"},
     "live": BASE
-    | {"channel", "engines", "files", "image", "media", "metrics", "model", "passes", "pipeline"}
-    | {"steady", "style"},
+    | {"channel", "engines", "files", "image", "masks", "media", "metrics", "model", "passes"}
+    | {"pipeline", "steady", "style"},
 }
 
 

@@ -20,7 +20,7 @@ from rtstyle.cli.options import (
     Stroke,
     StyleName,
 )
-from rtstyle.cli.scenes import SceneChoice, Scenes
+from rtstyle.cli.scenes import AreaChoice, SceneChoice, Scenes
 from rtstyle.cli.terminal import Terminal
 from rtstyle.errors import UsageError, optional
 
@@ -122,6 +122,7 @@ def live(
     style: StyleName = "starry_night",
     *,
     scenes: SceneChoice,
+    areas: AreaChoice,
     cycle: Cycle = 0.0,
     strength: Strength = 1.0,
     preserve_color: PreserveColor = False,
@@ -179,6 +180,7 @@ def live(
         raise UsageError(f"SOURCE is given twice: as {source} and as {from_option}.")
     sinks = tuple(to) if to else default_sinks(has_display())
     gallery, settings = _beginning(style, strength, preserve_color, mirror, scenes, cycle)
+    settings = replace(settings, areas=areas or settings.areas)
     job = LiveJob(
         settings=settings,
         gallery=tuple(gallery),
@@ -217,6 +219,7 @@ def serve(
     preserve_color: PreserveColor = False,
     *,
     scenes: SceneChoice,
+    areas: AreaChoice,
     cycle: Cycle = 0.0,
     options: SmallLiveChoice,
     page: PageChoice,
@@ -235,6 +238,7 @@ def serve(
     served = page(paint=paint)
     server = optional("rtstyle.serve.server", "The page")
     gallery, settings = _beginning(style, strength, preserve_color, False, scenes, cycle)
+    settings = replace(settings, areas=areas or settings.areas)
     if not quiet and not served.is_local and served.scheme == "http":
         typer.echo(
             "note: browsers give their camera to https pages only; pass --self-signed, or "

@@ -27,7 +27,7 @@ from rtstyle.cli.options import (
     seconds,
     targets,
 )
-from rtstyle.cli.scenes import At, SceneChoice, changes_of
+from rtstyle.cli.scenes import AreaChoice, At, SceneChoice, changes_of
 from rtstyle.cli.terminal import terminable
 from rtstyle.errors import EngineError, OutputError, RtstyleError, UsageError
 
@@ -49,6 +49,7 @@ def render(
     at: At = None,
     *,
     scenes: SceneChoice,
+    areas: AreaChoice,
     strength: Annotated[float, Option(help="0 is the picture, 1 the painting.")] = 1.0,
     preserve_color: Annotated[
         bool, Option("--preserve-color", help="Keep the picture's own colours.")
@@ -149,6 +150,9 @@ def render(
     cluster_workers: Annotated[
         int | None, Option(help="How many; each has --threads CPUs or a GPU.")
     ] = None,
+    alpha: Annotated[
+        bool, Option("--alpha", help="The person alone, on nothing: mov, webm, mkv, apng or png.")
+    ] = False,
     overwrite: Overwrite = False,
     skip_existing: Annotated[
         bool, Option("--skip-existing", help="Leave out inputs whose output is there already.")
@@ -236,11 +240,13 @@ def render(
         audio_codec=None if audio_codec == "copy" else audio_codec,
         overwrite=overwrite,
         hwaccel=hwaccel,
+        alpha=alpha,
     )
     chosen = find_style(style)
     if (first := scenes.first) is not None:
         chosen, look = first.style or chosen, first.look(look)
         steady = steady if first.steady is None else first.steady
+        areas = areas or first.on or ()
     jobs = [
         RenderJob(
             source=place_of(source),
@@ -252,6 +258,7 @@ def render(
             writing=writing,
             engine=engine,
             segments=None if no_resume else segments,
+            areas=areas,
         )
         for source, output in wanted
     ]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rtstyle.rendering.job import RenderJob
     from rtstyle.rendering.timeline import Change
     from rtstyle.style.scene import Scene
+    from rtstyle.style.style import Area
 
 _KNOB = re.compile(r"(scene|style|strength|color|stroke|steady|fade)=.")
 _CUT = "cut"
@@ -66,6 +67,36 @@ def _scenes(
 
 
 SceneChoice = Annotated[Scenes, Group(_scenes)]
+
+
+def _areas(
+    on: Annotated[
+        list[str] | None,
+        Option(
+            metavar="PLACE=STYLE|0..1",
+            help="Another style or strength for the person, the background or the face.",
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None, Option(metavar="PLACE", help="Leave the person, background or face unpainted.")
+    ] = None,
+) -> Any:
+    if not on and keep is None:
+        return ()
+    from rtstyle.style.scene import read_area, sorted_areas
+
+    found = [read_area(*_place(text)) for text in on or []]
+    return sorted_areas(found if keep is None else [*found, read_area(keep, 0.0)])
+
+
+def _place(text: str) -> tuple[str, str]:
+    place, equals, value = text.partition("=")
+    if not (place and equals and value):
+        raise UsageError(f"--on is written as person=udnie or face=0.3, not {text!r}.")
+    return place, value
+
+
+AreaChoice = Annotated["tuple[Area, ...]", Group(_areas)]
 At = Annotated[
     list[str] | None,
     Option(
@@ -116,7 +147,9 @@ def changes_of(
     if at_cuts:
         for number, moment in enumerate(cuts()):
             at.setdefault(moment, at_cuts[number % len(at_cuts)])
-    states = [Change(time=Fraction(0), style=job.style, look=job.look, steady=job.steady)]
+    states = [
+        Change(time=Fraction(0), style=job.style, look=job.look, steady=job.steady, areas=job.areas)
+    ]
     for moment in sorted(at):
         scene, knobs_ = at[moment]
         state = states[0 if scene is not None else -1]
@@ -127,6 +160,7 @@ def changes_of(
                     style=one.style or state.style,
                     look=one.look(state.look),
                     steady=state.steady if one.steady is None else one.steady,
+                    areas=state.areas if one.on is None else one.on,
                     fade=one.fade or (scene.fade if scene is not None else Fraction(0)),
                 )
         states.append(state)

@@ -119,7 +119,7 @@ def _keep(path: Path, number: int, data: bytes) -> int:
 def _order(job: RenderJob, segment: Segment) -> Order:
     paths = segment.video.origin.paths
     base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    models = {state.style.model.path.absolute() for state in job.states}
+    models = {style.model.path.absolute() for style in job.styles}
     variants = {model.parent / precision / model.name for precision in VARIANTS for model in models}
     files = sorted(models | {path for path in variants if path.is_file()})
     return Order(

@@ -21,7 +21,7 @@ from rtstyle.rendering.encode import Batch, encode_segments
 from rtstyle.rendering.engines import Engines
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.plan import Segment
-from rtstyle.style.style import Style
+from rtstyle.style.style import Area, Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,5 +169,11 @@ class Worker:
             path = places[style.model.path.absolute()]
             return replace(style, model=replace(style.model, path=path))
 
-        changes = tuple(replace(c, style=here(c.style)) for c in order.job.changes)
-        return replace(order.job, style=here(order.job.style), changes=changes)
+        def all_here(areas: tuple[Area, ...]) -> tuple[Area, ...]:
+            return tuple(replace(a, style=a.style and here(a.style)) for a in areas)
+
+        job = order.job
+        changes = tuple(
+            replace(c, style=here(c.style), areas=all_here(c.areas)) for c in job.changes
+        )
+        return replace(job, style=here(job.style), changes=changes, areas=all_here(job.areas))

@@ -7,6 +7,7 @@
     scene night | scene 2 | scene next | scene previous
     fade 1.5                                    seconds that later changes of style take
     cycle 10                                    the next scene every so many seconds; 0 ends that
+    on person udnie | on face 0.3 | on face off | keep person
     stroke 0.03 | stroke off | steady 0.5       of the picture's shorter side; the filter's strength
     lfo strength 0.2 0.8 4 | lfo strength off   moves a knob there and back in 4 seconds
     level blend 0 1 | beat strength 0.4 1       moves a knob by the sound
@@ -28,14 +29,15 @@ from rtstyle.errors import StyleNotFoundError, UsageError
 from rtstyle.live.modulation import SOURCES, Modulation
 from rtstyle.style.parse import find_style
 from rtstyle.style.scene import Scene, scene_named
-from rtstyle.style.style import Style, can_mix, mix
+from rtstyle.style.style import PLACES, Area, Style, can_mix, mix
 
 _STYLE, _SHARE, _SWITCH, _SPLIT, _NONE = "style", "share", "switch", "split", "none"
-_SCENE, _SECONDS, _MODULATION, _COMMAND = "scene", "seconds", "modulation", "command"
+_AREA, _SCENE, _SECONDS, _MODULATION, _COMMAND = "area", "scene", "seconds", "modulation", "command"
 _ARGUMENTS = {
     "next": _NONE, "previous": _NONE, "style": _STYLE, "with": _STYLE, "blend": _SHARE,
     "strength": _SHARE, "color": _SWITCH, "split": _SPLIT, "mirror": _SWITCH, "pause": _SWITCH,
     "scene": _SCENE, "fade": _SECONDS, "cycle": _SECONDS, "stroke": _SPLIT, "steady": _SHARE,
+    "on": _AREA, "keep": _AREA,
     **dict.fromkeys(SOURCES, _MODULATION), "learn": _COMMAND,
     "snapshot": _NONE, "record": _SWITCH, "quit": _NONE,
 }  # fmt: skip
@@ -72,11 +74,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One checked command. `argument` is a name, a number, on (True), off or None."""
+    """One checked command. `argument` is a name, a number, on (True), off or None; `place` is where
+    in the frame, of the commands that say so."""
 
     name: str
     argument: str | Change | Modulation | bool | None = None
     any_style: bool = False
+    place: str = ""
 
 
 def parse(text: str, rights: Rights = HOST) -> Command:
@@ -98,6 +102,8 @@ def parse(text: str, rights: Rights = HOST) -> Command:
         return Command(name, rest, rights.any_style)
     if kind in (_SHARE, _SECONDS) or (kind == _SPLIT and rest.lower() not in ("", "on", "off")):
         return Command(name, _share(rest))
+    if kind == _AREA:
+        return _on(name, rest, rights)
     if kind == _MODULATION:
         return Command(name, _modulation(name, rest))
     if kind == _COMMAND:
@@ -107,6 +113,17 @@ def parse(text: str, rights: Rights = HOST) -> Command:
             raise UsageError(f"A command was expected after learn, not {rest[:40]!r}.")
         return Command(name, "" if rest.lower() == "off" else rest)
     return Command(name, _switch(rest) if rest else None)
+
+
+def _on(name: str, text: str, rights: Rights) -> Command:
+    """ "person udnie", "face 0.3" or "face off"; "person" alone is what to keep."""
+    place, _, what = text.partition(" ")
+    what = "0" if name == "keep" and not what else what.strip()
+    if place not in PLACES or not what or (name == "keep" and what != "0"):
+        raise UsageError(f"A place ({', '.join(PLACES)}) and a style or share were expected.")
+    if _NUMBER.fullmatch(what):
+        return Command("on", _share(what), place=place)
+    return Command("on", False if what == "off" else what, rights.any_style, place)
 
 
 def spoken(name: str, value: object = None) -> str:
@@ -167,8 +184,9 @@ class Settings:
     `blend` is the position between `style` and `partner`, 0 to 1. `split` is the share of the width
     that shows the original, None for none of it. `snapshots` counts the snapshots asked for.
     `scene` is the name of the last one picked. `fade` and `cycle` are in seconds, 0 for none;
-    `stroke` and `steady` are None where the run's options say them. `modulations` move knobs from
-    frame to frame. `learning` is the command that waits for a MIDI knob.
+    `stroke` and `steady` are None where the run's options say them. `areas` are painted otherwise.
+    `modulations` move knobs from frame to frame. `learning` is the command that waits for a MIDI
+    knob.
     """
 
     style: Style
@@ -181,6 +199,7 @@ class Settings:
     scene: str = ""
     fade: float = 0.0
     cycle: float = 0.0
+    areas: tuple[Area, ...] = ()
     modulations: tuple[Modulation, ...] = ()
     learning: str = ""
     split: float | None = None
@@ -261,12 +280,16 @@ class Controls:
         if isinstance(command, str):
             command = parse(command)
         argument: object = command.argument
-        if (
-            isinstance(argument, str) and _ARGUMENTS[command.name] == _STYLE
-        ):  # looked up before the lock is taken: it may open files
+        if isinstance(argument, str) and _ARGUMENTS[command.name] in (_STYLE, _AREA):
+            # Before the lock is taken: it may open files.
             argument = self._named(argument, command.any_style) if argument else None
         with self._lock:
-            changed = self._settings = self._changed(self._settings, command.name, argument)
+            now = self._settings
+            if command.place:
+                changed = replace(now, areas=_with_area(now.areas, command.place, argument))
+            else:
+                changed = self._changed(now, command.name, argument)
+            self._settings = changed
         for listener in list(self._listeners):
             listener(changed)
 
@@ -393,8 +416,21 @@ def in_scene(now: Settings, beginning: Settings, scene: Scene) -> Settings:
         preserve_color=beginning.preserve_color if scene.color is None else scene.color,
         stroke=beginning.stroke if scene.stroke is None else scene.stroke,
         steady=beginning.steady if scene.steady is None else scene.steady,
+        areas=beginning.areas if scene.on is None else scene.on,
         fade=float(scene.fade) or beginning.fade,
     )
+
+
+def _with_area(areas: tuple[Area, ...], place: str, what: object) -> tuple[Area, ...]:
+    """The areas with another style or strength at a place, or without it."""
+    now = next((area for area in areas if area.where == place), Area(place))
+    others = [area for area in areas if area.where != place]
+    if isinstance(what, Style):
+        others.append(replace(now, style=what))
+    elif isinstance(what, Change):
+        strength = _moved(1.0 if now.strength is None else now.strength, what)
+        others.append(replace(now, strength=strength))
+    return tuple(sorted(others, key=lambda area: PLACES.index(area.where)))
 
 
 def _picked(now: Settings, style: Style) -> Settings:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 from time import perf_counter
 
@@ -20,13 +21,14 @@ from rtstyle.live.controls import Command, Controls, Settings, in_scene
 from rtstyle.live.engine_pool import Canvas, EnginePool
 from rtstyle.live.modulation import SoundMeter, moved
 from rtstyle.live.overlay import ControlledSource, TimedSource, compose
+from rtstyle.masks import PersonMasks
 from rtstyle.media.base import Sink
 from rtstyle.media.devices.sound import SoundRing
 from rtstyle.metrics import Report
 from rtstyle.passes import Pass
 from rtstyle.pipeline import Fading, Pipeline
 from rtstyle.steady import SteadyFilter, check_amount
-from rtstyle.style.style import Style
+from rtstyle.style.style import Area, Style
 
 _WINDOW_SECONDS = 2.0  # that the figures are averaged over
 
@@ -100,6 +102,7 @@ class Session:
         self._controlled = ControlledSource(source, controls, stamped=options.measure)
         self._lock = Lock()
         self._leased: list[Engine] = []  # the one in use comes last; the one before may still run
+        self._area_engines: list[list[Engine]] = [[], []]  # of the areas before, and now
         self._pending: object = None  # identifies the newest switch that waits for its engine
         self._height = height
         self._adaptive = (
@@ -134,6 +137,8 @@ class Session:
         self.pipeline.compose = self._compose
         self._open_scenes(settings)
         controls.listen(self._apply)
+        if settings.areas:
+            self._apply(settings)
 
     @property
     def notice(self) -> str:
@@ -163,7 +168,9 @@ class Session:
             self._controls.forget(self._apply)
             with self._lock:
                 self._pending = None
-                leased, self._leased = self._leased, []
+                before, now = self._area_engines
+                leased, self._leased = [*self._leased, *before, *now], []
+                self._area_engines = [[], []]
             for engine in leased:
                 self._pool.release(engine)
 
@@ -183,6 +190,7 @@ class Session:
             self._pending = None
             self.trouble = ""
             self._steady(settings)
+            self._paint_areas(settings, look)
             if canvas == self._current_canvas():
                 self._fade(settings)
                 self.pipeline.look = look
@@ -225,6 +233,46 @@ class Session:
         while len(self._leased) > 2:
             self._pool.release(self._leased.pop(0))
 
+    def _paint_areas(self, settings: Settings, look: Look) -> None:
+        """Have the areas painted from the next frame on, those of a style once its engine is open.
+        The caller holds the lock. Engines of the areas before may still run, so they are given back
+        at the next change."""
+        if not settings.areas and not self.pipeline.areas:
+            return
+        areas: list[tuple[Area, Pass | None]] = []
+        leased: list[Engine] = []
+        for area in settings.areas:
+            if area.style is None:
+                areas.append((area, None))
+                continue
+            canvas = self._canvas(area.style, look)
+            if engine := self._pool.lease_if_open(canvas):
+                leased.append(engine)
+                areas.append((area, Pass(engine, area.style, look)))
+            else:
+                self._pool.lease_soon(
+                    canvas,
+                    wanted=lambda: bool(self._leased),
+                    ready=self._on_area_ready,
+                    failed=partial(self._on_area_failure, area),
+                )
+        if self.pipeline.masks is None and areas:
+            try:
+                self.pipeline.masks = PersonMasks()
+            except RtstyleError as error:  # and the picture goes on
+                self.trouble, areas = str(error), []
+        self.pipeline.areas = tuple(areas)
+        for engine in self._area_engines[0]:
+            self._pool.release(engine)
+        self._area_engines = [self._area_engines[1], leased]
+
+    def _on_area_ready(self, engine: Engine) -> None:
+        self._pool.release(engine)  # it stays open, and is leased now
+        self._apply(self._controls.settings)
+
+    def _on_area_failure(self, area: Area, error: RtstyleError) -> None:
+        self.trouble = f"The {area.where} cannot be painted: {error}"
+
     def _move(self) -> None:
         """Move the knobs that move by themselves."""
         settings = self._controls.settings
@@ -263,8 +311,11 @@ class Session:
         that does not open says so when its scene is picked."""
         for scene in self._controls.scenes:
             chosen = in_scene(settings, settings, scene)
-            with suppress(RtstyleError):
-                self._pool.release(self._pool.lease(self._canvas(chosen.style, self._look(chosen))))
+            of_areas = [area.style for area in chosen.areas if area.style is not None]
+            for style in (chosen.style, *of_areas):
+                with suppress(RtstyleError):
+                    engine = self._pool.lease(self._canvas(style, self._look(chosen)))
+                    self._pool.release(engine)
 
     def _cycle(self) -> None:
         """Go on to the next scene when it is time."""

@@ -28,6 +28,8 @@ _QUALITY = {
     ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
 }
 
+ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff")
+
 
 def read_picture(path: Path) -> tuple[Image, bool]:
     """The picture as (H, W, 3) uint8 RGB, upright, and whether transparency was dropped.
@@ -97,7 +99,8 @@ def read_animation(path: Path) -> tuple[list[Image], list[Fraction]]:
 
 
 def write_picture(path: Path, image: Image, *, overwrite: bool, like: Path | None = None) -> None:
-    """Write a picture under its final name in one step; quality 95 where the format is lossy.
+    """Write a picture, (H, W, 3) or with alpha (H, W, 4), under its final name in one step; quality
+    95 where the format is lossy.
 
     EXIF, XMP and the colour profile are those of the picture `like`, where both formats have them.
     Raises `OutputExistsError` and `OutputError`.
@@ -105,7 +108,10 @@ def write_picture(path: Path, image: Image, *, overwrite: bool, like: Path | Non
     check_output(path, overwrite=overwrite)
     suffix = path.suffix.lower()
     try:
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        has_alpha = image.shape[2] == 4
+        if has_alpha and suffix not in ALPHA_SUFFIXES:
+            raise OutputError(f"{path} cannot hold transparency; use {' '.join(ALPHA_SUFFIXES)}.")
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if has_alpha else cv2.COLOR_RGB2BGR)
         kinds, texts = _metadata(like) if like and suffix in _HAS_METADATA else ([], [])
         encoded, data = cv2.imencodeWithMetadata(
             path.suffix, bgr, kinds, texts, _QUALITY.get(suffix, [])

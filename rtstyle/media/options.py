@@ -69,7 +69,8 @@ class WriteOptions:
     that would be copied. `options` go to the encoder as
     they are and win over everything else. `suffix`, such as ".png", renames pictures in a folder.
     `hwaccel` "auto" and "cuda" encode on an NVIDIA GPU where that works and no codec is chosen.
-    `threads` is how many the encoder uses: what it makes may depend on that, as with libx264.
+    `threads` is how many the encoder uses: what it makes may depend on that, as with libx264. With
+    `alpha`, the frames' own is kept.
     """
 
     codec: str | None = None
@@ -85,6 +86,7 @@ class WriteOptions:
     overwrite: bool = False
     hwaccel: str = "none"
     threads: int | None = None
+    alpha: bool = False
 
     @property
     def encodes(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import EngineError, MediaError
 from rtstyle.image import Look
+from rtstyle.masks import find_mask_model
 from rtstyle.media import (
     ReadOptions,
     WriteOptions,
@@ -26,7 +27,7 @@ from rtstyle.rendering.run import LocalExecutor, render_in_segments
 from rtstyle.rendering.timeline import Change
 from rtstyle.steady import SteadyFilter
 from rtstyle.style.parse import find_style
-from rtstyle.style.style import Style
+from rtstyle.style.style import Area, Style
 
 
 def render(
@@ -37,6 +38,7 @@ def render(
     look: Look | None = None,
     steady: float | None = None,
     changes: Sequence[Change] = (),
+    areas: Sequence[Area] = (),
     reading: ReadOptions | None = None,
     writing: WriteOptions | None = None,
     engine: str | EngineOptions = "auto",
@@ -49,7 +51,7 @@ def render(
 
     `style` and `engine` are what `find_style` and `open_engine` take. `steady` is how much of the
     last painting is held, 0 to 1, by default as `RenderJob.steadiness` says. `changes` are what is
-    painted otherwise from given times on. `on_frame` gets the
+    painted otherwise from given times on, `areas` in given places. `on_frame` gets the
     report so far and the expected number of frames, where it is known; `on_note` gets a sentence
     for everything that could not stay as it was.
 
@@ -68,6 +70,7 @@ def render(
         look=look or Look(),
         steady=steady,
         changes=tuple(changes),
+        areas=tuple(areas),
         reading=reading or ReadOptions(),
         writing=writing or WriteOptions(),
         engine=EngineOptions.of(engine),
@@ -84,6 +87,8 @@ def render_job(
     if executor is None:
         with LocalExecutor() as executor:
             return render_job(job, listener, executor)
+    if job.finds_areas:
+        find_mask_model()  # raises before any work
     kinds = source_kind(job.source), sink_kind(job.output)
     if job.segments is not None and kinds == ("sequence", "sequence"):
         return render_pictures(job, executor, listener)

@@ -60,7 +60,9 @@ def encode_segments(batch: Batch, engines: Engines) -> Report:
             if job.is_steadied
             else None
         )
-        pipeline = pipeline_of(job, engines, source, sink, steady=steady, announces=True)
+        pipeline = pipeline_of(
+            job, engines, source, sink, steady=steady, starts=starts, announces=True
+        )
         pipeline.report.resumed = batch.resumed
         try:
             report = pipeline.run(batch.on_frame)
@@ -93,7 +95,7 @@ class SegmentsSource(Closing):
         self.info, self.origin = video.info, video.origin
         self._segments = segments
         self._reading = job.reading
-        self._steady = job.is_steadied
+        self._leads = job.is_steadied or job.finds_areas
         self._losses = losses
 
     def frames(self) -> Iterator[Frame]:
@@ -129,7 +131,7 @@ class SegmentsSource(Closing):
         """The frames just before a segment, where they are not delivered anyway."""
         segment = self._segments[position]
         follows = position > 0 and self._segments[position - 1].number == segment.number - 1
-        if not self._steady or segment.since is None or follows:
+        if not self._leads or segment.since is None or follows:
             return
         begin = segment.since - lead_seconds(self.info.rate)
         lead = Part(segment.before, segment.start)

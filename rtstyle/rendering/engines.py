@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 
 import numpy as np
 
@@ -11,11 +13,12 @@ from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.frame import StreamInfo
 from rtstyle.image import Look, prepare
+from rtstyle.masks import PersonMasks
 from rtstyle.media.base import Sink, Source
 from rtstyle.pipeline import Pipeline
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.timeline import Timeline
-from rtstyle.steady import SteadyFilter
+from rtstyle.steady import SteadyFilter, lead_seconds
 from rtstyle.style.style import Style
 
 
@@ -46,10 +49,11 @@ def pipeline_of(
     sink: Sink,
     *,
     steady: SteadyFilter | None = None,
+    starts: Sequence[Fraction] = (),
     announces: bool = False,
 ) -> Pipeline:
     """The pipeline that paints the source of the job, or a part of it, into `sink`; with
-    `announces`, engines are prepared for the source's size."""
+    `announces`, engines are prepared for the source's size. `starts` are those of segments."""
     announced = set[Engine]()
 
     def engine_for(style: Style, look: Look) -> Engine:
@@ -61,8 +65,11 @@ def pipeline_of(
 
     engine = engine_for(job.style, job.look)
     pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look, steady=steady)
-    if job.changes:
+    if job.changes or job.areas:
         pipeline.timeline = Timeline(job.states, engine_for)
+    pipeline.cuts_out = job.writing.alpha
+    if job.finds_areas:
+        pipeline.masks = PersonMasks(starts=starts, lead=lead_seconds(source.info.rate))
     return pipeline
 
 

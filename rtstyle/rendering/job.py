@@ -17,13 +17,14 @@ from rtstyle.engines.registry import automatic, engine_row
 from rtstyle.errors import UsageError
 from rtstyle.frame import StreamInfo
 from rtstyle.image import Look
+from rtstyle.masks import find_mask_model
 from rtstyle.media import ReadOptions, WriteOptions, sink_kind, source_kind
 from rtstyle.media.video.formats import container_for, usual_codec
 from rtstyle.media.video.nvcodec import device_encoder
 from rtstyle.metrics import Report, n_cores
 from rtstyle.rendering.timeline import Change
 from rtstyle.steady import check_amount
-from rtstyle.style.style import Style
+from rtstyle.style.style import Area, Style
 
 Facts = dict[str, Any]  # anything that JSON holds
 
@@ -50,7 +51,8 @@ class RenderJob:
 
     `segments` is None for a render in one go, of which an interruption keeps nothing to go on with.
     `steady` is the strength of `SteadyFilter`, 0 to 1; None leaves it to what the net costs.
-    `changes`, in the order of their times, are what replaces style, look and steadiness.
+    `changes`, in the order of their times, are what replaces style, look, steadiness and `areas`,
+    what is painted otherwise.
 
     Raises `UsageError` for a `steady` out of range.
     """
@@ -65,6 +67,7 @@ class RenderJob:
     segments: Segments | None = Segments()
     steady: float | None = None
     changes: tuple[Change, ...] = ()
+    areas: tuple[Area, ...] = ()
 
     def __post_init__(self) -> None:
         check_amount(self.steady or 0.0)
@@ -88,7 +91,9 @@ class RenderJob:
     def states(self) -> tuple[Change, ...]:
         """What is painted from the beginning on, and the changes."""
         usual = self.steadiness
-        first = Change(time=Fraction(0), style=self.style, look=self.look, steady=usual)
+        first = Change(
+            time=Fraction(0), style=self.style, look=self.look, steady=usual, areas=self.areas
+        )
         return (
             first,
             *(replace(c, steady=usual if c.steady is None else c.steady) for c in self.changes),
@@ -106,6 +111,17 @@ class RenderJob:
         ]
 
     @property
+    def styles(self) -> list[Style]:
+        """Every style that the job may need."""
+        of_areas = [area.style for state in self.states for area in state.areas]
+        return [state.style for state in self.states] + [s for s in of_areas if s is not None]
+
+    @property
+    def finds_areas(self) -> bool:
+        """Whether people are looked for in any of the frames."""
+        return self.writing.alpha or any(state.areas for state in self.states)
+
+    @property
     def is_steadied(self) -> bool:
         """Whether any of the frames are."""
         return any(state.steady for state in self.states)
@@ -115,7 +131,10 @@ class RenderJob:
         """Whether segments, encoded one by one, can become the output."""
         kinds = source_kind(self.source), sink_kind(self.output)
         return (
-            kinds in (("file", "file"), ("sequence", "file")) and container_for(self.output).joins
+            kinds in (("file", "file"), ("sequence", "file"))
+            and container_for(self.output).joins
+            # The alpha of VP9 stands beside its packets, where segments do not keep it.
+            and not (self.writing.alpha and container_for(self.output).muxer == "webm")
         )
 
     def settings(self) -> Facts:
@@ -126,9 +145,14 @@ class RenderJob:
         writing = self.writing
         changes = [
             [str(c.time), str(c.fade), c.steady, asdict(c.look), _style_facts(c.style)]
+            + [_area_facts(area) for area in c.areas]
             for c in self.changes
         ]
-        return ({"changes": changes} if changes else {}) | {
+        areas = [_area_facts(area) for area in self.areas]
+        more: Facts = {"changes": changes, "areas": areas, "alpha": writing.alpha}
+        if self.finds_areas:
+            more["masks"] = _digest(find_mask_model().read_bytes())
+        return {name: facts for name, facts in more.items() if facts} | {
             "style": _style_facts(self.style),
             "look": asdict(self.look),
             "steady": self.steady,
@@ -172,7 +196,7 @@ def settled(
     machine; another number changes the last digit of sums, and so single grey levels.
     """
     writing = job.writing
-    usual = usual_codec(container_for(job.output), info)
+    usual = usual_codec(container_for(job.output), info, alpha=writing.alpha)
     codec = writing.codec or device_encoder(usual, writing.hwaccel, info)
     usual_threads = max(1, min(16, n_cores() * 3 // 2))  # as x264 by itself, within what helps
     threads = writing.threads or encoder_threads or usual_threads
@@ -187,6 +211,11 @@ def settled(
 def _style_facts(style: Style) -> list[str]:
     vector = b"" if style.vector is None else style.vector.tobytes()
     return [style.name, _digest(vector), _digest(style.model.path.read_bytes())]
+
+
+def _area_facts(area: Area) -> Facts:
+    style = None if area.style is None else _style_facts(area.style)
+    return {"where": area.where, "style": style, "strength": area.strength}
 
 
 def _digest(data: bytes) -> str:

@@ -195,8 +195,8 @@ class LocalExecutor(Closing):
 
     def open(self, job: RenderJob) -> None:
         """Load every model."""
-        for state in job.states:
-            self.engines.get(job.engine, state.style, state.look)
+        for style in job.styles:
+            self.engines.get(job.engine, style, job.look)
 
     def encode(self, batch: Batch) -> Report:
         """See `Executor.encode`."""

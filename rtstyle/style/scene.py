@@ -11,7 +11,7 @@ Each table is a scene; a knob that it does not name stays as the run began.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fractions import Fraction
@@ -21,7 +21,7 @@ from typing import Any
 from rtstyle.errors import InputNotFoundError, RtstyleError, UsageError
 from rtstyle.image import Look
 from rtstyle.style.parse import find_style
-from rtstyle.style.style import Style, name_key
+from rtstyle.style.style import PLACES, Area, Style, name_key
 
 _LONGEST_FADE = 3600
 _MOST_SCENES = 1000
@@ -37,6 +37,7 @@ class Scene:
     color: bool | None = None  # keep the picture's own
     stroke: float | None = None
     steady: float | None = None
+    on: tuple[Area, ...] | None = None
     fade: Fraction = field(default=Fraction(0))
 
     def look(self, base: Look) -> Look:
@@ -61,6 +62,38 @@ def scene_of(knobs: Mapping[str, object], name: str = "") -> Scene:
             raise UsageError(f"There is no knob {knob[:40]!r}; did you mean {near[0]}?")
         found[knob] = _KNOBS[knob](knob, value)
     return Scene(name=name, **found)
+
+
+def read_area(where: str, value: object) -> Area:
+    """What is painted at a place, by a strength from 0 to 1 or by a style. Raises `UsageError`, and
+    what `find_style` raises."""
+    if where not in PLACES:
+        raise UsageError(f"A place is {', '.join(PLACES)}, not {where[:40]!r}.")
+    try:
+        strength = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return Area(where, _style(where, value))
+    return Area(where, strength=_number(0, 1)(where, strength))
+
+
+def sorted_areas(areas: Iterable[Area]) -> tuple[Area, ...]:
+    """In the order in which they lie over each other. Raises `UsageError` for one given twice."""
+    found: dict[tuple[str, bool], Area] = {}
+    for area in areas:
+        if found.setdefault((area.where, area.style is None), area) is not area:
+            raise UsageError(f"The place {area.where} is given twice; once is enough.")
+    merged = []
+    for where in PLACES:
+        style, strength = found.get((where, False)), found.get((where, True))
+        if style is not None or strength is not None:
+            merged.append(
+                Area(
+                    where,
+                    style.style if style is not None else None,
+                    strength.strength if strength is not None else None,
+                )
+            )
+    return tuple(merged)
 
 
 def read_scenes(path: Path) -> tuple[Scene, ...]:
@@ -103,6 +136,12 @@ def scene_named(name: str, scenes: Sequence[Scene]) -> Scene:
     raise UsageError(f"There is no scene {name[:40]!r}; {hint}")
 
 
+def _areas(knob: str, value: object) -> tuple[Area, ...]:
+    if not isinstance(value, dict):
+        raise UsageError(f'{knob} is a table such as {{ person = "udnie", face = 0.3 }}.')
+    return sorted_areas(read_area(where, one) for where, one in value.items())
+
+
 def _style(knob: str, value: object) -> Style:
     if not isinstance(value, str):
         raise UsageError(f"A style is a text such as 'udnie', not {value!r}.")
@@ -141,6 +180,7 @@ _KNOBS: dict[str, Callable[[str, object], object]] = {
     "color": _switch,
     "stroke": _number(0, 1, open_below=True),
     "steady": _number(0, 1),
+    "on": _areas,
     "fade": _seconds,
 }
 KNOBS = tuple(_KNOBS)

@@ -31,6 +31,19 @@ class Style:
         return sentences.get(self.name, self.model.description)
 
 
+PLACES = ("background", "person", "face")  # the later one lies on top
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """What is painted otherwise: the "person", the "background" or the "face" of a frame, in a
+    `style` of its own, by a `strength` of its own, or both."""
+
+    where: str
+    style: Style | None = None
+    strength: float | None = None
+
+
 def find_styles() -> list[Style]:
     """Every style of the user's and the shipped models, sorted by name.
 

@@ -178,7 +178,8 @@ class RgbWriter:
         self._reformatter = VideoReformatter()
 
     def write(self, image: Image, gain: Gain | None = None) -> VideoFrame:
-        """An (H, W, 3) uint8 RGB picture as a frame, tagged; `gain` is the one of its original."""
+        """A uint8 RGB picture, (H, W, 3) or with alpha (H, W, 4), as a frame, tagged; `gain` is the
+        one of its original."""
         height, width = image.shape[:2]
         frame = self._reformatter.reformat(
             self._source(image, gain),
@@ -193,6 +194,8 @@ class RgbWriter:
         return frame
 
     def _source(self, image: Image, gain: Gain | None) -> VideoFrame:
+        if image.shape[2] == 4:
+            return VideoFrame.from_ndarray(image, "rgba")
         if self._light is not None:
             known = np.ones(image.shape[:2], np.float32) if gain is None else gain
             return VideoFrame.from_ndarray(self._light.restore(image, known), "gbrp16le")
