@@ -3,7 +3,7 @@
 `benchmarks/results/` holds one result of `rtstyle bench --json` a machine. A FILE given is checked,
 freed of what could name somebody, and put there under its machine's key; with `--readme` that
 machine is the one of the README. Then three pages are written from what is there: `README.md` of
-that folder with all machines, `docs/speed.md` with what the other benchmarks found, and the table
+that folder with all machines, `docs/speed.md` with what the other benchmarks found, and the tables
 between the marks in the README. `--check` writes nothing and exits 1 when a page is not what the
 results give.
 """
@@ -18,13 +18,14 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.markdown import line, plain
+from benchmarks.markdown import line, plain, table_lines
 from benchmarks.options import parse
-from benchmarks.readme_table import machine_in, with_table
+from benchmarks.readme_table import machine_in, with_gpus, with_table
 from benchmarks.studies import page as speed_page
 from benchmarks.studies import read_studies
 from rtstyle.bench import Document, Measured, Missing, read_document
 from rtstyle.bench.document import write_text
+from rtstyle.bench.result import ABSENT, FAIL, PASS
 from rtstyle.bench.table import number
 from rtstyle.errors import MediaError, UsageError
 from rtstyle.style.style import find_styles
@@ -61,6 +62,7 @@ def nameless(document: Document) -> Document:
 
     return replace(
         document,
+        checks=tuple(replace(c, reason=_PATH.sub(r"\1", c.reason)) for c in document.checks),
         machine=replace(document.machine, reasons=reasons(document.machine.reasons)),
         measured=tuple(replace(r, unmeasured=reasons(r.unmeasured)) for r in document.measured),
         missing=tuple(
@@ -99,7 +101,30 @@ def page(documents: Sequence[Document]) -> str:
             worst = number(max(off) if off else None, 2)
             lines.append(line([plain(machine), plain(profile), *speeds, worst]))
     lines += ["", "“Off by” is the mean difference from the reference engine in grey levels."]
+    lines += _checked(documents)
     return "\n".join(lines) + "\n"
+
+
+def _checked(documents: Sequence[Document]) -> list[str]:
+    """What `rtstyle gpu-check` found: a row for each machine and engine."""
+    cells = [
+        (
+            str(document.machine),
+            engine,
+            str(sum(row.status == PASS for row in rows)),
+            *(
+                "; ".join(f"{r.check}: {r.reason}" for r in rows if r.status == status)
+                for status in (FAIL, ABSENT)
+            ),
+        )
+        for document in documents
+        for engine in dict.fromkeys(row.engine for row in document.checks)
+        if (rows := [row for row in document.checks if row.engine == engine])
+    ]
+    if not cells:
+        return []
+    columns = ("machine", "engine", "passed", "failed", "absent")
+    return ["", "## Checks of GPUs", "", *table_lines(columns, cells)]
 
 
 def pages(root: Path) -> dict[Path, str]:
@@ -116,7 +141,9 @@ def pages(root: Path) -> dict[Path, str]:
     return {
         folder / "README.md": page(list(documents.values())),
         root / SPEED: speed_page(read_studies(folder / "studies")),
-        root / README: with_table(readme, key, documents[key] if key else None),
+        root / README: with_gpus(
+            with_table(readme, key, documents[key] if key else None), list(documents.values())
+        ),
     }
 
 

@@ -3,8 +3,8 @@
 What `rtstyle gpu-check` does not look at: slots with a toy kernel, every fused operation against
 the same by torch, the share of the memory's bandwidth that norms reach, the fused nets against the
 plain half nets and against torch.compile of those, and the engine before the hardware decoder and
-after it. PASS, FAIL or ABSENT a row, also as JSON; `rtstyle gpu-check` does the rest. Without a GPU
-every row is ABSENT.
+after it; then `rtstyle gpu-check` in the time that is left, with its own JSON beside. PASS, FAIL or
+ABSENT a row. Without a GPU every row is ABSENT.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typer import Option
 
 from benchmarks.gpu_bounds import GPUS
 from benchmarks.options import parse
-from rtstyle.bench.gpu_check import ABSENT, FAIL, PASS, Figures, Row
+from rtstyle.bench.result import ABSENT, FAIL, PASS, Check
 from rtstyle.bench.sources import make_clip
+from rtstyle.engines import torch_ends as ends
 from rtstyle.engines import torch_ops as ops
 from rtstyle.engines.torch_engine import TorchSlot
+from rtstyle.engines.torch_library import can_compile
 from rtstyle.engines.torch_modules import any_net, device_net, half_net
 from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.contract import Contract, Grain
@@ -66,6 +69,7 @@ class Options:
 
     minutes: float = 6.0
     out: Path = Path("benchmarks/out/gpu_kernels.json")
+    no_check: Annotated[bool, Option("--no-check", help="without `rtstyle gpu-check`")] = False
 
 
 class _Goal(Exception):  # noqa: N818  # a check that found a fault, as in gpu_check
@@ -81,41 +85,60 @@ def main(argv: list[str]) -> int:
         print(*asdict(rows[-1]).values(), flush=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
-    print(options.out)
-    return int(any(row.status == FAIL for row in rows))
+    print(options.out, flush=True)
+    failed = any(row.status == FAIL for row in rows)
+    if not options.no_check and torch.cuda.is_available():
+        failed |= not _gpu_check(options.out.with_name("gpu.json"), end)
+    return int(failed)
 
 
-def _row(name: str, check: Callable[[], Figures], end: float) -> Row:
+def _gpu_check(out: Path, end: float) -> bool:
+    """Whether `rtstyle gpu-check` passes in the time that is left; what it knows is kept."""
+    call = "from rtstyle.cli.main import main; main()"
+    arguments = ["gpu-check", "--seconds", "2", "--json", str(out), "--overwrite"]
+    with subprocess.Popen([sys.executable, "-c", call, *arguments]) as process:
+        try:
+            return process.wait(max(1.0, end - perf_counter())) == 0
+        except subprocess.TimeoutExpired:
+            print(f"The time is up; {out} has what gpu-check knows until here.", flush=True)
+            process.terminate()  # it ends its own processes
+            return False
+
+
+def _row(name: str, check: Callable[[], dict[str, float]], end: float) -> Check:
     if not torch.cuda.is_available():
-        return Row("torch-cuda", name, ABSENT, "torch sees no CUDA GPU")
+        return Check("torch-cuda", name, ABSENT, "torch sees no CUDA GPU")
     if perf_counter() > end:
-        return Row("torch-cuda", name, ABSENT, "the time was up")
+        return Check("torch-cuda", name, ABSENT, "the time was up")
     try:
-        return Row("torch-cuda", name, PASS, figures=check())
+        return Check("torch-cuda", name, PASS, figures=check())
     except Exception as error:  # of any library: a row says it
-        return Row("torch-cuda", name, FAIL, (str(error).splitlines() or [type(error).__name__])[0])
+        return Check(
+            "torch-cuda", name, FAIL, (str(error).splitlines() or [type(error).__name__])[0]
+        )
 
 
-def checks() -> Iterator[tuple[str, Callable[[], Figures]]]:
+def checks() -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
     """Every check by its name, the cheapest first."""
     yield "Triton compiles", check_triton
     yield "slots with a toy kernel", check_slots
     for channels in (24, 32, 64, 96, 128):
         yield f"norm of {channels} channels", partial(check_norm, channels)
+    yield "ends of Johnson's net", check_ends
     for first in ("engine", "decoder"):
         yield f"{first} first", partial(check_order, first)
     for name in GOALS:
         yield f"nets of {name}", partial(check_nets, name)
 
 
-def check_triton() -> Figures:
+def check_triton() -> dict[str, float]:
     """That the kernels are those of Triton, not what stands in for them."""
-    if ops.kernels() is None:
+    if not can_compile():
         raise _Goal("Triton compiles no kernels here; the log says why")
     return {}
 
 
-def check_slots() -> Figures:
+def check_slots() -> dict[str, float]:
     """Three slots whose runs take as long as their copies: results, and what is hidden."""
     device = torch.device("cuda", 0)
     spec = ModelSpec(Path("toy.onnx"), "toy", 1, ("toy",))
@@ -163,7 +186,7 @@ def check_slots() -> Figures:
     return {"run_ms": round(run, 3), "period_ms": round(period, 3), "hidden": round(hidden, 3)}
 
 
-def check_norm(channels: int) -> Figures:
+def check_norm(channels: int) -> dict[str, float]:
     """Statistics, their merging and the normalizing pass at a quarter of 1080p: against torch, and
     the bytes a second of all three."""
     x = torch.randn((1, channels, SIZE[0] // 2, SIZE[1] // 2), device="cuda").half()
@@ -190,7 +213,43 @@ def check_norm(channels: int) -> Figures:
     return {"off": round(off, 4), "ms": round(milliseconds, 4), "tb_s": round(rate, 3)}
 
 
-def check_order(first: str) -> Figures:
+def check_ends() -> dict[str, float]:
+    """The first and the last convolution of Johnson's net at 1080p: as one kernel each, and as the
+    operations in whose place it stands, which must give the same and be no faster."""
+    height, width = 1088, 1920
+
+    def values(*shape: int) -> Tensor:
+        picture = torch.randn(shape, device="cuda").half()
+        return picture.contiguous(memory_format=torch.channels_last)
+
+    x, first = values(1, 3, height + 8, width + 8), values(32, 3, 9, 9) / 16
+    y, last = values(1, 128, height // 2 + 1, width // 2 + 1), values(3, 32, 9, 9) / 200
+    affine, bias = torch.rand((2, 1, 32), device="cuda"), torch.full((3,), 0.5, device="cuda")
+
+    def plain_first() -> tuple[Tensor, Tensor]:
+        z = nn.functional.conv2d(x, first)
+        return z, ops.block_statistics(z, 1, 0)
+
+    def plain_last() -> tuple[Tensor]:
+        z = ops.normalize(y, affine, None, 4, 1, True, 4, True, 0)
+        return (ends.leave(nn.functional.conv2d(z, last), bias, 1, 0),)
+
+    figures: dict[str, float] = {}
+    for name, one, parts, limit in (
+        ("first", lambda: ends.first_convolution(x, first), plain_first, 0.02),
+        ("last", lambda: (ends.last_convolution(y, affine, last, bias, 4, 1),), plain_last, 1.0),
+    ):
+        with torch.inference_mode():
+            off = float((one()[0].float() - parts()[0].float()).abs().max())
+        if not off <= limit:
+            raise _Goal(f"the {name} one is off by {off:.3f}")
+        ms = figures[f"{name}_ms"], figures[f"{name}_parts_ms"] = _graph_ms(one), _graph_ms(parts)
+        if ms[0] > ms[1]:
+            raise _Goal(f"the {name} one takes {ms[0]:.3f} ms, its parts take {ms[1]:.3f}")
+    return {name: round(figure, 4) for name, figure in figures.items()}
+
+
+def check_order(first: str) -> dict[str, float]:
     """The hardware decoder opened before the engine, and after it, in a process of its own."""
     with TemporaryDirectory(prefix="rtstyle-check-") as folder:
         clip = Path(folder) / "clip.mp4"
@@ -204,7 +263,7 @@ def check_order(first: str) -> Figures:
     return {}
 
 
-def check_nets(name: str) -> Figures:
+def check_nets(name: str) -> dict[str, float]:
     """The fused net against the plain half one and torch.compile of that, as CUDA graphs."""
     net, spec = any_net(find_style(name).model)
     height, width = (-(-side // spec.stride) * spec.stride for side in SIZE)
@@ -217,7 +276,7 @@ def check_nets(name: str) -> Figures:
         "plain": plain,
         "compiled": torch.compile(plain, dynamic=False),
     }
-    figures: Figures = {}
+    figures: dict[str, float] = {}
     for form, run in forms.items():
         figures[form] = round(1e3 / _graph_ms(partial(run, frame, *style, grain=grain)), 1)
     with torch.inference_mode():

@@ -13,12 +13,14 @@ CONFIDENCE = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Speed of B over speed of A, with the interval that holds it with `CONFIDENCE`."""
+    """Speed of B over speed of A, with the interval that holds it with `CONFIDENCE`, and the median
+    seconds of both."""
 
     ratio: float
     low: float
     high: float
     pairs: int
+    seconds: tuple[float, float]
 
     def is_loss(self, loss: float) -> bool:
         """Whether B is surely slower than A by more than `loss` (0.05 is 5%)."""
@@ -27,7 +29,8 @@ class Comparison:
     def __str__(self) -> str:
         return (
             f"B runs at {self.ratio:.3f} of A's speed "
-            f"({CONFIDENCE:.0%} sure: {self.low:.3f} to {self.high:.3f}, {self.pairs} pairs)"
+            f"({CONFIDENCE:.0%} sure: {self.low:.3f} to {self.high:.3f}, {self.pairs} pairs): "
+            f"{self.seconds[0] * 1e3:.3f} and {self.seconds[1] * 1e3:.3f} ms a picture"
         )
 
 
@@ -57,4 +60,5 @@ def compare(times: list[tuple[float, float]]) -> Comparison:
         rng=np.random.default_rng(0),
     ).confidence_interval
     middle, low, high = (float(value) for value in (np.median(ratios), found.low, found.high))
-    return Comparison(middle, low, high, len(times))
+    a, b = np.median(times, axis=0).tolist()
+    return Comparison(middle, low, high, len(times), (a, b))

@@ -8,17 +8,28 @@ prints the seconds that one picture took; the first line printed says that it is
 from __future__ import annotations
 
 import json
+import os
 import sys
-from importlib import import_module
+from collections import deque
+from importlib import import_module, util
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 
 def main(plan: dict[str, Any]) -> None:
     """Serve rounds until the input ends. `plan` has style, engine, threads, width, height,
-    level ("engine" or "memory"), pictures a round and `slower`, an artificial loss."""
+    level ("engine", "memory" or "host"), pictures a round and `slower`, an artificial loss."""
+    with TemporaryDirectory(prefix="rtstyle-host-") as folder:
+        if plan["level"] == "host":  # nothing of its null plans is kept
+            os.environ["RTSTYLE_CACHE"] = folder
+        _serve(plan)
+
+
+def _serve(plan: dict[str, Any]) -> None:
     from rtstyle import engines
-    from rtstyle.image import Look, prepare
+    from rtstyle.image import Look, finish, prepare
     from rtstyle.media.synthetic import SyntheticSource
 
     find_style = _found("find_style", "rtstyle.style.parse", "rtstyle.style_text")
@@ -27,6 +38,9 @@ def main(plan: dict[str, Any]) -> None:
     source = SyntheticSource(plan["width"], plan["height"], n_frames=4)
     pictures = [frame.image for frame in source.frames()]
     name, threads = plan["engine"], plan["threads"]
+    if plan["level"] == "host":
+        name = "tensorrt"
+        _beside("null_gpu").install(style.model.frame_input)
     if hasattr(engines, "EngineOptions"):
         options = engines.EngineOptions(name=name, threads=threads)
         opened = engines.open_engine(options, style.model)
@@ -50,7 +64,24 @@ def main(plan: dict[str, Any]) -> None:
                 Pipeline(frames, engine, null_sink(), style=style).run()
             _lose(plan["slower"], since=start)
 
-        paint = paint_alone if plan["level"] == "engine" else paint_through
+        def paint_around(count: int) -> None:
+            """What the pipeline does in this computer, by one thread, three in flight."""
+            pad = {"pad": False} if getattr(engine, "pads", False) else {}
+            model, look = engine.model, Look()
+            waiting: deque[tuple[Any, Any]] = deque()
+            start = perf_counter()
+            for number in range(count + 2):
+                if number < count:
+                    picture = pictures[number % len(pictures)]
+                    batch = prepare(picture, model=model, look=look, **pad)
+                    waiting.append((engine.submit(batch, style.vector), picture))
+                if number >= 2:
+                    pending, picture = waiting.popleft()
+                    finish(pending.result(), picture, model=model, look=look)
+            _lose(plan["slower"], since=start)
+
+        paints = {"engine": paint_alone, "memory": paint_through, "host": paint_around}
+        paint = paints[plan["level"]]
         paint(plan["pictures"])
         print("ready", flush=True)
         for _ in sys.stdin:
@@ -67,6 +98,16 @@ def _found(name: str, *modules: str) -> Any:
         except (ModuleNotFoundError, AttributeError):
             continue
     raise ImportError(f"No {name} in {' or '.join(modules)}.")
+
+
+def _beside(name: str) -> Any:
+    """The module in the file beside this one, whatever the tree that is measured has."""
+    spec = util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _lose(share: float, *, since: float) -> None:

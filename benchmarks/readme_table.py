@@ -1,4 +1,4 @@
-"""The README's table of what one machine gives, between marks that name the machine."""
+"""The README's tables: what one machine gives, between marks that name it, and all GPUs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from benchmarks.markdown import plain, table_lines
 from rtstyle.bench import Document, Measured
 from rtstyle.bench.table import number
+from rtstyle.engines.registry import ENGINES
 from rtstyle.errors import MediaError
 
 _MARKS = re.compile(
     r"<!-- speed: (?P<key>[a-z0-9-]+) -->\n(?P<table>.*?)<!-- speed ends -->\n", re.DOTALL
 )
+_GPU_MARKS = re.compile(r"<!-- gpus -->\n.*?<!-- gpus end -->\n", re.DOTALL)
+_GPU_SIZES = ((1280, 720), (1920, 1080))
 _NOBODY = "none"
 _BOUNDED = {
     "engine": "the net's arithmetic",
@@ -37,6 +40,47 @@ def with_table(readme: str, key: str | None, document: Document | None) -> str:
     body = "\n".join(table(document) if document else ["Not measured yet."])
     marked = f"<!-- speed: {key or _NOBODY} -->\n{body}\n<!-- speed ends -->\n"
     return readme[: found.start()] + marked + readme[found.end() :]
+
+
+def with_gpus(readme: str, documents: Sequence[Document]) -> str:
+    """The README with the engines of every GPU among `documents`, alone, as `rtstyle gpu-check`
+    measures them. Raises `MediaError` without the marks."""
+    if not (found := _GPU_MARKS.search(readme)):
+        raise MediaError(
+            "The README has no place for GPUs: a line `<!-- gpus -->` and `<!-- gpus end -->`."
+        )
+    groups: dict[tuple[str, str, str], dict[tuple[int, int], Measured]] = {}
+    for document in documents:
+        for row in document.measured:
+            if document.machine.gpu and row.case.level == "engine" and _runs_on_gpu(row.engine):
+                key = f"{document.machine.gpu}, driver {document.machine.driver}", row.case.style
+                size = row.case.width, row.case.height
+                groups.setdefault((*key, f"{row.engine} {row.precision or ''}"), {})[size] = row
+    lines = ["Not measured yet: no GPU was at hand. One `gpu.json` fills the table."]
+    if groups:
+        sizes = [f"{width}×{height}" for width, height in _GPU_SIZES]
+        columns = ("GPU", "style", "engine", *sizes, "p95 ms", "W", "MHz", "°C", "off by")
+        cells = [(*key, *_gpu_cells(found)) for key, found in groups.items()]
+        lines = [
+            *table_lines(columns, cells),
+            "",
+            "Frames a second of the engine alone, with pictures that stay on the GPU; p95 and what",
+            f"follows at {sizes[-1]}, “off by” against the reference engine in grey levels.",
+        ]
+    body = "\n".join(("<!-- gpus -->", *lines, "<!-- gpus end -->", ""))
+    return readme[: found.start()] + body + readme[found.end() :]
+
+
+def _gpu_cells(found: dict[tuple[int, int], Measured]) -> list[str]:
+    speeds = [number(found[size].fps if size in found else None) for size in _GPU_SIZES]
+    if (row := found.get(_GPU_SIZES[-1])) is None:
+        return [*speeds, *["–"] * 5]
+    figures = (row.latency_ms.p95, row.watts, row.sm_mhz, row.celsius)
+    return [*speeds, *map(number, figures), number(row.parity_mean, 2)]
+
+
+def _runs_on_gpu(engine: str) -> bool:
+    return engine in ENGINES and ENGINES[engine].runs_on_gpu
 
 
 def table(document: Document) -> list[str]:

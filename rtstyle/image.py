@@ -114,12 +114,22 @@ def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geomet
             f"--height {most} or less."
         )
     least = max(MIN_SIDE, 2 * model.stride)
-    padded = tuple(math.ceil(max(side, least) / model.stride) * model.stride for side in scaled)
-    return Geometry((height, width), scaled, (padded[0], padded[1]))
+    padded = padded_size(max(scaled[0], least), max(scaled[1], least), model)
+    return Geometry((height, width), scaled, padded)
 
 
-def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
+def padded_size(height: int, width: int, model: ModelSpec) -> tuple[int, int]:
+    """The next size that `model` takes; the same where none is large enough."""
+    if model.size is not None:
+        fits = height <= model.size[0] and width <= model.size[1]
+        return model.size if fits else (height, width)
+    down, across = (math.ceil(side / model.stride) for side in (height, width))
+    return down * model.stride, across * model.stride
+
+
+def prepare(image: Image, *, model: ModelSpec, look: Look, pad: bool = True) -> Batch:
     """The picture as `model` takes it: (H, W, 3) → (1, H', W', 3), scaled and padded by reflection.
+    An engine that `pads` takes it without what `padded_size` adds.
 
     The result shares memory with `image` when neither is needed. Raises `MediaError` when the
     picture is too large.
@@ -128,7 +138,8 @@ def prepare(image: Image, *, model: ModelSpec, look: Look) -> Batch:
     scaled = _resize(image, sizes.scaled)
     bottom = sizes.padded[0] - sizes.scaled[0]
     right = sizes.padded[1] - sizes.scaled[1]
-    if bottom or right:
+    pad = pad or padded_size(*sizes.scaled, model) != sizes.padded
+    if pad and (bottom or right):
         # Repeats the reflection where the picture is smaller than the padding.
         border = cv2.copyMakeBorder(scaled, 0, bottom, 0, right, cv2.BORDER_REFLECT_101)
         scaled = np.asarray(border, dtype=np.uint8)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rtstyle import __version__
 from rtstyle.bench.machine import Machine
-from rtstyle.bench.result import Measured, Missing, build, items, text
+from rtstyle.bench.result import Check, Measured, Missing, build, items, text
 from rtstyle.bench.runner import Outcome
 from rtstyle.errors import MediaError, RtstyleError
 from rtstyle.files import write_output
@@ -24,22 +24,27 @@ _MOST_BYTES = 8_000_000  # a run of every engine at every size has some hundred 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """All that a run gave. `made` is its time in UTC, ISO 8601."""
+    """All that a run gave, of `rtstyle gpu-check` also its `checks`. `made` is its time in UTC, ISO
+    8601."""
 
     machine: Machine
     measured: tuple[Measured, ...]
     missing: tuple[Missing, ...]
     app_version: str = __version__
     made: str = ""
+    checks: tuple[Check, ...] = ()
 
     @classmethod
-    def of(cls, machine: Machine, outcomes: Sequence[Outcome]) -> Document:
+    def of(
+        cls, machine: Machine, outcomes: Sequence[Outcome], checks: Sequence[Check] = ()
+    ) -> Document:
         """The document of a run that ends now."""
         return cls(
             machine,
             tuple(outcome for outcome in outcomes if isinstance(outcome, Measured)),
             tuple(outcome for outcome in outcomes if isinstance(outcome, Missing)),
             made=datetime.now(UTC).isoformat(timespec="seconds"),
+            checks=tuple(checks),
         )
 
     def catalogue(self) -> dict[str, dict[str, float]]:
@@ -66,6 +71,8 @@ class Document:
             "cases": [asdict(row) for row in self.measured],
             "missing": [{"what": row.what, "reason": row.reason} for row in self.missing],
         }
+        if self.checks:
+            document["checks"] = [asdict(row) for row in self.checks]
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -113,6 +120,10 @@ def parse_document(content: str, path: Path) -> Document:
             ),
             text(data["app"]["version"], "app.version"),
             made,
+            tuple(
+                build(Check, row, f"checks[{place}]")
+                for place, row in enumerate(items(data.get("checks", []), "checks"))
+            ),
         )
     except KeyError as error:
         raise MediaError(f"{path} is no result of `rtstyle bench`: it has no {error}.") from None

@@ -111,6 +111,24 @@ class Missing:
     opening: bool = False
 
 
+PASS, FAIL, ABSENT = "PASS", "FAIL", "ABSENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check of one engine for GPUs: PASS, FAIL or ABSENT, the reason, and what was measured."""
+
+    engine: str
+    check: str
+    status: str
+    reason: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status not in (PASS, FAIL, ABSENT):
+            raise ValueError(f"there is no status {self.status!r:.40}")
+
+
 def one_line(reason: str) -> str:
     """What a library said as one line that prints and is not endless."""
     line = " ".join(reason.split())

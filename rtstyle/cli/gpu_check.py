@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from rtstyle.cli.options import Overwrite, TerminalChoice
 from rtstyle.errors import UsageError
 
 if TYPE_CHECKING:
-    from rtstyle.bench.gpu_check import Row
+    from rtstyle.bench.result import Check
     from rtstyle.bench.runner import Outcome
 
 SPEED_SIZES = ((1280, 720), (1920, 1080))
@@ -42,16 +41,10 @@ def gpu_check(
     """
     from rtstyle.bench.case import Case, parse_size
     from rtstyle.bench.document import Document, write_text
-    from rtstyle.bench.gpu_check import (
-        FAIL,
-        PASS,
-        Plan,
-        check_in_process,
-        engines_to_check,
-        speed_row,
-    )
+    from rtstyle.bench.gpu_check import check_in_process, engines_to_check, speed_row
+    from rtstyle.bench.gpu_engine_checks import Plan
     from rtstyle.bench.machine import this_machine
-    from rtstyle.bench.result import Missing
+    from rtstyle.bench.result import FAIL, PASS, Missing
     from rtstyle.bench.runner import run_cases
     from rtstyle.engines.registry import engine_row
     from rtstyle.files import check_output
@@ -68,9 +61,22 @@ def gpu_check(
     width, height = parse_size(size)
     styles = tuple(f"{model}:{style.name}" for style in styles_of(found))
     plan = Plan(styles=styles, size=(height, width), device=device)
-    rows: list[Row] = []
+    machine = this_machine()
+    rows: list[Check] = []
+    outcomes: list[Outcome] = []
 
-    def add(row: Row) -> None:
+    def keep() -> None:
+        """Write what is known: whatever ends us, it is kept."""
+        missing = [
+            Missing(f"{row.engine} {row.check}", row.reason or "it was not measured")
+            for row in rows
+            if row.status != PASS and not row.check.startswith("speed")
+        ]
+        if json_file is not None:
+            document = Document.of(machine, [*outcomes, *missing], rows)
+            write_text(json_file, document.to_json(), overwrite=True)
+
+    def add(row: Check) -> None:
         rows.append(row)
         figures = ", ".join(f"{name} {figure:g}" for name, figure in row.figures.items())
         said = "; ".join(part for part in (row.reason, figures) if part)
@@ -79,8 +85,14 @@ def gpu_check(
     for name in engines_to_check(engines or ()):
         for row in check_in_process(name, plan):
             add(row)
+        keep()
     started = [row.engine for row in rows if row.check == "start" and row.status == PASS]
-    outcomes: list[Outcome] = []
+
+    def measured(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        add(speed_row(outcome))
+        keep()
+
     if speed:
         cases = [
             Case(
@@ -90,22 +102,7 @@ def gpu_check(
             for name in started
             for w, h in SPEED_SIZES
         ]  # fmt: skip
-        run = run_cases(cases, on_outcome=lambda outcome: add(speed_row(outcome)))
-        outcomes = run.outcomes
-    outcomes += [
-        Missing(f"{row.engine} {row.check}", row.reason or "it was not measured")
-        for row in rows
-        if row.status != PASS and not row.check.startswith("speed")
-    ]
-    if json_file is not None:
-        document = json.loads(Document.of(this_machine(), outcomes).to_json())
-        document["checks"] = [
-            {"engine": r.engine, "check": r.check, "status": r.status, "reason": r.reason,
-             "figures": r.figures}
-            for r in rows
-        ]  # fmt: skip
-        text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-        write_text(json_file, text, overwrite=overwrite)
+        run_cases(cases, on_outcome=measured)
     counts = {status: sum(row.status == status for row in rows) for status in (PASS, FAIL)}
     terminal.result(f"{counts[PASS]} passed, {counts[FAIL]} failed, {len(rows)} checks.")
     if not started:

@@ -87,6 +87,12 @@ class Engine(Closing, ABC):
     # Whether a new size is built after `submit` has returned, so that its first batch takes long.
     builds_in_flight: ClassVar[bool] = False
 
+    @property
+    def pads(self) -> bool:
+        """Whether `submit` takes pictures of any size and pads them as `prepare` does, where it has
+        to copy them in any case. Results have the size of what was submitted."""
+        return False
+
     @classmethod
     def version(cls) -> str:
         """The version of the runtime. Raises `EngineError` where it cannot run."""

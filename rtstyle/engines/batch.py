@@ -9,19 +9,27 @@ from numpy.typing import NDArray
 
 from rtstyle.engines.base import Batch, Engine, StyleVector
 from rtstyle.errors import EngineError
+from rtstyle.image import padded_size
 from rtstyle.model.file import UNKNOWN_STRIDE
 from rtstyle.model.spec import ModelSpec
 
 
 def check_batch(
-    model: ModelSpec, frames: Batch, style: StyleVector | None, strength: float = 1.0
+    model: ModelSpec,
+    frames: Batch,
+    style: StyleVector | None,
+    strength: float = 1.0,
+    *,
+    pads: bool = False,
 ) -> None:
-    """Raise `EngineError` when batch and model do not fit."""
+    """Raise `EngineError` when batch and model do not fit, before or after the engine `pads`."""
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise EngineError(
             f"A batch is uint8 (N, H, W, 3), not {frames.dtype} {frames.shape}; use `prepare`."
         )
     count, height, width = frames.shape[:3]
+    if pads:
+        height, width = padded_size(height, width, model)
     if model.batch not in (None, count):
         raise EngineError(f"{model.path.name} paints one picture at a time, not {count}.")
     if model.size is not None and model.size != (height, width):
@@ -46,15 +54,20 @@ def check_batch(
 
 
 def to_inputs(
-    model: ModelSpec, frames: Batch, style: StyleVector | None, strength: float = 1.0
+    model: ModelSpec,
+    frames: Batch,
+    style: StyleVector | None,
+    strength: float = 1.0,
+    *,
+    pads: bool = False,
 ) -> dict[str, NDArray[Any]]:
     """The arrays to feed `model`, by input name. One style row and one strength serve
     the whole batch.
 
-    Pictures are lent without a copy where that can be. Raises `EngineError` when batch and model
-    do not fit.
+    Pictures are lent without a copy where that can be, and of any size to an engine that `pads`.
+    Raises `EngineError` when batch and model do not fit.
     """
-    check_batch(model, frames, style, strength)
+    check_batch(model, frames, style, strength, pads=pads)
     count = len(frames)
     if model.layout == "nchw":
         scaled = frames * np.float32(_peak(model) / 255)

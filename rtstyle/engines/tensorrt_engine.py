@@ -15,7 +15,7 @@ from rtstyle.engines.base import Batch, Shapes
 from rtstyle.engines.batch import to_batch
 from rtstyle.engines.cuda.device import Cuda, PinnedArray
 from rtstyle.engines.cuda.engine import Runner, SlotEngine, key_of
-from rtstyle.engines.cuda.slot import CudaSlot, Inputs
+from rtstyle.engines.cuda.slot import CudaSlot, Inputs, fill
 from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.tensorrt_plan import LoadedPlan, PlanCache, load_runtime
 from rtstyle.errors import EngineError
@@ -177,9 +177,12 @@ class TensorRtSlot(CudaSlot):
     def _download(self) -> None:
         self._cuda.download(self._output.pinned, self._output.address, self._stream)
 
-    def start(self, inputs: Inputs) -> None:
+    def _fill(self, inputs: Inputs) -> None:
         for name, array in inputs.items():
-            np.copyto(self._inputs[name].pinned.array, array)
+            fill(self._inputs[name].pinned.array, array)
+
+    def start(self, inputs: Inputs) -> None:
+        self._fill(inputs)
         self._graph()
         self._cuda.call("EventRecord", self._event, self._stream)
 
@@ -192,8 +195,7 @@ class TensorRtSlot(CudaSlot):
         return to_batch(self._model, self._output.pinned.array)
 
     def upload(self, inputs: Inputs) -> None:
-        for name, array in inputs.items():
-            np.copyto(self._inputs[name].pinned.array, array)
+        self._fill(inputs)
         self._upload()
         self._cuda.call("StreamSynchronize", self._stream)
 

@@ -8,14 +8,13 @@ from time import perf_counter
 from typing import Any
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rtstyle.engines.base import Batch, Done, Engine, Pending, Shapes, StyleVector
 from rtstyle.engines.batch import to_batch, to_inputs
 from rtstyle.engines.cuda.engine import Runner, SlotEngine
-from rtstyle.engines.cuda.slot import CudaSlot, Inputs
+from rtstyle.engines.cuda.slot import CudaSlot, Inputs, fill
 from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.torch_modules import (
     any_net,
@@ -230,7 +229,7 @@ class TorchSlot(CudaSlot):
 
     def _fill(self, inputs: Inputs) -> None:
         for name, array in inputs.items():
-            np.copyto(self._pinned[name].numpy(), array)
+            fill(self._pinned[name].numpy(), array)
 
     def _launch(self) -> None:
         if self._graph is None:

@@ -17,7 +17,7 @@ from rtstyle.engines.cuda.engine import SlotEngine
 from rtstyle.engines.cuda.slot import PoolCache
 from rtstyle.engines.torch_engine import TorchSlot
 from rtstyle.engines.torch_modules import device_error, find_device
-from rtstyle.engines.torch_ops import BT709, nv12_to_rgb, rgb_to_nv12
+from rtstyle.engines.torch_nv12 import BT709, nv12_to_rgb, rgb_to_nv12
 from rtstyle.errors import EngineError
 from rtstyle.frame import DeviceImage, Image
 from rtstyle.image import Look, geometry

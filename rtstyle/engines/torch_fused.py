@@ -2,7 +2,8 @@
 
 Each convolution finds its input padded, in half precision and channels last, and writes what the
 norm reads once for its statistics and once to normalize; that pass applies the ReLU, adds the
-residual and pads for the next convolution. A convolution after an enlargement runs before it (see
+residual and pads for the next convolution; `torch_ends` has what differs at Johnson's ends. A
+convolution after an enlargement runs before it (see
 `nets.fold_upsampling`). Norms need no bias before them, and half precision none of a picture's mean
 colour, which the first norm would take away.
 """
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rtstyle.engines import torch_ends as ends
 from rtstyle.engines import torch_ops as ops
 from rtstyle.nets.adain import FastAdaIN
 from rtstyle.nets.fast import Fast
@@ -66,20 +68,29 @@ class FusedConvNorm(nn.Module):
         assert isinstance(layer.norm, InstanceNorm)
         self.conv, self.padding = _Convolution(layer.conv, enlargement), padding
         self.eps, self.relu = layer.norm.eps, layer.relu
+        is_narrow = layer.conv.kernel_size[0] <= ends.WIDEST and layer.conv.stride[0] == 1
+        self.is_first = layer.conv.in_channels == 3 and is_narrow
 
     def forward(self, x: Tensor, norm: Tensor, skip: Tensor | None = None, pad: int = 0) -> Tensor:
         """The padded picture, the norm's (2, N, C) scale and shift, and what is added, which is
         padded by `pad`."""
-        y = self.conv(x)
-        parts, border = self.conv.parts, self.conv.border
-        pixels = (y.shape[2] - border) * (y.shape[3] - border)
-        partial = ops.block_statistics(y, parts, border)
-        affine = ops.merge_statistics(partial, norm[0], norm[1], pixels, parts, self.eps)
+        y, affine = self.convolved(x, norm)
         result: Tensor = ops.normalize(
-            y, affine, skip, parts, border, self.relu, self.padding.pixels, self.padding.reflect,
-            pad,
+            y, affine, skip, self.conv.parts, self.conv.border, self.relu, self.padding.pixels,
+            self.padding.reflect, pad,
         )  # fmt: skip
         return result
+
+    def convolved(self, x: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:
+        """What the convolution gives, and the (2, N, C) scale and shift that normalize it."""
+        parts, border = self.conv.parts, self.conv.border
+        if self.is_first:
+            y, partial = ends.first_convolution(x, self.conv.weight)
+        else:
+            y = self.conv(x)
+            partial = ops.block_statistics(y, parts, border)
+        pixels = (y.shape[2] - border) * (y.shape[3] - border)
+        return y, ops.merge_statistics(partial, norm[0], norm[1], pixels, parts, self.eps)
 
 
 class FusedNet(nn.Module):
@@ -126,8 +137,11 @@ class FusedNet(nn.Module):
             add(third, Padding() if len(net.body) else EDGE)
             residuals(net.body, EDGE)
             add(net.up1, EDGE, NEAREST)
-            add(net.up2, Padding(4), NEAREST)
+            add(net.up2, Padding(0), NEAREST)  # the last convolution normalizes and pads it
+            assert made[-1].relu
             self.out = _Convolution(net.out)
+            assert made[0].is_first
+            assert net.out.kernel_size[0] <= ends.WIDEST
         assert net.out.bias is not None
         self.bias = nn.Buffer(net.out.bias.detach().float())
         self.layers = nn.ModuleList(made)
@@ -153,7 +167,7 @@ class FusedNet(nn.Module):
             return result
 
         mean = frame.mean((1, 2), dtype=torch.float32)
-        x = ops.enter(frame, grain, mean, self.block, self.first_pad)
+        x = ends.enter(frame, grain, mean, self.block, self.first_pad)
         if self.fast:
             fine = run(x)
             x = run(fine)
@@ -165,8 +179,15 @@ class FusedNet(nn.Module):
             x = run(run(run(x)))
             for _ in range((len(self.layers) - 5) // 2):
                 x = run(run(x), x)
-            x = run(run(x))
-        result: Tensor = ops.leave(self.out(x), self.bias, self.out.parts, self.out.border)
+            x = run(x)
+            layer, norm = next(norms)
+            assert isinstance(layer, FusedConvNorm)
+            x, affine = layer.convolved(x, norm)
+            painted: Tensor = ends.last_convolution(
+                x, affine, self.out.weight, self.bias, layer.conv.parts, layer.conv.border
+            )
+            return painted
+        result: Tensor = ends.leave(self.out(x), self.bias, self.out.parts, self.out.border)
         return result
 
 

@@ -16,7 +16,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _mirror(i, size, REFLECT: tl.constexpr):
+def mirror(i, size, REFLECT: tl.constexpr):
     """The place inside `size` that stands for place `i` of the padded picture."""
     if REFLECT:
         i = tl.abs(i)
@@ -110,8 +110,8 @@ def normalize(
     wide = width + 2 * PAD
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     inside = (pixel < wide * (height + 2 * PAD))[:, None] & (channels < C)[None, :]
-    down = _mirror(pixel // wide - PAD, height, REFLECT)
-    across = _mirror(pixel % wide - PAD, width, REFLECT)
+    down = mirror(pixel // wide - PAD, height, REFLECT)
+    across = mirror(pixel % wide - PAD, width, REFLECT)
     if PARTS == 1:
         place = down * row + across
     else:
@@ -151,8 +151,8 @@ def join(
     wide = width + 2 * PAD
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     there = pixel < wide * (height + 2 * PAD)
-    down = _mirror(pixel // wide - PAD, height, True)
-    across = _mirror(pixel % wide - PAD, width, True)
+    down = mirror(pixel // wide - PAD, height, True)
+    across = mirror(pixel % wide - PAD, width, True)
     around: tl.constexpr = 2 * FROM
     fine += n.to(tl.int64) * (height + around) * (width + around) * FINE
     place = (down + FROM) * (width + around) + across + FROM
@@ -165,8 +165,8 @@ def join(
         near_row, near_column = i // 2, i % 2
         row = down // 2 + (1 - near_row) * (down % 2 * 2 - 1)
         column = across // 2 + (1 - near_column) * (across % 2 * 2 - 1)
-        row = _mirror(row, height // 2, False)
-        column = _mirror(column, width // 2, False)
+        row = mirror(row, height // 2, False)
+        column = mirror(column, width // 2, False)
         place = row * (width // 2) + column
         places = place[:, None] * COARSE + channels[None, :] - FINE
         weight = (0.25 + 0.5 * near_row) * (0.25 + 0.5 * near_column)
@@ -176,126 +176,3 @@ def join(
     tl.store(
         y + places, value.to(y.dtype.element_ty), mask=there[:, None] & (channels < C)[None, :]
     )
-
-
-@triton.jit
-def enter(
-    frame, grain, mean, y, height, width,
-    BLOCK: tl.constexpr, PADDED: tl.constexpr, PIXELS: tl.constexpr, PAD: tl.constexpr,
-):  # fmt: skip
-    """A uint8 picture as a net takes it: with its grain, without its mean colour, BLOCK × BLOCK
-    pixels to one (space-to-depth), padded by reflection. `height` and `width` are the result's."""
-    n = tl.program_id(1)
-    AREA: tl.constexpr = BLOCK * BLOCK
-    C: tl.constexpr = 3 * AREA
-    channels = tl.arange(0, PADDED)
-    used = channels < C
-    wide = width + 2 * PAD
-    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    inside = (pixel < wide * (height + 2 * PAD))[:, None] & used[None, :]
-    down = _mirror(pixel // wide - PAD, height, True) * BLOCK
-    across = _mirror(pixel % wide - PAD, width, True) * BLOCK
-    colour, within = channels // AREA, channels % AREA
-    place = (down[:, None] + (within // BLOCK)[None, :]) * (width * BLOCK)
-    place += across[:, None] + (within % BLOCK)[None, :]
-    frame += n.to(tl.int64) * height * width * C
-    value = tl.load(frame + place * 3 + colour[None, :], mask=inside, other=0).to(tl.float32)
-    value += tl.load(grain + place, mask=inside, other=0.0)
-    value -= tl.load(mean + n * 3 + colour, mask=used, other=0.0)[None, :]
-    y += n.to(tl.int64) * (height + 2 * PAD) * wide * C
-    places = pixel[:, None] * C + channels[None, :]
-    tl.store(y + places, (value * (1 / 255)).to(y.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _byte(x):
-    """To the nearest of 0 to 255, halves to the even one, as torch rounds."""
-    x = tl.minimum(tl.maximum(x, 0.0), 255.0)
-    return ((x + 12582912.0) - 12582912.0).to(tl.uint8)  # 1.5 × 2²³: what follows is rounded off
-
-
-@triton.jit
-def leave(
-    x, bias, frame, height, width, row, picture,
-    PARTS: tl.constexpr, BORDER: tl.constexpr, VALUES: tl.constexpr,
-):  # fmt: skip
-    """What the last convolution gave, in three colours, as a uint8 picture of height × width."""
-    n = tl.program_id(1)
-    i = tl.program_id(0) * VALUES + tl.arange(0, VALUES)
-    inside = i < height * width * 3
-    colour, pixel = i % 3, i // 3
-    down, across = pixel // width + BORDER, pixel % width + BORDER
-    if PARTS == 1:
-        place = down * row + across
-    else:
-        place = ((down // 2) * row + across // 2) * PARTS + down % 2 * 2 + across % 2
-    value = tl.load(x + n.to(tl.int64) * picture + place * 3 + colour, mask=inside, other=0.0)
-    value = (value.to(tl.float32) + tl.load(bias + colour, mask=inside, other=0.0)) * 255
-    tl.store(frame + n.to(tl.int64) * height * width * 3 + i, _byte(value), mask=inside)
-
-
-@triton.jit
-def nv12_to_rgb(
-    luma, chroma, frame, height, width, padded_height, padded_width, luma_pitch, chroma_pitch,
-    red_weight, blue_weight, low, luma_range, chroma_range, PIXELS: tl.constexpr,
-):  # fmt: skip
-    """NV12 of height × width as RGB, padded at the bottom and the right by reflection."""
-    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    inside = pixel < padded_height * padded_width
-    down = _mirror(pixel // padded_width, height, True)
-    across = _mirror(pixel % padded_width, width, True)
-    y = tl.load(luma + down * luma_pitch + across, mask=inside, other=0).to(tl.float32)
-    blue, red = tl.zeros((PIXELS,), tl.float32), tl.zeros((PIXELS,), tl.float32)
-    for i in tl.static_range(4):  # the four samples around; the nearer weighs three quarters
-        near_row, near_column = i // 2, i % 2
-        row = down // 2 + (1 - near_row) * (down % 2 * 2 - 1)
-        column = across // 2 + (1 - near_column) * (across % 2 * 2 - 1)
-        row = _mirror(row, height // 2, False)
-        column = _mirror(column, width // 2, False)
-        place = chroma + row * chroma_pitch + column * 2
-        weight = (0.25 + 0.5 * near_row) * (0.25 + 0.5 * near_column)
-        blue += weight * (tl.load(place, mask=inside, other=128).to(tl.float32) - 128)
-        red += weight * (tl.load(place + 1, mask=inside, other=128).to(tl.float32) - 128)
-    y = (y - low) / luma_range
-    r = y + 2 * (1 - red_weight) * red / chroma_range
-    b = y + 2 * (1 - blue_weight) * blue / chroma_range
-    g = (y - red_weight * r - blue_weight * b) / (1 - red_weight - blue_weight)
-    tl.store(frame + pixel * 3, _byte(r * 255), mask=inside)
-    tl.store(frame + pixel * 3 + 1, _byte(g * 255), mask=inside)
-    tl.store(frame + pixel * 3 + 2, _byte(b * 255), mask=inside)
-
-
-@triton.jit
-def rgb_to_nv12(
-    stylized, original, strength, luma, chroma, height, width, row, pitch,
-    red_weight, blue_weight, BLEND: tl.constexpr, PIXELS: tl.constexpr,
-):  # fmt: skip
-    """RGB in rows of `row` pixels as NV12 of limited range; one lane makes 2 × 2 pixels.
-
-    Where it is to BLEND, `strength` of the stylized picture is mixed with the original.
-    """
-    lane = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    inside = lane < (height // 2) * (width // 2)
-    down, across = lane // (width // 2) * 2, lane % (width // 2) * 2
-    sums_red, sums_blue = tl.zeros((PIXELS,), tl.float32), tl.zeros((PIXELS,), tl.float32)
-    share = tl.load(strength)
-    for i in tl.static_range(4):
-        place = ((down + i // 2) * row + across + i % 2) * 3
-        r = tl.load(stylized + place, mask=inside, other=0).to(tl.float32)
-        g = tl.load(stylized + place + 1, mask=inside, other=0).to(tl.float32)
-        b = tl.load(stylized + place + 2, mask=inside, other=0).to(tl.float32)
-        if BLEND:
-            r0 = tl.load(original + place, mask=inside, other=0).to(tl.float32)
-            g0 = tl.load(original + place + 1, mask=inside, other=0).to(tl.float32)
-            b0 = tl.load(original + place + 2, mask=inside, other=0).to(tl.float32)
-            r, g, b = r0 + share * (r - r0), g0 + share * (g - g0), b0 + share * (b - b0)
-        y = red_weight * r + (1 - red_weight - blue_weight) * g + blue_weight * b
-        target = luma + (down + i // 2) * pitch + across + i % 2
-        tl.store(target, _byte(y * (219 / 255) + 16), mask=inside)
-        sums_red += r - y
-        sums_blue += b - y
-    target = chroma + (down // 2) * pitch + across
-    blue = sums_blue * (224 / 255 / 8) / (1 - blue_weight) + 128
-    red = sums_red * (224 / 255 / 8) / (1 - red_weight) + 128
-    tl.store(target, _byte(blue), mask=inside)
-    tl.store(target + 1, _byte(red), mask=inside)

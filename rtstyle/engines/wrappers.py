@@ -13,7 +13,7 @@ from rtstyle.engines.batch import check_batch
 from rtstyle.engines.cuda.slot import Slot
 from rtstyle.errors import EngineError
 from rtstyle.frame import DeviceImage
-from rtstyle.image import Look, geometry
+from rtstyle.image import Look, geometry, padded_size
 
 _log = logging.getLogger("rtstyle")
 
@@ -37,6 +37,10 @@ class DelegatingEngine(Engine):
     @property
     def precision(self) -> str:
         return self.active.precision
+
+    @property
+    def pads(self) -> bool:
+        return all(engine.pads for engine in self._engines)
 
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
@@ -123,8 +127,9 @@ class WarmupEngine(DelegatingEngine):
     def submit(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
     ) -> Pending:
-        check_batch(self.model, frames, style, strength)
-        chosen = self._chosen(self.model.input_shapes(*frames.shape[:3]))
+        check_batch(self.model, frames, style, strength, pads=self.pads)
+        padded = padded_size(frames.shape[1], frames.shape[2], self.model)
+        chosen = self._chosen(self.model.input_shapes(len(frames), *padded))
         return chosen.submit(frames, style, strength)
 
     def takes_device_image(self, image: DeviceImage) -> bool:

@@ -23,12 +23,14 @@ from rtstyle.frame import Image
 from rtstyle.live.controls import Command, Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
+from rtstyle.serve.api import Api
 from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import ServeOptions, authorize, harden
 from rtstyle.serve.certificate import own_certificate
 from rtstyle.serve.connection import Connection
 from rtstyle.serve.pictures import decode_upload, paint_snapshot
 from rtstyle.serve.tracks import prepare_webrtc
+from rtstyle.style.scene import Scene
 from rtstyle.style.style import Style
 from rtstyle.web.plan import Plan, plan_painting, settings_message
 from rtstyle.web.runtime import fetch_runtime, kept_runtime
@@ -49,6 +51,7 @@ def serve(
     gallery: list[Style],
     settings: Settings,
     *,
+    scenes: tuple[Scene, ...] = (),
     engine: str | EngineOptions = "auto",
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
@@ -61,8 +64,9 @@ def serve(
     plan = _plan(options, gallery)
 
     async def run() -> None:
-        with EnginePool(engine, keep=8) as pool:
-            server = Server(AppState(options, live, pool, settings, gallery, plan=plan))
+        with EnginePool(engine, keep=8 + len(scenes)) as pool:
+            state = AppState(options, live, pool, settings, gallery, scenes=scenes, plan=plan)
+            server = Server(state)
             on_ready(await server.start())
             ended = asyncio.Event()
             with contextlib.suppress(NotImplementedError):  # Windows
@@ -116,6 +120,7 @@ class Server:
             "/healthz": _healthy,
         }.items():
             router.add_get(path, handler, expect_handler=_expect)
+        Api(self._state, self._connections.get).add_routes(router, expect_handler=_expect)
         router.add_post("/paintings", self._upload, expect_handler=_expect)
         router.add_post("/snapshots", self._snapshot, expect_handler=_expect)
         router.add_route("*", "/{path:.*}", _not_found, expect_handler=_expect)

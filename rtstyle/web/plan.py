@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import ModelError, StyleNotFoundError
-from rtstyle.live.controls import Settings, can_mix
+from rtstyle.live.controls import Settings
 from rtstyle.model.file import read_model
 from rtstyle.model.onnx_reader import check_safe
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.encoder import arbitrary_style_model, read_style_encoder
-from rtstyle.style.style import Style
+from rtstyle.style.style import Style, can_mix
 from rtstyle.web.graph import without_round
 from rtstyle.web.runtime import BACKENDS, stored
 
@@ -49,6 +49,11 @@ def settings_message(settings: Settings) -> dict[str, Any]:
             "mirror": settings.mirror,
             "pause": settings.paused,
             "record": settings.recording,
+            "scene": settings.scene,
+            "fade": settings.fade,
+            "cycle": settings.cycle,
+            "stroke": settings.stroke,
+            "steady": settings.steady,
         }
     }
 

@@ -13,11 +13,21 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from rtstyle.bench import gpu_check
+from rtstyle.bench import gpu_check, gpu_engine_checks, gpu_media_checks
 from rtstyle.bench.case import Case
 from rtstyle.bench.document import read_document
-from rtstyle.bench.gpu_check import ABSENT, FAIL, MEDIA, PASS, Plan, Row, Subject
-from rtstyle.bench.result import Histogram, Measured, Missing, Quantiles
+from rtstyle.bench.gpu_check import MEDIA
+from rtstyle.bench.gpu_engine_checks import CHECKS, Plan, Subject
+from rtstyle.bench.result import (
+    ABSENT,
+    FAIL,
+    PASS,
+    Check,
+    Histogram,
+    Measured,
+    Missing,
+    Quantiles,
+)
 from rtstyle.engines.base import Done, Engine
 from rtstyle.engines.cuda.memory import OutOfDeviceMemoryError
 from rtstyle.errors import EngineError, MediaError
@@ -143,24 +153,25 @@ def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Wo
         name: Style(name, model, np.array([[kept, 1 - kept]], np.float32))
         for name, kept in (("copy", 1.0), ("grey", 0.5))
     }
-    monkeypatch.setattr(gpu_check, "find_style", styles.__getitem__)
-    monkeypatch.setattr(gpu_check, "load_engine_class", lambda name: Working)
+    for module in (gpu_check, gpu_engine_checks):
+        monkeypatch.setattr(module, "find_style", styles.__getitem__)
+        monkeypatch.setattr(module, "load_engine_class", lambda name: Working)
     monkeypatch.setattr(gpu_check, "open_engine", lambda options, model: Working(model))
-    monkeypatch.setattr(gpu_check, "frame_rate", lambda *a, **k: Working.fps)
-    monkeypatch.setattr(gpu_check, "_timed_ms", lambda call: call() or 1.0)
-    monkeypatch.setattr(gpu_check, "Cuda", Cuda)
+    monkeypatch.setattr(gpu_engine_checks, "frame_rate", lambda *a, **k: Working.fps)
+    monkeypatch.setattr(gpu_engine_checks, "_timed_ms", lambda call: call() or 1.0)
+    monkeypatch.setattr(gpu_engine_checks, "Cuda", Cuda)
     monkeypatch.setattr(Subject, "device_image", on_gpu(smooth(32, 48)))
     monkeypatch.setattr(Working, "memory", {"free": 0, "was full": 0})
     return Working
 
 
-def rows(name: str = "torch-cuda") -> dict[str, Row]:
+def rows(name: str = "torch-cuda") -> dict[str, Check]:
     return {row.check: row for row in gpu_check.check_engine(name, PLAN)}
 
 
 def test_an_engine_that_works_passes_everything(working: type[Working]) -> None:
     found = rows()
-    assert list(found) == ["start", *gpu_check.CHECKS]
+    assert list(found) == ["start", *CHECKS]
     assert {row.check: row.reason for row in found.values() if row.status != PASS} == {}
     assert found["overlap"].figures["hidden"] == pytest.approx(0.9)
     assert found["memory taken"].figures == {"refused": 1.0}
@@ -168,37 +179,37 @@ def test_an_engine_that_works_passes_everything(working: type[Working]) -> None:
     assert found["torch.compile"].figures == {"fps": 250.0, "compiled_fps": 250.0}
 
 
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [
-        ("build", "one flat colour"),
-        ("parity", "differ by 2.00 grey levels"),
-        ("repeatability", "another picture, by up to"),
-        ("style change", "a changed style gives another picture|two styles paint the same"),
-        ("strength change", "a changed strength|strengths of 0 and 1 paint the same"),
-        ("sizes", "a size that came back"),
-        ("zero-copy", "is off by"),
-        ("memory taken", "memory given back gives another picture"),
-        ("torch.compile", "Triton finds no compiler"),
-    ],
-)
+FAULTS = [
+    ("build", "one flat colour"),
+    ("parity", "differ by 2.00 grey levels"),
+    ("repeatability", "another picture, by up to"),
+    ("style change", "a changed style gives another picture|two styles paint the same"),
+    ("strength change", "a changed strength|strengths of 0 and 1 paint the same"),
+    ("sizes", "a size that came back"),
+    ("zero-copy", "is off by"),
+    ("memory taken", "memory given back gives another picture"),
+    ("torch.compile", "Triton finds no compiler"),
+]
+
+
+@pytest.mark.parametrize(("fault", "says"), FAULTS)
 def test_a_planted_fault_fails_its_row(
     working: type[Working], fault: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Working, "fault", fault)
     subject = Subject(Working(gpu_check.find_style("copy").model), PLAN)
-    row = gpu_check._row("torch-cuda", fault, lambda: gpu_check.CHECKS[fault](subject))
+    row = gpu_check.run_check("torch-cuda", fault, lambda: CHECKS[fault](subject))
     assert row.status == FAIL
     assert any(part in row.reason for part in says.split("|")), row.reason
 
 
-@pytest.mark.parametrize(
-    ("attribute", "value", "check", "says"),
-    [
-        ("precision", "fp32", "precision", "it paints in fp32, not in fp16"),
-        ("fps", 1e3 / 5.9, "overlap", "5% of the copies is hidden"),
-    ],
-)
+TRAITS = [
+    ("precision", "fp32", "precision", "it paints in fp32, not in fp16"),
+    ("fps", 1e3 / 5.9, "overlap", "5% of the copies is hidden"),
+]
+
+
+@pytest.mark.parametrize(("attribute", "value", "check", "says"), TRAITS)
 def test_a_wrong_trait_fails_its_row(
     working: type[Working], attribute: str, value: Any, check: str, says: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -207,6 +218,10 @@ def test_a_wrong_trait_fails_its_row(
     row = rows()[check]
     assert row.status == FAIL
     assert says in row.reason
+
+
+def test_every_check_has_a_planted_fault() -> None:
+    assert {fault for fault, _ in FAULTS} | {check for _, _, check, _ in TRAITS} == set(CHECKS)
 
 
 def test_what_is_missing_is_absent_and_what_breaks_fails(
@@ -231,13 +246,13 @@ def test_decoding_and_encoding(working: type[Working], monkeypatch: pytest.Monke
             raise MediaError("it cannot be decoded on a GPU")
         return frames[hwaccel]
 
-    monkeypatch.setattr(gpu_check, "_decoded", decoded)
-    monkeypatch.setattr(gpu_check, "device_encoder", lambda *a: None)
+    monkeypatch.setattr(gpu_media_checks, "_decoded", decoded)
+    monkeypatch.setattr(gpu_media_checks, "device_encoder", lambda *a: None)
     for driver, status in ((False, ABSENT), (True, FAIL)):
-        monkeypatch.setattr(gpu_check, "has_nvidia_driver", lambda driver=driver: driver)
+        monkeypatch.setattr(gpu_media_checks, "has_nvidia_driver", lambda driver=driver: driver)
         found = rows(MEDIA)
         assert (found["decoding"].status, found["encoding"].status) == (status, ABSENT)
-    monkeypatch.setattr(gpu_check, "device_encoder", lambda *a: "libx264")
+    monkeypatch.setattr(gpu_media_checks, "device_encoder", lambda *a: "libx264")
     for got, status in (
         (frames["none"], PASS),
         (frames["none"][:-1], FAIL),
@@ -246,7 +261,7 @@ def test_decoding_and_encoding(working: type[Working], monkeypatch: pytest.Monke
         frames["cuda"] = got
         assert rows(MEDIA)["decoding"].status == status
     assert rows(MEDIA)["encoding"].status == PASS
-    monkeypatch.setattr(gpu_check, "_LOSSY", -1.0)
+    monkeypatch.setattr(gpu_media_checks, "_LOSSY", -1.0)
     assert rows(MEDIA)["encoding"].status == FAIL
 
 
@@ -281,7 +296,7 @@ def test_speeds_are_rows() -> None:
 
 def test_the_command_without_a_gpu(tmp_path: Path) -> None:
     """Nothing crashes for a missing engine; the document is one that the catalogue can read."""
-    if gpu_check.has_nvidia_driver():
+    if gpu_media_checks.has_nvidia_driver():
         pytest.skip("this machine has a GPU")
     out = tmp_path / "gpu.json"
     done = run("gpu-check", "--engine", "tensorrt", "--json", out)
@@ -293,6 +308,7 @@ def test_the_command_without_a_gpu(tmp_path: Path) -> None:
         ("tensorrt", "start"): ABSENT, ("media", "decoding"): ABSENT, ("media", "encoding"): ABSENT
     }  # fmt: skip
     assert read_document(out).missing[0].what == "tensorrt start"
+    assert read_document(out).checks[0].status == ABSENT
     assert run("gpu-check", "--engine", "openvino").returncode == 2
     assert run("gpu-check", "--model", "nothing").returncode == 2
 

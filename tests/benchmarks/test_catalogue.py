@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import catalogue, history
 from benchmarks.studies import Study, Table, keep, read_studies, show
-from rtstyle.bench.result import Measured, Missing
+from rtstyle.bench.result import ABSENT, FAIL, PASS, Check, Measured, Missing
 from rtstyle.errors import MediaError, OutputError, UsageError
 from rtstyle.model.spec import ModelSpec
 from tests.bench.rows import MACHINE, document, measured
@@ -23,7 +23,10 @@ def shown(level: str = "memory", *, fps: float = 99.0, **more: object) -> Measur
 
 
 OTHER = replace(document(shown()), machine=replace(MACHINE, cpu="Other", cores=64))
-README = "# Title\n\n<!-- speed: none -->\nNot measured yet.\n<!-- speed ends -->\n\nThe end.\n"
+README = (
+    "# Title\n\n<!-- speed: none -->\nNot measured yet.\n<!-- speed ends -->\n\nThe end.\n"
+    "<!-- gpus -->\n<!-- gpus end -->\n"
+)
 
 
 @pytest.fixture
@@ -62,6 +65,51 @@ def test_submitted_machines_make_a_page(root: Path) -> None:
     assert results(root, "--check") == 0
 
 
+def test_a_submitted_gpu_is_in_the_readme(root: Path) -> None:
+    """As `rtstyle gpu-check --json` writes it: every engine alone, at two sizes."""
+    rows = [
+        replace(
+            shown("engine", fps=fps, width=width, height=height),
+            engine=engine, precision="fp16", watts=300.0, sm_mhz=1980.0, celsius=61.0,
+        )
+        for engine, fps, width, height in (
+            ("tensorrt", 4000.4, 1280, 720), ("tensorrt", 1800.0, 1920, 1080),
+            ("torch-cuda", 900.0, 1280, 720), ("openvino", 12.0, 1280, 720),
+        )
+    ]  # fmt: skip
+    machine = replace(MACHINE, gpu="Test <GPU>", driver="580.1")
+    path = root / "gpu.json"
+    path.write_text(replace(document(*rows), machine=machine).to_json())
+    assert results(root, path) == 0
+    text = (root / "README.md").read_text(encoding="utf-8").partition("<!-- gpus -->")[2]
+    start = "| Test \\<GPU\\>, driver 580.1 | starry_night |"
+    assert (
+        f"{start} tensorrt fp16 | 4000.4 | 1800.0 | 26.0 | 300.0 | 1980.0 | 61.0 | 0.01 |" in text
+    )
+    assert f"{start} torch-cuda fp16 | 900.0 | – | – | – | – | – | – |" in text
+    assert "openvino" not in text
+    assert results(root, "--check") == 0
+
+
+def test_checks_of_gpus_are_kept_and_shown(root: Path) -> None:
+    checks = (
+        Check("tensorrt", "start", PASS, figures={"seconds": 1.0}),
+        Check("tensorrt", "parity", FAIL, "off by 3 in /home/peter/m.onnx"),
+        Check("rtx", "start", ABSENT, "a | b"),
+    )
+    path = root / "gpu.json"
+    path.write_text(replace(document(shown("engine")), checks=checks).to_json())
+    assert results(root, path) == 0
+    page = (root / "benchmarks" / "results" / "README.md").read_text(encoding="utf-8")
+    assert "| tensorrt | 1 | parity: off by 3 in m.onnx |  |" in page
+    assert "| rtx | 0 |  | start: a \\| b |" in page
+    assert results(root, "--check") == 0
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"FAIL"', '"FINE"'))
+    with pytest.raises(MediaError, match="no status 'FINE'"):
+        results(root, path)
+
+
 def test_the_readme_shows_one_machine(root: Path) -> None:
     path = root / "mine.json"
     rows = (shown("engine", fps=50.0), shown("file", fps=31.4), shown("file", width=1280))
@@ -69,10 +117,10 @@ def test_the_readme_shows_one_machine(root: Path) -> None:
     assert results(root, path, "--readme") == 0
     text = (root / "README.md").read_text(encoding="utf-8")
     assert text.startswith("# Title\n\n<!-- speed: test-cpu-4-")
-    assert text.endswith("<!-- speed ends -->\n\nThe end.\n")
+    assert "<!-- speed ends -->\n\nThe end.\n<!-- gpus -->\nNot measured yet: no GPU" in text
     assert "| file | openvino | 31.4 | 99.0 | 26.0 | 0.01 |" in text
     assert "| engine | openvino | 50.0 | – | 26.0 | 0.01 |" in text
-    assert "Not measured yet" not in text
+    assert "Not measured yet" not in text.partition("<!-- gpus -->")[0]
     assert results(root, "--check") == 0
     (root / "README.md").write_text(text.replace("31.4", "61.4"))
     assert results(root, "--check") == 1, "a figure that was changed by hand"

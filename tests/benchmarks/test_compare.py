@@ -73,7 +73,7 @@ def test_pairs_are_interleaved_and_take_turns_in_going_first() -> None:
     assert "B runs at 0.500 of A's speed" in str(found)
 
 
-@pytest.mark.parametrize("level", ["engine", "memory"])
+@pytest.mark.parametrize("level", ["engine", "memory", "host"])
 def test_two_processes_are_measured_in_turn(
     level: str, tiny_model: ModelSpec, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from threading import Event
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,21 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from rtstyle.engines import ENGINES, EngineOptions, available_engines, open_engine, registry
+from rtstyle.engines import (
+    ENGINES,
+    EngineOptions,
+    available_engines,
+    onnxruntime_engine,
+    open_engine,
+    registry,
+)
 from rtstyle.engines.base import Done, Engine
 from rtstyle.engines.half import to_half
-from rtstyle.engines.onnxruntime_engine import DirectMlEngine, mixed_installation
+from rtstyle.engines.onnxruntime_engine import (
+    DirectMlEngine,
+    OnnxRuntimeTensorRtEngine,
+    mixed_installation,
+)
 from rtstyle.engines.torch_engine import TorchCudaEngine
 from rtstyle.engines.wrappers import MultiDeviceEngine, WarmupEngine
 from rtstyle.errors import EngineError, ModelError, UsageError
@@ -161,7 +174,7 @@ def test_devices(with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_precision(with_half: ModelSpec) -> None:
     assert at_precision(with_half, "fp32") == with_half
     assert at_precision(with_half, "fp16").path.parent.name == "fp16"
-    with pytest.raises(ModelError, match="python -m export int8"):
+    with pytest.raises(ModelError, match="rtstyle export int8"):
         at_precision(with_half, "int8")
     with pytest.raises(UsageError, match="no precision 'fp8'; use auto, fastest, fp32"):
         EngineOptions(name="openvino", precision="fp8")
@@ -210,6 +223,24 @@ def test_a_provider_that_is_listed_but_does_not_load(
     )
     with pytest.raises(EngineError, match="CUDAExecutionProvider is listed but did not load"):
         open_engine("onnxruntime-cuda", tiny_model)
+
+
+def test_libraries_are_loaded_before_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's, which the provider would not find, and the TensorRT that it links, no other."""
+    loaded: list[str] = []
+    provider = OnnxRuntimeTensorRtEngine.provider
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [provider])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: loaded.append("CUDA"), raising=False)
+    onnxruntime_engine._preload.cache_clear()
+    tensorrt = ModuleType("tensorrt")
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
+    for version in ("11.4.0", "9.3.0"):
+        vars(tensorrt)["__version__"] = version
+        with pytest.raises(EngineError, match=f"needs TensorRT 10, not {version}; pip install"):
+            OnnxRuntimeTensorRtEngine.version()
+    vars(tensorrt)["__version__"] = "10.15.1"
+    assert OnnxRuntimeTensorRtEngine.version() == ort.__version__
+    assert loaded == ["CUDA"], "once"
 
 
 def test_a_provider_paints_by_a_thread_of_its_own(

@@ -20,7 +20,7 @@ from rtstyle.engines import open_engine
 from rtstyle.engines.base import Shapes
 from rtstyle.engines.tensorrt_engine import TensorRtEngine
 from rtstyle.engines.torch_engine import TorchCudaEngine
-from rtstyle.engines.torch_ops import nv12_to_rgb, rgb_to_nv12
+from rtstyle.engines.torch_nv12 import nv12_to_rgb, rgb_to_nv12
 from rtstyle.engines.wrappers import MultiDeviceEngine, WarmupEngine
 from rtstyle.errors import EngineError
 from rtstyle.frame import DeviceFrame, DeviceImage, Frame, StreamInfo

@@ -20,6 +20,7 @@ from rtstyle.engines.cuda.device import Cuda
 from rtstyle.engines.half import HALF, element_types
 from rtstyle.engines.tensorrt_engine import TensorRtEngine, TensorRtRtxEngine
 from rtstyle.errors import EngineError
+from rtstyle.image import padded_size
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import shipped_folder
@@ -67,6 +68,27 @@ def test_many_batches_on_their_way_keep_their_own_pictures(
         assert np.array_equal(pending[i].result(), expected)
         assert np.array_equal(pending[i].result(), expected)
     assert trt.cuda.launches == 12, "one launch a batch"
+
+
+@pytest.mark.parametrize("size", [(10, 13), (12, 9), (3, 2)])
+def test_pictures_are_padded_where_they_are_copied(
+    engine: TensorRtEngine, trt: FakeTensorRt, size: tuple[int, int]
+) -> None:
+    """Every size is painted as `prepare` pads it, and comes back as it was."""
+    assert engine.pads
+    padded = padded_size(*size, engine.model)
+    addresses: set[int] = set(trt.cuda.memory)
+    frames = batch(0, *size).repeat(2, axis=0)
+    assert np.array_equal(engine.submit(frames, COPY).result(), frames)
+    shape = (2, *padded, 3)
+    buffers = [
+        np.frombuffer(block, np.uint8).reshape(shape)
+        for address, block in trt.cuda.memory.items()
+        if address not in addresses and len(block) == int(np.prod(shape))
+    ]
+    borders = [(0, 0), (0, padded[0] - size[0]), (0, padded[1] - size[1]), (0, 0)]
+    expected = np.pad(frames, borders, mode="reflect")
+    assert sum(np.array_equal(buffer, expected) for buffer in buffers) >= 3, "pinned, in, out"
 
 
 def test_results_are_taken_by_another_thread(engine: TensorRtEngine) -> None:

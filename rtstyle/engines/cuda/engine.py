@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from rtstyle.engines.cuda.memory import BatchSplitter
 from rtstyle.engines.cuda.slot import CudaSlot, Inputs, PoolCache, Slot
 from rtstyle.errors import EngineError
 from rtstyle.frame import DeviceImage
+from rtstyle.image import padded_size
 from rtstyle.model.spec import ModelSpec
 
 _BATCH_SIZES, _FRAME_KINDS = 4, 2  # kept ready, since each holds GPU memory
@@ -58,6 +60,11 @@ class SlotEngine(Engine):
     def use(self) -> None:
         """Choose the GPU for the calling thread."""
 
+    @property
+    def pads(self) -> bool:
+        """See `Engine.pads`; float models are converted as a whole first."""
+        return self.model.layout == "nhwc"
+
     def make_room(self) -> None:
         """Free the slots that are only kept ready."""
         self._pools.close()
@@ -68,10 +75,15 @@ class SlotEngine(Engine):
         return self._splitter.submit(frames, style, strength)
 
     def _start(self, frames: Batch, style: StyleVector | None, strength: float) -> Pending:
-        inputs = to_inputs(self.model, frames, style, strength)
+        inputs = to_inputs(self.model, frames, style, strength, pads=self.pads)
+        shapes, size = shapes_of(inputs), (frames.shape[1], frames.shape[2])
+        padded = padded_size(*size, self.model) if self.pads else size
+        if padded != size:
+            shapes[self.model.frame_input] = (len(frames), *padded, 3)
         self.use()
-        pool = self._pools.get(key_of(shapes_of(inputs)), lambda: self.slots(shapes_of(inputs)))
-        return pool.start(self.device, lambda slot: slot.start(inputs))
+        pool = self._pools.get(key_of(shapes), lambda: self.slots(shapes))
+        pending = pool.start(self.device, lambda slot: slot.start(inputs))
+        return pending if padded == size else _Cropped(pending, size)
 
     def open_slot(
         self, frames: Batch, style: StyleVector | None = None, strength: float = 1.0
@@ -109,6 +121,20 @@ class SlotEngine(Engine):
     def close(self) -> None:
         self._frame_pools.close()
         self._pools.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Cropped:
+    """A batch that was padded, without its padding."""
+
+    pending: Pending
+    size: tuple[int, int]
+
+    def wait(self, seconds: float) -> bool:
+        return self.pending.wait(seconds)
+
+    def result(self) -> Batch:
+        return self.pending.result()[:, : self.size[0], : self.size[1]]
 
 
 def key_of(shapes: Shapes) -> str:

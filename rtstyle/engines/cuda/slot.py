@@ -10,6 +10,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,17 @@ _BUSY = 2  # slots that are never lent, so that one uploads while the other runs
 Inputs = dict[str, NDArray[Any]]  # by name, as `to_inputs` gives them
 R = TypeVar("R")
 _log = logging.getLogger("rtstyle")
+
+
+def fill(buffer: NDArray[Any], array: NDArray[Any]) -> None:
+    """Copy `array` into a buffer that uploads come from. Pictures that are smaller than it are
+    padded by reflection in the same pass, at the bottom and the right."""
+    if array.shape == buffer.shape:
+        np.copyto(buffer, array)
+        return
+    bottom, right = (buffer.shape[i] - array.shape[i] for i in (1, 2))
+    for picture, place in zip(array, buffer, strict=True):
+        cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_REFLECT_101, dst=place)
 
 
 class Running(Closing, ABC, Generic[R]):
