@@ -54,6 +54,11 @@ def settings_message(settings: Settings) -> dict[str, Any]:
             "cycle": settings.cycle,
             "stroke": settings.stroke,
             "steady": settings.steady,
+            "on": {
+                area.where: [area.style.name if area.style else None, area.strength]
+                for area in settings.areas
+            },
+            "moved": [m.knob for m in settings.modulations],
         }
     }
 
