@@ -14,6 +14,7 @@ BENCHMARKS = {
     "end-to-end": ("benchmarks.end_to_end", "Frame rate and memory of decode → stylize → encode."),
     "quality": ("benchmarks.quality.command", "How good the stylized frames are."),
     "students": ("benchmarks.students", "How near nets are to the teachers that they imitate."),
+    "unpaired": ("benchmarks.unpaired", "How near nets bring photographs to a collection."),
     "fidelity": ("benchmarks.fidelity", "Whether frames, times and sound survive."),
     "reliability": ("benchmarks.reliability.command", "Whether anything is lost under faults."),
     "live": ("benchmarks.live", "Frame rate, latency, memory and style switches of `live`."),

@@ -28,14 +28,14 @@ from rtstyle.frame import Frame
 from rtstyle.image import Look, geometry, prepare
 from rtstyle.live import barcode
 from rtstyle.live.barcode import MeterSink
-from rtstyle.live.controls import Controls, Settings, can_mix
+from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import Canvas, EnginePool
 from rtstyle.live.session import Figures, LiveOptions, Session
 from rtstyle.media import open_source
 from rtstyle.metrics import Latencies
 from rtstyle.model.zoo import PRECISIONS, VARIANTS
 from rtstyle.style.parse import find_style
-from rtstyle.style.style import Style, find_styles
+from rtstyle.style.style import Style, can_mix, find_styles
 
 CAMERA = "lavfi:testsrc2=size=640x360:rate=30"
 FRAME_MS = 1e3 / 30

@@ -56,21 +56,22 @@ def main(argv: list[str]) -> int:
     way = PairFolders(before=options.before, after=options.after).open(
         options.before, lambda done, total, remark: None
     )
-    chosen = [*way.taught, *way.shown] if options.every else way.shown
+    kept_back = way.shown if len(way.shown) < len(way.taught) else []  # few are shown as taught
+    chosen = [*way.taught, *kept_back] if options.every else way.shown
     pairs = [Pair(middle(p.before), middle(p.after)) for p in chosen]
     print(f"{len(pairs)} pairs")
     rows = [np.stack([p.before for p in pairs]), np.stack([p.after for p in pairs])]
-    print(f"photograph: LPIPS to the teacher {_lpips(judge, rows[0], rows[1]):.3f}")
+    print(f"photograph: LPIPS to the teacher {lpips(judge, rows[0], rows[1]):.3f}")
     for model in options.model:
-        rows.append(np.stack(list(_painted(model, rows[0]))))
-        print(f"{model}: LPIPS to the teacher {_lpips(judge, rows[-1], rows[1]):.3f}")
+        rows.append(np.stack(list(stylized(model, rows[0]))))
+        print(f"{model}: LPIPS to the teacher {lpips(judge, rows[-1], rows[1]):.3f}")
     sheet = contact_sheet([row[:_SHOWN] for row in rows])
     write_picture(options.out, sheet, overwrite=True)
     print(f"The sheet is {options.out}.", file=sys.stderr)
     return 0
 
 
-def _painted(model: str, photos: NDArray[np.uint8]) -> Iterator[Image]:
+def stylized(model: str, photos: NDArray[np.uint8]) -> Iterator[Image]:
     style, look = find_style(model), Look()
     with open_engine("auto", style.model) as engine:
         for photo in photos:
@@ -79,7 +80,7 @@ def _painted(model: str, photos: NDArray[np.uint8]) -> Iterator[Image]:
             yield finish(painted, photo, model=engine.model, look=look)
 
 
-def _lpips(
+def lpips(
     judge: AlexNet,
     pictures: NDArray[np.uint8],
     wanted: NDArray[np.uint8],

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from rtstyle.bench.parity import measure_runtimes, require_limits, require_parity
+from rtstyle.cli.export import Photos, fp16, import_model, int8, summary, tensorrt, torch_tensorrt
 from rtstyle.errors import InputNotFoundError, ModelError, RtstyleError, UsageError
 from rtstyle.model.file import read_model
 from rtstyle.model.zoo import shipped_folder
@@ -21,9 +22,6 @@ from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.reference import reference_samples
 from rtstyle.train.to_onnx import ModelCard, write_model
-
-if TYPE_CHECKING:
-    from export.variant import Variant
 
 CHECKPOINT, MODEL_CARD = "checkpoint.safetensors", "model.json"
 FACES = Path(__file__).parent / "faces.csv"
@@ -47,31 +45,13 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE")]
-OptionalOutput = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE")]
-VariantOutput = Annotated[
-    Path | None,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="PRECISION/MODEL beside MODEL by default, where --precision finds it",
-    ),
-]
 Name = Annotated[str, typer.Option(help="the name of the style")]
 Description = Annotated[str, typer.Option(help="one sentence on the style")]
 Licence = Annotated[str, typer.Option(help="under which terms the weights may be used")]
 Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL")]
-Size = Annotated[str, typer.Option(metavar="1280x720", help="or 2x1280x720 for two")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME", help="a table of the book")]
 Work = Annotated[Path, typer.Option(help="folder that keeps the trainings")]
-Photos = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="photographs to calibrate and measure on; rtstyle has some"),
-]
-Reference = Annotated[
-    Path | None, typer.Option("--checkpoint", metavar="FILE", help="compare with this, not MODEL")
-]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -184,49 +164,6 @@ def parity(
 
 
 @app.command()
-def fp16(
-    model: Model,
-    output: VariantOutput = None,
-    photos: Photos = None,
-    checkpoint: Reference = None,
-    float_norms: Annotated[
-        bool, typer.Option("--float-norms", help="norms in float32 between casts: more bytes")
-    ] = False,
-) -> None:
-    """Write a model file's variant in half precision, for GPUs: convolutions and norms in float16,
-    the norms in the form that TensorRT fuses."""
-    _write_one("fp16", model, output, photos, checkpoint, float_norms=float_norms)
-
-
-@app.command()
-def int8(
-    model: Model, output: VariantOutput = None, photos: Photos = None, checkpoint: Reference = None
-) -> None:
-    """Write a model file's variant in 8 bits, for CPUs: convolutions in INT8 as far as the limit on
-    the difference allows."""
-    _write_one("int8", model, output, photos, checkpoint)
-
-
-def _write_one(
-    precision: str,
-    model: Path,
-    output: Path | None,
-    photos: Path | None,
-    checkpoint: Path | None,
-    *,
-    float_norms: bool = False,
-) -> None:
-    from export.variant import write_variant
-
-    net = load_checkpoint_net(checkpoint)[0] if checkpoint else None
-    output = output or model.parent / precision / model.name
-    result = write_variant(
-        model, output, precision, photos=photos, net=net, float_norms=float_norms
-    )
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {_summary(result)}")
-
-
-@app.command()
 def variants(
     zoo: Annotated[
         Path, typer.Argument(metavar="DIR", show_default="the shipped models")
@@ -272,75 +209,15 @@ def variants(
             print(f"{made.path}: not written. {made.problem}", flush=True)
         else:
             size = made.path.stat().st_size / 1e6
-            print(f"{made.path}: {size:.2f} MB, {_summary(made.variant)}", flush=True)
+            print(f"{made.path}: {size:.2f} MB, {summary(made.variant)}", flush=True)
     print(f"All models and variants: {zoo_bytes(zoo, output) / 1e6:.1f} MB")
     if failed:
         raise ModelError(f"Outside the limits and not written: {', '.join(failed)}.")
 
 
-def _summary(made: Variant) -> str:
-    found = made.difference
-    left = f", left in float: {', '.join(made.left_float)}" if made.left_float else ""
-    return (
-        f"mean {found.mean:.3f}, 99.9th percentile {found.p999:.1f}, colour of flat "
-        f"pictures {found.flat_color:.3f}{left}"
-    )
-
-
-@app.command("import")
-def import_model(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE")],
-    output: Output,
-    name: Annotated[
-        str | None, typer.Option(help="the name of the style; that of the output by default")
-    ] = None,
-    description: Description = "",
-    licence: Licence = "",
-    values: Annotated[
-        Literal["0..1", "0..255", "-1..1", "imagenet"] | None,
-        typer.Option("--range", help="what an ONNX file's pixels run from and to"),
-    ] = None,
-) -> None:
-    """Write another project's checkpoint or ONNX file as a model file."""
-    from export.importers.command import import_files
-    from export.importers.speed import speed_note
-
-    logging.getLogger("rtstyle").setLevel(logging.INFO)  # it may take a minute: what it is doing
-    card = ModelCard((name or output.stem,), description, licence)
-    spec = import_files(files, output, card, values=values)
-    print(f"{output}: {spec.architecture}, {output.stat().st_size / 1e6:.1f} MB")
-    print(speed_note(spec))
-
-
-@app.command()
-def tensorrt(
-    model: Model,
-    size: Size,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="the cache by default, where the engine finds it"
-        ),
-    ] = None,
-    runtime: Literal["tensorrt", "tensorrt-rtx"] = "tensorrt",
-    device: Annotated[int, typer.Option(min=0, help="the GPU's number")] = 0,
-) -> None:
-    """Build a model file for one frame size."""
-    from export.compiled import size_of, write_plan
-
-    layers = write_plan(model, output, size_of(size), runtime=runtime, device=device)
-    half, single = (layers.get(f"CONVOLUTION {kind}", 0) for kind in ("HALF", "FLOAT"))
-    print(f"{output or 'the cache'}: {half} convolutions in float16, {single} in float32")
-
-
-@app.command()
-def torch_tensorrt(checkpoint: Checkpoint, size: Size, output: OptionalOutput = None) -> None:
-    """Compile a checkpoint for this machine's GPU."""
-    from export.compiled import size_of, write_program
-
-    output = output or checkpoint.with_suffix(".trt.pt2")
-    write_program(checkpoint, output, size_of(size))
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+for command in (fp16, int8, tensorrt, torch_tensorrt):  # as `rtstyle export` has them
+    app.command()(command)
+app.command("import")(import_model)
 
 
 @app.command()

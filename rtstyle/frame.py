@@ -30,6 +30,7 @@ class Frame:
     duration: Fraction | None = None  # seconds, where the container says
     lead: bool = False
     gain: Gain | None = None  # where high dynamic range is kept
+    alpha: NDArray[np.uint8] | None = None  # (H, W), where the picture is not opaque
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class Latencies:
         return self.total_ms / self.count if self.count else 0.0
 
 
-STAGES = ("decode", "prepare", "paint", "finish", "steady", "encode")
+STAGES = ("decode", "masks", "prepare", "paint", "finish", "steady", "encode")
 
 
 @dataclass(slots=True)

@@ -9,21 +9,25 @@ The sink runs in the caller's thread, because windows may require the main threa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from threading import Event, Semaphore, Thread
 from time import perf_counter
+
+import numpy as np
 
 from rtstyle.channel import Channel
 from rtstyle.engines.base import Batch, Engine
 from rtstyle.engines.watchdog import Submitted, Watchdog
 from rtstyle.frame import DeviceFrame, DeviceImage, Frame, Image
 from rtstyle.image import Look, finish, prepare
+from rtstyle.masks import Mask, PersonMasks
 from rtstyle.media.base import DeviceSink, DeviceSource, Sink, Source
 from rtstyle.metrics import Report
-from rtstyle.model.spec import ModelSpec
+from rtstyle.passes import Pass, Passes, combine, fade
 from rtstyle.steady import SteadyFilter
-from rtstyle.style.style import Style
+from rtstyle.style.style import Area, Style
 
 _KEEPS_UP = 0.9  # of a frame's interval: an engine that needs less can catch up after a delay
 _CLOSING_SECONDS = 10.0  # that threads get to end once the run is over
@@ -39,14 +43,22 @@ class _Active:
 
 
 @dataclass(frozen=True, slots=True)
+class Fading:
+    """A live change that takes a while: from `before`, `begin` on the source's clock, `seconds`."""
+
+    before: Pass
+    begin: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class _InFlight:
-    """A frame that the engine has, with the model, style and look that it was prepared by."""
+    """A frame that the engines have, and how it is painted: a batch for each pass."""
 
     frame: Frame | DeviceFrame
-    model: ModelSpec
-    style: Style
-    look: Look
-    batch: Submitted
+    how: Passes
+    masks: Mapping[str, Mask]
+    batches: tuple[Submitted, ...]
     submit_ms: float
 
 
@@ -63,10 +75,16 @@ class Pipeline:
 
     `steady` filters the finished paintings; frames that are only its lead are not delivered.
 
-    Three more attributes serve live runs. `compose(painted, original)` makes the picture to show
-    from both, in the caller's thread. `clock()` is the time now, in seconds on the clock of the
-    frames' times; with it the report has latencies. A frame that would be shown more than
-    `max_latency_ms` after its time is dropped instead of painted, unless painting alone takes that.
+    `masks` finds the areas that are painted otherwise: those of `areas`, or of `timeline`;
+    with `cuts_out`, frames are transparent but for the person.
+
+    With `timeline`, the time of a frame decides how it is painted, not `style` and `look`.
+
+    Four more attributes serve live runs. While `fading` is set, the last style fades into this one.
+    `compose(painted, original)` makes the picture to show from both, in the caller's thread.
+    `clock()` is the time now, in seconds on the clock of the frames' times; with it the report has
+    latencies. A frame that would be shown more than `max_latency_ms` after its time is dropped
+    instead of painted, unless painting alone takes that.
 
     The first error wins: every thread is joined, then it is raised with its own traceback. Frames
     that a source delivered before its own error are painted first, so a damaged file yields all
@@ -91,6 +109,11 @@ class Pipeline:
     ) -> None:
         self.look = look or Look()
         self.steady = steady
+        self.timeline: Callable[[Fraction], Passes] | None = None
+        self.fading: Fading | None = None
+        self.areas: tuple[tuple[Area, Pass | None], ...] = ()
+        self.masks: PersonMasks | None = None
+        self.cuts_out = False
         self.compose: Callable[[Image, Image], Image] | None = None
         self.clock: Callable[[], float] | None = None
         self.max_latency_ms: float | None = None
@@ -144,7 +167,7 @@ class Pipeline:
                 thread.start()
             for item in self._in_flight.items(self._watchdog.tick, after=Watchdog.SECONDS):
                 waited = perf_counter()
-                stylized = item.batch.result()
+                stylized = [batch.result() for batch in item.batches]
                 self._engine_free.release()
                 paint_ms = item.submit_ms + (perf_counter() - waited) * 1e3
                 report.stages["paint"].record(paint_ms)
@@ -197,50 +220,56 @@ class Pipeline:
 
     def _takes(self, image: DeviceImage) -> bool:
         plain = self.look.is_plain and self.compose is None and self.steady is None
+        plain = plain and self.timeline is None and not self.areas and not self.cuts_out
         return plain and self._active.engine.takes_device_image(image)
 
-    def _deliver(self, item: _InFlight, stylized: Batch | DeviceImage) -> None:
-        """Finish what the engine gave and write it."""
-        frame = item.frame
-        if isinstance(stylized, DeviceImage):
+    def _deliver(self, item: _InFlight, stylized: list[Batch | DeviceImage]) -> None:
+        """Finish what the engines gave and write it."""
+        frame, how = item.frame, item.how
+        if isinstance(stylized[0], DeviceImage):
             assert self._device_sink is not None
             with self.report.stages["encode"].measure():
                 self._device_sink.write(
-                    DeviceFrame(stylized, frame.time, frame.index, frame.duration)
+                    DeviceFrame(stylized[0], frame.time, frame.index, frame.duration)
                 )
             return
         assert isinstance(frame, Frame)
         with self.report.stages["finish"].measure():
-            image = finish(stylized, frame.image, model=item.model, look=item.look)
+            images = [
+                finish(batch, frame.image, model=one.engine.model, look=one.look)
+                for batch, one in zip(stylized, how.runs, strict=True)
+                if not isinstance(batch, DeviceImage)
+            ]
+            image = combine(images, how, frame.image, item.masks)
         if self.steady is not None:
             with self.report.stages["steady"].measure():
-                image = self.steady(image, frame, _key(item))
+                image = self.steady(image, frame, how.key, how.steady)
         if frame.lead:
             return
         with self.report.stages["encode"].measure():
             if self.compose is not None:
                 image = self.compose(image, frame.image)
-            self._sink.write(replace(frame, image=image))
+            alpha = None
+            if self.cuts_out:
+                alpha = (item.masks["person"] * 255 + 0.5).astype(np.uint8)
+            self._sink.write(replace(frame, image=image, alpha=alpha))
 
     def _submitter(self) -> None:
         try:
             for frame in self._wanted():
-                active, look = self._active, self.look
-                model = active.engine.model
-                picture: Batch | DeviceImage
-                if isinstance(frame, DeviceFrame):  # the engine pads it on the GPU
-                    picture = frame.image
-                else:
-                    with self.report.stages["prepare"].measure():
-                        pad = not active.engine.pads
-                        picture = prepare(frame.image, model=model, look=look, pad=pad)
-                start = perf_counter()
-                batch = self._watchdog.submit(
-                    active.engine, picture, active.style.vector, look.strength
-                )
-                submit_ms = (perf_counter() - start) * 1e3
-                item = _InFlight(frame, model, active.style, look, batch, submit_ms)
-                if not self._in_flight.put(item):
+                how = self._passes(frame)
+                masks: Mapping[str, Mask] = {}
+                if (
+                    (how.areas or self.cuts_out)
+                    and self.masks is not None
+                    and isinstance(frame, Frame)
+                ):
+                    with self.report.stages["masks"].measure():
+                        masks = self.masks(frame)
+                        how = how.in_view(masks)
+                begun = [self._submit(frame, one) for one in how.runs]
+                batches, times = zip(*begun, strict=True)
+                if not self._in_flight.put(_InFlight(frame, how, masks, batches, sum(times))):
                     break
         except BaseException as error:
             # The caller's thread drains what was painted before it meets the error.
@@ -249,6 +278,31 @@ class Pipeline:
             self._in_flight.close()
         finally:
             self._read.cancel()
+
+    def _passes(self, frame: Frame | DeviceFrame) -> Passes:
+        active, fading = self._active, self.fading
+        if self.timeline is not None:
+            return self.timeline(frame.time)
+        now = Pass(active.engine, active.style, self.look)
+        if fading is None:
+            return replace(Passes.of(now), areas=self.areas)
+        share = (float(frame.time) - fading.begin) / fading.seconds
+        if share >= 1 and self.fading is fading:
+            self.fading = None
+        return replace(fade(fading.before, now, share), areas=self.areas)
+
+    def _submit(self, frame: Frame | DeviceFrame, one: Pass) -> tuple[Submitted, float]:
+        """The batch that the pass makes of the frame, and the milliseconds that this took."""
+        picture: Batch | DeviceImage
+        if isinstance(frame, DeviceFrame):  # the engine pads it on the GPU
+            picture = frame.image
+        else:
+            with self.report.stages["prepare"].measure():
+                pad = not one.engine.pads
+                picture = prepare(frame.image, model=one.engine.model, look=one.look, pad=pad)
+        start = perf_counter()
+        batch = self._watchdog.submit(one.engine, picture, one.style.vector, one.look.strength)
+        return batch, (perf_counter() - start) * 1e3
 
     def _wanted(self) -> Iterator[Frame | DeviceFrame]:
         """The frames to paint. Live, each is taken only when the engine is free, so that it is the
@@ -276,12 +330,6 @@ class Pipeline:
 
     def _n_dropped(self) -> int:
         return self._read.dropped + self._skipped
-
-
-def _key(item: _InFlight) -> object:
-    """Differs where two paintings have nothing in common to hold on to."""
-    vector = item.style.vector
-    return item.model.path, item.look, None if vector is None else vector.tobytes()
 
 
 def _join(threads: list[Thread]) -> None:

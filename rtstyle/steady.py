@@ -58,7 +58,7 @@ class SteadyFilter:
         self, amount: float, *, starts: Sequence[Fraction] = (), lead: Fraction = Fraction(1)
     ) -> None:
         check_amount(amount)
-        self._held_share = _HELD * amount
+        self.amount = amount
         self._starts, self._lead = list(starts), lead
         self._current: _Floats | None = None  # the last painting delivered
         self._leads: dict[Fraction, _Floats] = {}  # the same for segments that begin soon
@@ -70,9 +70,11 @@ class SteadyFilter:
         self._dis.setFinestScale(0)
         self._dis.setVariationalRefinementIterations(0)
 
-    def __call__(self, painted: Image, frame: Frame, key: object = None) -> Image:
-        """The steadied painting of `frame`, both (H, W, 3). Another `key`, as of a new style, or
-        another size begins afresh."""
+    def __call__(
+        self, painted: Image, frame: Frame, key: object = None, amount: float | None = None
+    ) -> Image:
+        """The steadied painting of `frame`, both (H, W, 3), by default with the filter's `amount`.
+        Another `key`, as of a new style, or another size begins afresh."""
         small = _small(frame.image)
         if self._time is not None and frame.time <= self._time:
             # The lead of a later segment begins again at frames that were delivered before.
@@ -82,7 +84,8 @@ class SteadyFilter:
         if self._small is None or key != self._key or small.shape != self._small.shape:
             motion = None
         else:
-            motion = self._motion(self._small, small, painted.shape[:2])
+            share = _HELD * (self.amount if amount is None else amount)
+            motion = self._motion(self._small, small, painted.shape[:2], share)
         self._small, self._key = small, key
         while self._starts and frame.time >= self._starts[0]:
             self._current = self._leads.pop(self._starts.pop(0), None)
@@ -92,8 +95,10 @@ class SteadyFilter:
         self._current = self._held(self._current, painted, motion)
         return _sharpened(self._current, painted)
 
-    def _motion(self, last: _Grey, now: _Grey, size: tuple[int, int]) -> _Motion | None:
-        """For a picture of `size` (H, W); None at a cut."""
+    def _motion(
+        self, last: _Grey, now: _Grey, size: tuple[int, int], share: float
+    ) -> _Motion | None:
+        """For a picture of `size` (H, W), holding `share` where all matches; None at a cut."""
         flow = None
         moved: NDArray[Any] = last
         follows = min(now.shape) >= _LEAST_SIDE and max(size) < _LONGEST_SIDE
@@ -103,7 +108,7 @@ class SteadyFilter:
         hold = np.exp(-((_smooth_difference(moved, now) / _MATCHES) ** 4), dtype=np.float32)
         if hold.mean() < _CUT:
             return None
-        hold = np.asarray(cv2.resize(hold * self._held_share, size[::-1]), np.float32)
+        hold = np.asarray(cv2.resize(hold * share, size[::-1]), np.float32)
         return _Motion(hold, None if flow is None else _places(flow, size))
 
     def _held(self, last: _Floats | None, painted: Image, motion: _Motion | None) -> _Floats:

@@ -19,6 +19,8 @@ TRAINING_LIBRARIES = {"torch", "onnx", "onnxscript", "safetensors", "torchvision
 MAY_IMPORT_TORCH = (
     "rtstyle/nets/",
     "rtstyle/train/",
+    "rtstyle/importers/",
+    "rtstyle/variants/",
     "rtstyle/engines/torch",
     "export/",
     "benchmarks/",
@@ -36,25 +38,31 @@ LAYERS = {
     "files": BASE,
     "channel": BASE,
     "metrics": BASE,
+    "plugins": set(),
     "nets": BASE | {"files", "model"},
     "model": BASE | {"files"},
     "style": BASE | {"engines", "files", "image", "media", "model"},
     "lut": BASE | {"files"},
     "image": BASE | {"lut", "model"},
     "steady": BASE,
-    "media": BASE | {"channel", "files", "metrics"},
-    "engines": BASE | {"files", "image", "metrics", "model", "nets"},
+    "media": BASE | {"channel", "files", "metrics", "plugins"},
+    "engines": BASE | {"files", "image", "metrics", "model", "nets", "plugins"},
+    "masks": BASE | {"model", "steady"},
+    "passes": BASE | {"engines", "image", "masks", "style"},
     "pipeline": BASE
-    | {"channel", "engines", "image", "media", "metrics", "model", "steady", "style"},
+    | {"channel", "engines", "image", "masks", "media", "metrics", "passes", "steady", "style"},
     "train": BASE | {"demo", "files", "media", "metrics", "model", "nets", "style"},
+    "importers": BASE | {"bench", "engines", "files", "image", "model", "nets", "train"},
+    "variants": BASE | {"bench", "engines", "files", "media", "model", "nets", "style"},
     "rendering": BASE
-    | {"engines", "files", "image", "media", "metrics", "model", "pipeline", "steady", "style"},
+    | {"engines", "files", "image", "masks", "media", "metrics", "model", "passes", "pipeline"}
+    | {"steady", "style"},
     "cluster": BASE | {"engines", "files", "media", "metrics", "model", "rendering", "style"},
     "hosts": BASE | {"demo", "engines", "files", "image", "model", "style"},
     "web": BASE | {"files", "live", "model", "style"},
     "live": BASE
-    | {"channel", "engines", "files", "image", "media", "metrics", "model", "pipeline", "steady"}
-    | {"style"},
+    | {"channel", "engines", "files", "image", "masks", "media", "metrics", "model", "passes"}
+    | {"pipeline", "steady", "style"},
 }
 
 

@@ -20,6 +20,7 @@ from rtstyle.cli.options import (
     Stroke,
     StyleName,
 )
+from rtstyle.cli.scenes import AreaChoice, SceneChoice, Scenes
 from rtstyle.cli.terminal import Terminal
 from rtstyle.errors import UsageError, optional
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from rtstyle.style.style import Style
 
 Strength = Annotated[float, Option("--strength", help="0 is the picture, 1 the painting.")]
+Cycle = Annotated[
+    float, Option("--cycle", min=0, max=3600, help="Go on to the next scene after these seconds.")
+]
 PreserveColor = Annotated[bool, Option("--preserve-color", help="Keep the picture's own colours.")]
 
 
@@ -116,6 +120,10 @@ def live(
         ),
     ] = None,
     style: StyleName = "starry_night",
+    *,
+    scenes: SceneChoice,
+    areas: AreaChoice,
+    cycle: Cycle = 0.0,
     strength: Strength = 1.0,
     preserve_color: PreserveColor = False,
     mirror: Annotated[bool, Option("--mirror", help="As in a mirror.")] = False,
@@ -125,7 +133,6 @@ def live(
     camera_codec: Annotated[
         str, Option(help="What the camera sends: mjpeg, yuyv422, h264 …")
     ] = "mjpeg",
-    *,
     options: LiveChoice,
     measure: Annotated[
         bool, Option("--measure", help="Draw bar codes and read them back: true latency.")
@@ -133,6 +140,17 @@ def live(
     control: Annotated[
         bool, Option("--control", help="Take commands from stdin: style udnie, blend 0.5 …")
     ] = False,
+    osc: Annotated[
+        str | None,
+        Option(metavar="[HOST:]PORT", help="Take commands over OSC: /rtstyle/style udnie …"),
+    ] = None,
+    midi: Annotated[
+        str | None,
+        Option(
+            metavar="PORT",
+            help="Take commands from MIDI; `learn strength` in --control binds the next knob.",
+        ),
+    ] = None,
     sound: Annotated[
         str,
         Option(
@@ -161,10 +179,12 @@ def live(
     if source and from_option:
         raise UsageError(f"SOURCE is given twice: as {source} and as {from_option}.")
     sinks = tuple(to) if to else default_sinks(has_display())
-    gallery, settings = _beginning(style, strength, preserve_color, mirror)
+    gallery, settings = _beginning(style, strength, preserve_color, mirror, scenes, cycle)
+    settings = replace(settings, areas=areas or settings.areas)
     job = LiveJob(
         settings=settings,
         gallery=tuple(gallery),
+        scenes=scenes.all,
         source=source or from_option or "webcam:0",
         sinks=sinks,
         capture=CameraMode(
@@ -178,6 +198,8 @@ def live(
         folder=folder,
         overwrite=overwrite,
         serve=page() if "web" in sinks else None,
+        osc=osc,
+        midi=midi,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # files are completed, viewers told
     outcome = run_live(
@@ -196,6 +218,9 @@ def serve(
     strength: Strength = 1.0,
     preserve_color: PreserveColor = False,
     *,
+    scenes: SceneChoice,
+    areas: AreaChoice,
+    cycle: Cycle = 0.0,
     options: SmallLiveChoice,
     page: PageChoice,
     paint: Annotated[
@@ -212,7 +237,8 @@ def serve(
     """A page for any browser: choose a camera there and see it painted."""
     served = page(paint=paint)
     server = optional("rtstyle.serve.server", "The page")
-    gallery, settings = _beginning(style, strength, preserve_color, mirror=False)
+    gallery, settings = _beginning(style, strength, preserve_color, False, scenes, cycle)
+    settings = replace(settings, areas=areas or settings.areas)
     if not quiet and not served.is_local and served.scheme == "http":
         typer.echo(
             "note: browsers give their camera to https pages only; pass --self-signed, or "
@@ -224,6 +250,7 @@ def serve(
         options,
         gallery,
         settings,
+        scenes=scenes.all,
         engine=engine,
         on_ready=lambda url: _invite(url, show_code=not (quiet or served.is_local)),
     )
@@ -257,22 +284,30 @@ def devices() -> None:
 
 
 def _beginning(
-    style: str, strength: float, preserve_color: bool, mirror: bool
+    style: str, strength: float, preserve_color: bool, mirror: bool, scenes: Scenes, cycle: float
 ) -> tuple[list[Style], Settings]:
-    """The gallery, with the style asked for in it, and the settings to begin with."""
+    """The gallery, with every style asked for in it, and the settings to begin with."""
     from rtstyle.image import Look
-    from rtstyle.live.controls import Settings
+    from rtstyle.live.controls import Settings, in_scene
     from rtstyle.style.parse import find_style
     from rtstyle.style.style import find_styles
 
     Look(strength=strength)  # checks it
     first = find_style(style)
     gallery = find_styles()
-    if not any(s.name == first.name and s.model.path == first.model.path for s in gallery):
-        gallery.append(first)
-    return gallery, Settings(
-        style=first, strength=strength, preserve_color=preserve_color, mirror=mirror
+    for wanted in (first, *(scene.style for scene in scenes.all)):
+        if wanted is not None and not any(
+            s.name == wanted.name and s.model.path == wanted.model.path for s in gallery
+        ):
+            gallery.append(wanted)
+    if cycle and not scenes.all:
+        raise UsageError("--cycle goes from scene to scene; name their file with --scenes.")
+    settings = Settings(
+        style=first, strength=strength, preserve_color=preserve_color, mirror=mirror, cycle=cycle
     )
+    if scenes.first is not None:
+        settings = in_scene(settings, settings, scenes.first)
+    return gallery, settings
 
 
 def _ffmpeg_codec(name: str) -> str:

@@ -19,6 +19,8 @@ from rtstyle import __version__
 from rtstyle.cli.bench import bench
 from rtstyle.cli.config import ENVIRONMENT, Default, config, default_map, origin_of, read_defaults
 from rtstyle.cli.doctor import doctor
+from rtstyle.cli.export import app as export_app
+from rtstyle.cli.export import import_model
 from rtstyle.cli.gpu_check import gpu_check
 from rtstyle.cli.hosts import export_for
 from rtstyle.cli.live import devices, live, serve
@@ -27,6 +29,7 @@ from rtstyle.cli.paint import paint
 from rtstyle.cli.queue import app as queue
 from rtstyle.cli.regions import regions
 from rtstyle.cli.render import demo, render
+from rtstyle.cli.scenes import AtCommand
 from rtstyle.cli.terminal import own_stderr, plain, table
 from rtstyle.cli.train import train
 from rtstyle.cli.web import web
@@ -66,7 +69,7 @@ def _common(
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
 
 
-app.command()(with_groups(render))
+app.command(cls=AtCommand)(with_groups(render))
 app.command()(with_groups(demo))
 
 
@@ -141,9 +144,9 @@ commands = (
 )  # fmt: skip
 for command in commands:
     app.command()(with_groups(command))
+app.command("import")(import_model)
+app.add_typer(export_app, name="export")
 app.add_typer(web, name="web")
-
-
 app.add_typer(queue, name="queue")
 
 

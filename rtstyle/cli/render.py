@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from rtstyle.cli.options import (
     seconds,
     targets,
 )
+from rtstyle.cli.scenes import AreaChoice, At, SceneChoice, changes_of
 from rtstyle.cli.terminal import terminable
 from rtstyle.errors import EngineError, OutputError, RtstyleError, UsageError
 
@@ -44,6 +46,10 @@ def render(
     ] = None,
     output_option: Annotated[str | None, Option("--output", "-o", help="Same as OUTPUT.")] = None,
     style: StyleName = "starry_night",
+    at: At = None,
+    *,
+    scenes: SceneChoice,
+    areas: AreaChoice,
     strength: Annotated[float, Option(help="0 is the picture, 1 the painting.")] = 1.0,
     preserve_color: Annotated[
         bool, Option("--preserve-color", help="Keep the picture's own colours.")
@@ -123,7 +129,6 @@ def render(
     encoder_option: Annotated[
         list[str] | None, Option("-e", metavar="KEY=VALUE", help="Any option of the encoder.")
     ] = None,
-    *,
     engine: EngineChoice,
     hwaccel: HwAccel = "none",
     no_resume: Annotated[
@@ -145,6 +150,9 @@ def render(
     cluster_workers: Annotated[
         int | None, Option(help="How many; each has --threads CPUs or a GPU.")
     ] = None,
+    alpha: Annotated[
+        bool, Option("--alpha", help="The person alone, on nothing: mov, webm, mkv, apng or png.")
+    ] = False,
     overwrite: Overwrite = False,
     skip_existing: Annotated[
         bool, Option("--skip-existing", help="Leave out inputs whose output is there already.")
@@ -162,6 +170,7 @@ def render(
     from rtstyle.image import Look
     from rtstyle.media import ReadOptions, WriteOptions, place_of, sink_kind, source_kind
     from rtstyle.rendering.api import render_job
+    from rtstyle.rendering.cuts import find_cuts
     from rtstyle.rendering.job import RenderJob, Segments
     from rtstyle.rendering.run import LocalExecutor
     from rtstyle.style.parse import find_style
@@ -231,8 +240,13 @@ def render(
         audio_codec=None if audio_codec == "copy" else audio_codec,
         overwrite=overwrite,
         hwaccel=hwaccel,
+        alpha=alpha,
     )
     chosen = find_style(style)
+    if (first := scenes.first) is not None:
+        chosen, look = first.style or chosen, first.look(look)
+        steady = steady if first.steady is None else first.steady
+        areas = areas or first.on or ()
     jobs = [
         RenderJob(
             source=place_of(source),
@@ -244,9 +258,17 @@ def render(
             writing=writing,
             engine=engine,
             segments=None if no_resume else segments,
+            areas=areas,
         )
         for source, output in wanted
     ]
+    if at:
+        jobs = [
+            replace(
+                job, changes=changes_of(at, scenes, job, partial(find_cuts, job.source, reading))
+            )
+            for job in jobs
+        ]
     with terminable():
         if cluster is not None:
             from rtstyle.cluster.run import Cluster, render_on_cluster

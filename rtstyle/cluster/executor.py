@@ -119,10 +119,11 @@ def _keep(path: Path, number: int, data: bytes) -> int:
 def _order(job: RenderJob, segment: Segment) -> Order:
     paths = segment.video.origin.paths
     base = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    model = job.style.model.path
-    variants = [model.parent / precision / model.name for precision in VARIANTS]
+    models = {style.model.path.absolute() for style in job.styles}
+    variants = {model.parent / precision / model.name for precision in VARIANTS for model in models}
+    files = sorted(models | {path for path in variants if path.is_file()})
     return Order(
         replace(job, engine=replace(job.engine, devices=())),  # Ray chooses each worker's GPU
         Package.of(paths, base),
-        Package.of([model, *(path for path in variants if path.is_file())], model.parent),
+        Package.of(files, Path(os.path.commonpath([model.parent for model in models]))),
     )

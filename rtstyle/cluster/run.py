@@ -15,7 +15,7 @@ from rtstyle.cluster.connection import connected
 from rtstyle.cluster.executor import ClusterExecutor
 from rtstyle.cluster.worker import WorkerInfo
 from rtstyle.cluster.workers import Share, Workers
-from rtstyle.engines import ENGINES
+from rtstyle.engines.registry import engine_row
 from rtstyle.errors import RtstyleError, UsageError
 from rtstyle.metrics import Report
 from rtstyle.rendering.job import SILENT, Listener, RenderJob
@@ -167,7 +167,9 @@ def share_of(job: RenderJob, nodes: list[dict[str, Any]], workers: int | None) -
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     has_gpus = any(node.get("GPU", 0) for node in alive)
     engine = job.engine
-    if engine.devices or (has_gpus if engine.name == "auto" else ENGINES[engine.name].runs_on_gpu):
+    if engine.devices or (
+        has_gpus if engine.name == "auto" else engine_row(engine.name).runs_on_gpu
+    ):
         return Share(engine.threads or 1, 1)
     cpus = [int(node.get("CPU", 0)) for node in alive]
     usual = min(_USUAL_CPUS, max(cpus), sum(cpus) // (workers or 1))

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 import av
 
 from rtstyle.cluster.package import Package
-from rtstyle.engines import open_engine
-from rtstyle.engines.base import Engine
 from rtstyle.errors import ClusterError, OutputError, RtstyleError
 from rtstyle.metrics import Report
 from rtstyle.rendering.encode import Batch, encode_segments
+from rtstyle.rendering.engines import Engines
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.plan import Segment
+from rtstyle.style.style import Area, Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,7 @@ class Worker:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._copied: list[Path] = []
         self._places: dict[str, dict[Path, Path]] = {}
-        self._stack = ExitStack()
-        self._engine: Engine | None = None
+        self._engines = Engines()
         self._opened: object = None
         self._frames = 0
         self._stopped = False
@@ -112,7 +111,8 @@ class Worker:
     def open(self, order: Order) -> str | RtstyleError:
         """Open the engine; returns its name, or why it does not open."""
         try:
-            return self._open(order)[0].name
+            job = self._open(order)
+            return self._engines.get(job.engine, job.style, job.look).name
         except RtstyleError as error:
             return error
 
@@ -126,14 +126,14 @@ class Worker:
             origin = replace(origin, paths=tuple(places[p.absolute()] for p in origin.paths))
             segment = replace(segment, video=replace(segment.video, origin=origin))
             try:
-                engine, job = self._open(order)
+                job = self._open(order)
                 batch = Batch(
                     job=job,
                     segments=[segment],
                     path=lambda number: whole if number >= 0 else part,
                     on_frame=self._count,
                 )
-                encode_segments(batch, engine)
+                encode_segments(batch, self._engines)
                 return Outcome(whole.read_bytes())
             except RtstyleError as error:
                 return Outcome(part.read_bytes() if part.exists() else None, error)
@@ -157,15 +157,23 @@ class Worker:
         if self._stopped:
             raise ClusterError("The worker was closed.")
 
-    def _open(self, order: Order) -> tuple[Engine, RenderJob]:
-        """The engine, and the job with the model where this machine has it."""
-        style = order.job.style
-        path = self._places[order.model.digest][style.model.path.absolute()]
-        job = replace(order.job, style=replace(style, model=replace(style.model, path=path)))
-        wanted = (order.model.digest, path, job.engine)
-        if self._engine is None or self._opened != wanted:
-            self._engine = None
-            self._stack.close()
-            self._engine = self._stack.enter_context(open_engine(job.engine, job.style.model))
+    def _open(self, order: Order) -> RenderJob:
+        """The job with its models where this machine has them, for which engines can be opened."""
+        wanted = (order.model.digest, order.job.engine)
+        if self._opened != wanted:
+            self._engines.close()
             self._opened = wanted
-        return self._engine, job
+        places = self._places[order.model.digest]
+
+        def here(style: Style) -> Style:
+            path = places[style.model.path.absolute()]
+            return replace(style, model=replace(style.model, path=path))
+
+        def all_here(areas: tuple[Area, ...]) -> tuple[Area, ...]:
+            return tuple(replace(a, style=a.style and here(a.style)) for a in areas)
+
+        job = order.job
+        changes = tuple(
+            replace(c, style=here(c.style), areas=all_here(c.areas)) for c in job.changes
+        )
+        return replace(job, style=here(job.style), changes=changes, areas=all_here(job.areas))

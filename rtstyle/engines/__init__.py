@@ -14,7 +14,7 @@ from rtstyle.engines.options import EngineOptions as EngineOptions
 from rtstyle.engines.precision import in_half
 from rtstyle.engines.registry import ENGINES as ENGINES
 from rtstyle.engines.registry import automatic as automatic
-from rtstyle.engines.registry import engine_row, load_engine_class
+from rtstyle.engines.registry import engine_row, engine_rows, load_engine_class
 from rtstyle.engines.registry import has_nvidia_driver as has_nvidia_driver
 from rtstyle.engines.wrappers import MultiDeviceEngine, WarmupEngine
 from rtstyle.errors import EngineError, ModelError
@@ -86,7 +86,7 @@ def open_engine(engine: str | EngineOptions, model: ModelSpec) -> Engine:
 def available_engines() -> list[EngineInfo]:
     """Every engine with its version or with the reason why it cannot be used. Imports them all."""
     rows = []
-    for name in ENGINES:
+    for name in engine_rows():
         try:
             version = load_engine_class(name).version()
             precision = engine_row(name).precision

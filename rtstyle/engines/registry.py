@@ -1,4 +1,5 @@
-"""The table of engines: a new engine is a file of its own and a row here."""
+"""The table of engines: a new engine is a file of its own and a row here, or a package with an
+entry point of the group `rtstyle.engines`."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from rtstyle.errors import EngineError, UsageError
+from rtstyle.plugins import add_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +121,17 @@ ENGINES = {
 }
 
 
+def engine_rows() -> dict[str, EngineRow]:
+    """Every engine, with those of installed packages."""
+    add_rows(ENGINES, "rtstyle.engines", EngineRow)
+    return ENGINES
+
+
 def automatic() -> tuple[str, ...]:
     """The engines that "auto" tries, best first for this machine."""
     is_x86 = platform.machine().lower() in {"x86_64", "amd64", "i686", "x86"}
     machine = Machine(sys.platform, is_x86, has_nvidia_driver())
-    ranked = [(row.rank(machine), name) for name, row in ENGINES.items()]
+    ranked = [(row.rank(machine), name) for name, row in engine_rows().items()]
     return tuple(name for _, name in sorted((r, name) for r, name in ranked if r is not None))
 
 
@@ -139,9 +147,10 @@ def has_nvidia_driver() -> bool:
 
 def engine_row(name: str) -> EngineRow:
     """The engine's row. Raises `UsageError` for an unknown name."""
-    if name not in ENGINES:
-        raise UsageError(f"There is no engine {name!r}; known are auto, {', '.join(ENGINES)}.")
-    return ENGINES[name]
+    rows = engine_rows()
+    if name not in rows:
+        raise UsageError(f"There is no engine {name!r}; known are auto, {', '.join(rows)}.")
+    return rows[name]
 
 
 def load_engine_class(name: str) -> Any:

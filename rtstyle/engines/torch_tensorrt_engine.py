@@ -1,4 +1,4 @@
-"""Programs that `python -m export torch-tensorrt` compiled, run by torch on an NVIDIA GPU."""
+"""Programs that `rtstyle export torch-tensorrt` compiled, run by torch on an NVIDIA GPU."""
 
 from __future__ import annotations
 

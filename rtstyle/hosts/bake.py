@@ -84,7 +84,7 @@ def bake(style: Style, form: Form, size: tuple[int, int] | None = None) -> Model
     if spec.layout != "nhwc" or spec.path.suffix != ".onnx":
         raise ModelError(
             f"{spec.path.name} is no model file that rtstyle wrote; import it first with "
-            "python -m export import, and name what that wrote."
+            "rtstyle import, and name what that wrote."
         )
     if spec.size is not None:
         size = spec.size

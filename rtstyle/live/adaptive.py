@@ -6,8 +6,9 @@ from __future__ import annotations
 _STEPS = (1.0, 0.84, 0.7, 0.59, 0.5, 0.42, 0.35, 0.3, 0.25, 0.21)
 _TOO_SLOW = 0.94  # of the target rate
 # Of a frame's time, what the net may take by the model of its cost: at the start, where the cost
-# of everything around it is not known yet; after a step down; after a step up.
-_START, _DOWN, _UP = 0.7, 0.8, 0.7
+# of everything around it is not known yet; after a step down; after a step up, which is worth an
+# engine's opening, and the risk of another one for the way back, only where much is gained.
+_START, _DOWN, _UP = 0.62, 0.75, 0.5
 _SLOW_SECONDS, _ROOM_SECONDS, _LONGEST_SECONDS = 0.5, 4.0, 120.0
 
 
@@ -17,7 +18,7 @@ class AdaptiveHeight:
     A net's time is modelled as proportional to its pixels, so one measurement tells which height is
     fast enough, and it is reached in one step: each is an engine to open, which slows down the one
     at work. Down after half a second below the target; up after 4 seconds in which a larger height
-    would take at most 70% of a frame's time; each time that proves too slow soon after, the wait
+    would take at most half of a frame's time; each time that proves too slow soon after, the wait
     doubles. Used by one thread.
     """
 

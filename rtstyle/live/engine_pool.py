@@ -38,7 +38,7 @@ class EnginePool(Closing):
     """
 
     def __init__(self, engine: str | EngineOptions = "auto", *, keep: int = 6) -> None:
-        self._engine, self._keep = EngineOptions.of(engine), keep
+        self.options, self._keep = EngineOptions.of(engine), keep
         self._lock = Lock()
         # least recently used first
         self._open: dict[tuple[Path, tuple[int, int]], _SharedEngine] = {}
@@ -49,7 +49,7 @@ class EnginePool(Closing):
         engine = self.lease_if_open(canvas)
         if engine is not None:
             return engine
-        fresh = open_engine(self._engine, canvas.model)
+        fresh = open_engine(self.options, canvas.model)
         opened = _SharedEngine(fresh, canvas)
         try:
             _warm_up(opened, canvas)

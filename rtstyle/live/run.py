@@ -15,6 +15,8 @@ from rtstyle.errors import MediaError, RtstyleError, UsageError
 from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.midi import MidiInput
+from rtstyle.live.osc import OscServer
 from rtstyle.live.recorder import FromZero, RecorderSink
 from rtstyle.live.session import Figures, LiveOptions, Session
 from rtstyle.media import (
@@ -32,6 +34,7 @@ from rtstyle.media.options import CameraMode
 from rtstyle.media.synthetic import TeeSink
 from rtstyle.media.video.sink import FileSink
 from rtstyle.metrics import Report
+from rtstyle.style.scene import Scene
 from rtstyle.style.style import Style
 
 _NOTE_SECONDS = 4.0  # that a note stays on the screen
@@ -42,15 +45,18 @@ class LiveJob:
     """Everything that a live run needs to know.
 
     `source` and `sinks` are named as in `rtstyle.media`; "window" and "web" are sinks too. The run
-    starts with `settings`; `gallery` are the styles to choose from. `seconds` ends it early.
+    starts with `settings`; `gallery` are the styles to choose from, `scenes` those of a scene file.
+    `seconds` ends it early.
     `sound` is "own" for that of a clip, "none", or "microphone[:NAME]"; recordings, video files and
     servers get it. A clip that goes to a file is played once.
     Recordings go to `folder`; they and video files are encoded where `hwaccel` says. `serve` is the
-    `rtstyle.serve.auth.ServeOptions` of the page. Raises `UsageError` for a sink given twice.
+    `rtstyle.serve.auth.ServeOptions` of the page. `osc` and `midi` are what `OscServer` and
+    `MidiInput` take. Raises `UsageError` for a sink given twice.
     """
 
     settings: Settings
     gallery: tuple[Style, ...]
+    scenes: tuple[Scene, ...] = ()
     source: str = "webcam:0"
     sinks: tuple[str, ...] = ("window",)
     capture: CameraMode = field(default_factory=CameraMode)
@@ -62,6 +68,8 @@ class LiveJob:
     folder: Path = Path()
     overwrite: bool = False
     serve: object = None
+    osc: str | None = None
+    midi: str | None = None
 
     def __post_init__(self) -> None:
         for name in self.sinks:
@@ -91,7 +99,7 @@ def run_live(
     gets every sentence for the user, from any thread. Must be called from the main thread if there
     is a window. Files are completed however the run ends. Raises the errors of `rtstyle.errors`.
     """
-    controls = Controls(job.gallery, job.settings)
+    controls = Controls(job.gallery, job.settings, scenes=job.scenes)
     is_clip = source_kind(job.source, live=True) == "looped"
     to_file = any(sink_kind(name, live=True) == "file" for name in job.sinks)
     reading = ReadOptions(camera=job.capture, once=is_clip and to_file)
@@ -100,7 +108,7 @@ def run_live(
                 "left out; rtstyle render paints every one of them")  # fmt: skip
     with (
         open_source(job.source, reading, live=True) as source,
-        EnginePool(job.engine) as pool,
+        EnginePool(job.engine, keep=6 + len(job.scenes)) as pool,
         ExitStack() as stack,
     ):
         status = Status(job, controls, pool, on_note)
@@ -121,11 +129,18 @@ def run_live(
             stack.enter_context(sink)
             sinks.append(FromZero(sink) if isinstance(sink, FileSink) else sink)
         tee = TeeSink(sinks)
-        session = status.session = Session(source, tee, controls, pool, options=job.options)
+        session = status.session = Session(
+            source, tee, controls, pool, options=job.options, sound=sound
+        )
         if commands is not None:
             Thread(
                 target=status.read_commands, args=(commands,), name="rtstyle-control", daemon=True
             ).start()
+        if job.osc is not None:
+            osc = stack.enter_context(OscServer(job.osc, controls.do, on_note=status.note))
+            on_note(f"OSC is heard at port {osc.port}; {osc.prefix}style is an address")
+        if job.midi is not None:
+            stack.enter_context(MidiInput(job.midi, controls, on_note=status.note))
         end = None if job.seconds is None else perf_counter() + job.seconds
 
         def check_end(figures: Figures) -> None:
@@ -185,6 +200,8 @@ class Status:
         """The figures, in one line."""
         settings, figures = self.controls.settings, self.figures()[0]
         words = [settings.mixed.name, f"{figures.fps:.0f} fps", f"{figures.latency_ms:.0f} ms"]
+        if settings.scene:
+            words.append(settings.scene)
         if settings.strength < 1:
             words.append(f"strength {settings.strength:g}")
         marks = (("colours kept", settings.preserve_color), ("paused", settings.paused),

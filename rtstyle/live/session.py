@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 from time import perf_counter
 
@@ -15,14 +17,18 @@ from rtstyle.errors import RtstyleError
 from rtstyle.frame import Image
 from rtstyle.image import Look, check_stroke, geometry
 from rtstyle.live.adaptive import AdaptiveHeight
-from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.controls import Command, Controls, Settings, in_scene
 from rtstyle.live.engine_pool import Canvas, EnginePool
+from rtstyle.live.modulation import SoundMeter, moved
 from rtstyle.live.overlay import ControlledSource, TimedSource, compose
+from rtstyle.masks import PersonMasks
 from rtstyle.media.base import Sink
+from rtstyle.media.devices.sound import SoundRing
 from rtstyle.metrics import Report
-from rtstyle.pipeline import Pipeline
+from rtstyle.passes import Pass
+from rtstyle.pipeline import Fading, Pipeline
 from rtstyle.steady import SteadyFilter, check_amount
-from rtstyle.style.style import Style
+from rtstyle.style.style import Area, Style
 
 _WINDOW_SECONDS = 2.0  # that the figures are averaged over
 
@@ -68,8 +74,9 @@ class Session:
 
     A change of the controls takes effect on the next frame. A style of another model is switched to
     once its engine is open; until then the previous style goes on, so no frame is lost. `notice`
-    is what is wrong at the moment, a sentence or "". Raises `EngineError` when the first style
-    cannot be run. Opening and closing source, sink and pool is the caller's job.
+    is what is wrong at the moment, a sentence or "". Knobs can be moved by `sound`. Raises
+    `EngineError` when the first style cannot be run. Opening and closing source, sink and pool is
+    the caller's job.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class Session:
         pool: EnginePool,
         *,
         options: LiveOptions | None = None,
+        sound: SoundRing | None = None,
     ) -> None:
         options = options or LiveOptions()
         info, height = source.info, options.height
@@ -94,6 +102,7 @@ class Session:
         self._controlled = ControlledSource(source, controls, stamped=options.measure)
         self._lock = Lock()
         self._leased: list[Engine] = []  # the one in use comes last; the one before may still run
+        self._area_engines: list[list[Engine]] = [[], []]  # of the areas before, and now
         self._pending: object = None  # identifies the newest switch that waits for its engine
         self._height = height
         self._adaptive = (
@@ -106,7 +115,10 @@ class Session:
         self._source_fps = float(source.info.rate)
         self._paint_ms = 0.0
         self._stylized: tuple[int, float] = (0, 0.0)  # frames so far, and their total ms
+        self._cycled = perf_counter()
+        self._meter = SoundMeter(sound, source.clock)
         settings = controls.settings
+        self._shown = settings.scene, settings.style.name  # from one to another is faded
         style, look = settings.mixed, self._look(settings)
         engine = pool.lease(self._canvas(style, look))
         if self._adaptive is not None:
@@ -119,12 +131,14 @@ class Session:
         self.pipeline = Pipeline(
             self._controlled, engine, sink, style=style, look=look, capacity=1, newest_wins=True
         )
-        if options.steady:
-            self.pipeline.steady = SteadyFilter(options.steady)
+        self._steady(settings)
         self.pipeline.clock = source.clock
         self.pipeline.max_latency_ms = options.max_latency_ms
         self.pipeline.compose = self._compose
+        self._open_scenes(settings)
         controls.listen(self._apply)
+        if settings.areas:
+            self._apply(settings)
 
     @property
     def notice(self) -> str:
@@ -143,15 +157,20 @@ class Session:
 
         def shown(report: Report) -> None:
             self._measure(report)
+            self._cycle()
+            self._move()
             on_frame(self.figures)
 
+        self._cycled = perf_counter()
         try:
             return self.pipeline.run(shown)
         finally:
             self._controls.forget(self._apply)
             with self._lock:
                 self._pending = None
-                leased, self._leased = self._leased, []
+                before, now = self._area_engines
+                leased, self._leased = [*self._leased, *before, *now], []
+                self._area_engines = [[], []]
             for engine in leased:
                 self._pool.release(engine)
 
@@ -170,7 +189,10 @@ class Session:
                 return  # the run is over
             self._pending = None
             self.trouble = ""
+            self._steady(settings)
+            self._paint_areas(settings, look)
             if canvas == self._current_canvas():
+                self._fade(settings)
                 self.pipeline.look = look
                 self.pipeline.style = style
                 return
@@ -179,7 +201,7 @@ class Session:
                 self._switch(engine, style, look)
                 return
             self._pending = switch
-        if look.height == self.pipeline.look.height:
+        if look.factor(*self._size) == self.pipeline.look.factor(*self._size):
             self.pipeline.look = look  # only the style has to wait
         self._pool.lease_soon(
             canvas,
@@ -204,25 +226,123 @@ class Session:
         """The caller holds the lock. The previous engine may be in use for a moment, so it is
         returned at the next switch."""
         self._pending = None
+        self._fade(self._controls.settings)
         self.pipeline.switch(engine, style)
         self.pipeline.look = look
         self._leased.append(engine)
         while len(self._leased) > 2:
             self._pool.release(self._leased.pop(0))
 
+    def _paint_areas(self, settings: Settings, look: Look) -> None:
+        """Have the areas painted from the next frame on, those of a style once its engine is open.
+        The caller holds the lock. Engines of the areas before may still run, so they are given back
+        at the next change."""
+        if not settings.areas and not self.pipeline.areas:
+            return
+        areas: list[tuple[Area, Pass | None]] = []
+        leased: list[Engine] = []
+        for area in settings.areas:
+            if area.style is None:
+                areas.append((area, None))
+                continue
+            canvas = self._canvas(area.style, look)
+            if engine := self._pool.lease_if_open(canvas):
+                leased.append(engine)
+                areas.append((area, Pass(engine, area.style, look)))
+            else:
+                self._pool.lease_soon(
+                    canvas,
+                    wanted=lambda: bool(self._leased),
+                    ready=self._on_area_ready,
+                    failed=partial(self._on_area_failure, area),
+                )
+        if self.pipeline.masks is None and areas:
+            try:
+                self.pipeline.masks = PersonMasks()
+            except RtstyleError as error:  # and the picture goes on
+                self.trouble, areas = str(error), []
+        self.pipeline.areas = tuple(areas)
+        for engine in self._area_engines[0]:
+            self._pool.release(engine)
+        self._area_engines = [self._area_engines[1], leased]
+
+    def _on_area_ready(self, engine: Engine) -> None:
+        self._pool.release(engine)  # it stays open, and is leased now
+        self._apply(self._controls.settings)
+
+    def _on_area_failure(self, area: Area, error: RtstyleError) -> None:
+        self.trouble = f"The {area.where} cannot be painted: {error}"
+
+    def _move(self) -> None:
+        """Move the knobs that move by themselves."""
+        settings = self._controls.settings
+        if not settings.modulations:
+            return
+        knobs = moved(settings.modulations, self._source.clock(), self._meter)
+        settings = replace(settings, **knobs)  # type: ignore[arg-type]
+        style, look = settings.mixed, self._look(settings)
+        with self._lock:
+            waits = self._pending is not None or self.trouble
+            if not waits and self._canvas(style, look) == self._current_canvas():
+                self._steady(settings)
+                self.pipeline.look, self.pipeline.style = look, style
+
+    def _fade(self, settings: Settings) -> None:
+        """Begin to fade from what is painted now, if the settings ask for that. The engine of it
+        stays open until the switch after the next, which ends the fade."""
+        wanted = settings.scene, settings.style.name
+        if wanted == self._shown:
+            return
+        self._shown = wanted
+        before = Pass(self._leased[-1], self.pipeline.style, self.pipeline.look)
+        self.pipeline.fading = (
+            Fading(before, self._source.clock(), settings.fade) if settings.fade else None
+        )
+
+    def _steady(self, settings: Settings) -> None:
+        wanted = self._options.steady if settings.steady is None else settings.steady
+        if wanted and self.pipeline.steady is not None:
+            self.pipeline.steady.amount = wanted
+        elif bool(wanted) != (self.pipeline.steady is not None):
+            self.pipeline.steady = SteadyFilter(wanted) if wanted else None
+
+    def _open_scenes(self, settings: Settings) -> None:
+        """Have the engines of all scenes open before the run, so that none costs frames later. One
+        that does not open says so when its scene is picked."""
+        for scene in self._controls.scenes:
+            chosen = in_scene(settings, settings, scene)
+            of_areas = [area.style for area in chosen.areas if area.style is not None]
+            for style in (chosen.style, *of_areas):
+                with suppress(RtstyleError):
+                    engine = self._pool.lease(self._canvas(style, self._look(chosen)))
+                    self._pool.release(engine)
+
+    def _cycle(self) -> None:
+        """Go on to the next scene when it is time."""
+        seconds, now = self._controls.settings.cycle, perf_counter()
+        if not seconds:
+            self._cycled = now
+        elif now - self._cycled >= seconds:
+            self._cycled = max(self._cycled + seconds, now - seconds)
+            self._controls.do(Command("scene", "next"))
+
     def _current_canvas(self) -> Canvas:
         return self._canvas(self.pipeline.style, self.pipeline.look)
 
     def _look(self, settings: Settings) -> Look:
         return Look(
-            strength=settings.strength, preserve_color=settings.preserve_color, height=self._height
+            strength=settings.strength,
+            preserve_color=settings.preserve_color,
+            height=self._height if settings.stroke is None else None,
+            stroke=settings.stroke,
         )
 
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._source.info.height, self._source.info.width
+
     def _canvas(self, style: Style, look: Look) -> Canvas:
-        info = self._source.info
-        return Canvas(
-            style.model, geometry(info.height, info.width, model=style.model, look=look).padded
-        )
+        return Canvas(style.model, geometry(*self._size, model=style.model, look=look).padded)
 
     def _compose(self, stylized: Image, original: Image) -> Image:
         split = self._controls.settings.split

@@ -1,4 +1,7 @@
-"""Every source and sink: one row each, and the two functions that open them by name."""
+"""Every source and sink: one row each, and the two functions that open them by name.
+
+Packages add rows of their own by entry points of the groups `rtstyle.sources` and `rtstyle.sinks`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from rtstyle.errors import UsageError, optional
 from rtstyle.frame import StreamInfo
 from rtstyle.media.base import Origin, Panel, Sink, SinkRequest, Source
 from rtstyle.media.options import (
+    HEIF_SUFFIXES,
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
     ReadOptions,
@@ -23,6 +27,7 @@ from rtstyle.media.options import (
     is_pattern,
     is_picture,
 )
+from rtstyle.plugins import add_rows
 
 if TYPE_CHECKING:
     from rtstyle.media.devices.sound import SoundRing
@@ -89,6 +94,11 @@ def _is_one_picture(name: str) -> bool:
     return _is_still(name) and not is_animation(Path(name))
 
 
+def _is_photo(name: str) -> bool:
+    # By libheif: phones store a photograph in tiles, of which FFmpeg's decoders give the first.
+    return Path(name).suffix.lower() in HEIF_SUFFIXES and not is_animation(Path(name))
+
+
 def _becomes_sequence(name: str) -> bool:
     path = Path(name)
     return is_picture(path) or path.is_dir() or not path.suffix
@@ -114,6 +124,7 @@ SOURCES = {
     "sequence": Row("rtstyle.media.sequence:SequenceSource", _is_sequence),
     "animation": Row("rtstyle.media.sequence:AnimationSource", _is_moving_webp),
     "still": Row("rtstyle.media.sequence:StillSource", _is_one_picture),
+    "photo": Row("rtstyle.media.sequence:StillSource", _is_photo),
     "file": Row(f"{_VIDEO}.source:FileSource", lambda name: True),
 }
 SINKS = {
@@ -144,12 +155,14 @@ def place_of(name: str | PathLike[str]) -> Path | str:
 
 def source_kind(path: str | PathLike[str], *, live: bool = False) -> str:
     """The row of `SOURCES` that opens `path`."""
+    add_rows(SOURCES, "rtstyle.sources", Row)
     return next(k for k, row in SOURCES.items() if _fits(row, os.fspath(path), live))
 
 
 def sink_kind(path: str | PathLike[str], *, live: bool = False) -> str:
     """The row of `SINKS` that opens `path`. Raises `UsageError` where there is none."""
     name = os.fspath(path)
+    add_rows(SINKS, "rtstyle.sinks", Row)
     for kind, row in SINKS.items():
         if _fits(row, name, live):
             return kind

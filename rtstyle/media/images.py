@@ -8,13 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type
+from numpy.typing import NDArray
 
 from rtstyle.errors import InputNotFoundError, MediaError, OutputError
 from rtstyle.files import check_output, write_output
 from rtstyle.frame import Image
-from rtstyle.media.options import PICTURE_SUFFIXES
+from rtstyle.media.options import HEIF_SUFFIXES, PICTURE_SUFFIXES
+from rtstyle.media.video.side_data import EXIF, side_data_of
 
 _HAS_METADATA = (".jpg", ".jpeg", ".png", ".webp")  # that OpenCV reads and writes
 _ORIENTATION = 0x0112  # EXIF's tag
@@ -24,6 +28,8 @@ _QUALITY = {
     ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
 }
 
+ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff")
+
 
 def read_picture(path: Path) -> tuple[Image, bool]:
     """The picture as (H, W, 3) uint8 RGB, upright, and whether transparency was dropped.
@@ -32,6 +38,8 @@ def read_picture(path: Path) -> tuple[Image, bool]:
     `InputNotFoundError` and `MediaError`.
     """
     data = _read(path)
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        return _decoded_heif(path, data)
     if _is_cut_off(data):
         raise MediaError(f"the picture {path} is damaged: the file ends too early.")
     try:
@@ -44,6 +52,22 @@ def read_picture(path: Path) -> tuple[Image, bool]:
             f"{', '.join(s[1:] for s in PICTURE_SUFFIXES)} file."
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), _has_alpha(data)
+
+
+def _decoded_heif(path: Path, data: bytes) -> tuple[Image, bool]:
+    import pillow_heif
+
+    try:
+        photo = pillow_heif.open_heif(data, convert_hdr_to_8bit=True, reload_size=True)
+        found = np.asarray(photo)
+    except (ValueError, EOFError, SyntaxError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise MediaError(
+            f"{path} is not a picture that can be read ({why}); expected a whole HEIC file."
+        ) from error
+    if photo.mode.startswith("L"):
+        found = found.reshape(*found.shape[:2], -1)[..., :1].repeat(3, 2)
+    return np.ascontiguousarray(found[..., :3], np.uint8), photo.has_alpha
 
 
 def _read(path: Path) -> bytes:
@@ -75,7 +99,8 @@ def read_animation(path: Path) -> tuple[list[Image], list[Fraction]]:
 
 
 def write_picture(path: Path, image: Image, *, overwrite: bool, like: Path | None = None) -> None:
-    """Write a picture under its final name in one step; quality 95 where the format is lossy.
+    """Write a picture, (H, W, 3) or with alpha (H, W, 4), under its final name in one step; quality
+    95 where the format is lossy.
 
     EXIF, XMP and the colour profile are those of the picture `like`, where both formats have them.
     Raises `OutputExistsError` and `OutputError`.
@@ -83,7 +108,10 @@ def write_picture(path: Path, image: Image, *, overwrite: bool, like: Path | Non
     check_output(path, overwrite=overwrite)
     suffix = path.suffix.lower()
     try:
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        has_alpha = image.shape[2] == 4
+        if has_alpha and suffix not in ALPHA_SUFFIXES:
+            raise OutputError(f"{path} cannot hold transparency; use {' '.join(ALPHA_SUFFIXES)}.")
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if has_alpha else cv2.COLOR_RGB2BGR)
         kinds, texts = _metadata(like) if like and suffix in _HAS_METADATA else ([], [])
         encoded, data = cv2.imencodeWithMetadata(
             path.suffix, bgr, kinds, texts, _QUALITY.get(suffix, [])
@@ -100,20 +128,44 @@ def write_picture(path: Path, image: Image, *, overwrite: bool, like: Path | Non
 
 def _metadata(path: Path) -> tuple[list[int], list[Any]]:
     """The kinds of metadata in a picture file, as OpenCV numbers them, and their bytes."""
-    if path.suffix.lower() not in _HAS_METADATA:
-        return [], []
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        _, kinds, texts = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    except (OSError, cv2.error):
-        return [], []
-    found = dict(
-        zip(map(int, kinds), (np.asarray(t, np.uint8).ravel() for t in texts), strict=True)
-    )
+    found: dict[int, NDArray[np.uint8]] = {}
+    suffix = path.suffix.lower()
+    with suppress(OSError, ValueError, StopIteration, av.FFmpegError, cv2.error):
+        if suffix in HEIF_SUFFIXES:
+            found = _metadata_of_heif(path)
+        elif suffix == ".avif":
+            found = _metadata_of_avif(path)
+        elif suffix in _HAS_METADATA:
+            data = np.frombuffer(path.read_bytes(), np.uint8)
+            _, kinds, texts = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_REDUCED_GRAYSCALE_8)
+            values = (np.asarray(text, np.uint8).ravel() for text in texts)
+            found = dict(zip(map(int, kinds), values, strict=True))
     if (exif := found.get(cv2.IMAGE_METADATA_EXIF)) is not None:
         upright = np.frombuffer(as_painted(exif.tobytes()), np.uint8)
         found[cv2.IMAGE_METADATA_EXIF] = upright
     return list(found), list(found.values())
+
+
+def _metadata_of_heif(path: Path) -> dict[int, NDArray[np.uint8]]:
+    import pillow_heif
+
+    info = pillow_heif.open_heif(path).info
+    kinds = {cv2.IMAGE_METADATA_EXIF: "exif", cv2.IMAGE_METADATA_ICCP: "icc_profile"}
+    found = {
+        number: (info.get(kind) or b"").removeprefix(b"Exif\0\0") for number, kind in kinds.items()
+    }
+    return {number: np.frombuffer(value, np.uint8) for number, value in found.items() if value}
+
+
+def _metadata_of_avif(path: Path) -> dict[int, NDArray[np.uint8]]:
+    kinds = {cv2.IMAGE_METADATA_EXIF: EXIF, cv2.IMAGE_METADATA_ICCP: Type.ICC_PROFILE}
+    with av.open(str(path)) as container:
+        data = side_data_of(next(container.decode(video=0)))
+        return {
+            number: np.frombuffer(bytes(data[kind]), np.uint8)
+            for number, kind in kinds.items()
+            if kind in data
+        }
 
 
 def as_painted(exif: bytes) -> bytes:

@@ -13,7 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-PHOTO_SUFFIXES = (".heic", ".heif", ".avif")  # that can be read, by FFmpeg
+HEIF_SUFFIXES = (".heic", ".heif")
+PHOTO_SUFFIXES = (*HEIF_SUFFIXES, ".avif")  # that can be read, not written
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif"),
     *(".ts", ".m2ts", ".mpg", ".mpeg", ".apng"),
@@ -68,7 +69,8 @@ class WriteOptions:
     that would be copied. `options` go to the encoder as
     they are and win over everything else. `suffix`, such as ".png", renames pictures in a folder.
     `hwaccel` "auto" and "cuda" encode on an NVIDIA GPU where that works and no codec is chosen.
-    `threads` is how many the encoder uses: what it makes may depend on that, as with libx264.
+    `threads` is how many the encoder uses: what it makes may depend on that, as with libx264. With
+    `alpha`, the frames' own is kept.
     """
 
     codec: str | None = None
@@ -84,6 +86,7 @@ class WriteOptions:
     overwrite: bool = False
     hwaccel: str = "none"
     threads: int | None = None
+    alpha: bool = False
 
     @property
     def encodes(self) -> bool:

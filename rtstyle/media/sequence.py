@@ -9,12 +9,14 @@ from glob import glob
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from rtstyle.closing import Closing
 from rtstyle.errors import InputNotFoundError, OutputError, OutputExistsError, UsageError
 from rtstyle.files import check_output, make_folder
 from rtstyle.frame import Frame, StreamInfo
 from rtstyle.media.base import Origin, SinkRequest
-from rtstyle.media.images import read_animation, read_picture, write_picture
+from rtstyle.media.images import ALPHA_SUFFIXES, read_animation, read_picture, write_picture
 from rtstyle.media.options import (
     NUMBER,
     PICTURE_SUFFIXES,
@@ -109,7 +111,7 @@ class SequenceSink(Closing):
         """Write the next picture. Raises `OutputError`."""
         write_picture(
             self.path_of(frame.index),
-            frame.image,
+            frame.image if frame.alpha is None else np.dstack([frame.image, frame.alpha]),
             overwrite=self._overwrite,
             like=self._likes[frame.index] if self._likes else None,
         )
@@ -242,6 +244,8 @@ class StillSink(Closing):
         if self._frame is None:
             raise OutputError(f"No frame was written, so there is no {self._path} to finish.")
         image = self._frame.image
+        if self._frame.alpha is not None:
+            image = np.dstack([image, self._frame.alpha])
         write_picture(self._path, image, overwrite=self._overwrite, like=self._like)
 
     def close(self) -> None:
@@ -279,6 +283,11 @@ def _refuse_encoding(name: str, request: SinkRequest) -> None:
         raise UsageError(f"High dynamic range is kept in videos; {name} names pictures.")
     if request.writing.encodes:
         raise UsageError(f"A codec and its options apply to a video; {name} names pictures.")
+    if request.writing.alpha and Path(name).suffix.lower() not in ("", *ALPHA_SUFFIXES):
+        raise UsageError(
+            f"{name} cannot hold transparency; with --alpha a picture is one of "
+            f"{' '.join(ALPHA_SUFFIXES)}."
+        )
 
 
 def _renamed(path: Path, suffix: str | None) -> str:

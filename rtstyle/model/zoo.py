@@ -71,7 +71,7 @@ def at_precision(model: ModelSpec, precision: str) -> ModelSpec:
     if not path.is_file():
         raise ModelError(
             f"{model.path.name} has no {precision} variant; make one with "
-            f"`python -m export {precision} {model.path}`, or leave --precision out."
+            f"`rtstyle export {precision} {model.path}`, or leave --precision out."
         )
     variant = read_model(path)
     facts = ("stride", "styles", "style_size", "style_input", "takes_strength", "layout")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import EngineError, MediaError
 from rtstyle.image import Look
+from rtstyle.masks import find_mask_model
 from rtstyle.media import (
     ReadOptions,
     WriteOptions,
@@ -19,13 +20,14 @@ from rtstyle.media import (
     source_kind,
 )
 from rtstyle.metrics import Report
-from rtstyle.pipeline import Pipeline
+from rtstyle.rendering.engines import pipeline_of
 from rtstyle.rendering.job import SILENT, Listener, RenderJob, Segments
 from rtstyle.rendering.pictures import render_pictures
 from rtstyle.rendering.run import LocalExecutor, render_in_segments
+from rtstyle.rendering.timeline import Change
 from rtstyle.steady import SteadyFilter
 from rtstyle.style.parse import find_style
-from rtstyle.style.style import Style
+from rtstyle.style.style import Area, Style
 
 
 def render(
@@ -35,6 +37,8 @@ def render(
     style: str | Style,
     look: Look | None = None,
     steady: float | None = None,
+    changes: Sequence[Change] = (),
+    areas: Sequence[Area] = (),
     reading: ReadOptions | None = None,
     writing: WriteOptions | None = None,
     engine: str | EngineOptions = "auto",
@@ -46,7 +50,8 @@ def render(
     """Paint the video, picture or folder `source` into `output`.
 
     `style` and `engine` are what `find_style` and `open_engine` take. `steady` is how much of the
-    last painting is held, 0 to 1, by default as `RenderJob.steadiness` says. `on_frame` gets the
+    last painting is held, 0 to 1, by default as `RenderJob.steadiness` says. `changes` are what is
+    painted otherwise from given times on, `areas` in given places. `on_frame` gets the
     report so far and the expected number of frames, where it is known; `on_note` gets a sentence
     for everything that could not stay as it was.
 
@@ -64,6 +69,8 @@ def render(
         style=find_style(style) if isinstance(style, str) else style,
         look=look or Look(),
         steady=steady,
+        changes=tuple(changes),
+        areas=tuple(areas),
         reading=reading or ReadOptions(),
         writing=writing or WriteOptions(),
         engine=EngineOptions.of(engine),
@@ -75,11 +82,13 @@ def render(
 def render_job(
     job: RenderJob, listener: Listener = SILENT, executor: LocalExecutor | None = None
 ) -> Report:
-    """Render one job in this process, as `render` describes; with the engine of `executor`, for
-    several jobs of one model."""
+    """Render one job in this process, as `render` describes; with the engines of `executor`, for
+    several jobs."""
     if executor is None:
         with LocalExecutor() as executor:
             return render_job(job, listener, executor)
+    if job.finds_areas:
+        find_mask_model()  # raises before any work
     kinds = source_kind(job.source), sink_kind(job.output)
     if job.segments is not None and kinds == ("sequence", "sequence"):
         return render_pictures(job, executor, listener)
@@ -93,9 +102,8 @@ def _in_one_go(job: RenderJob, executor: LocalExecutor, listener: Listener) -> R
         open_source(job.source, job.reading) as source,
         open_sink(job.output, source, job.writing) as sink,
     ):
-        engine = executor.engine(job)
-        steady = SteadyFilter(job.steadiness) if job.steadiness else None
-        pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look, steady=steady)
+        steady = SteadyFilter(job.steadiness) if job.is_steadied else None
+        pipeline = pipeline_of(job, executor.engines, source, sink, steady=steady)
         total = source.info.n_frames
         try:
             report = pipeline.run(lambda report: listener.on_frame(report, total))
@@ -109,6 +117,6 @@ def _in_one_go(job: RenderJob, executor: LocalExecutor, listener: Listener) -> R
         else:
             sink.finish()
         finally:
-            for note in (*source.notes, *sink.notes):
+            for note in (*job.remarks(source.info), *source.notes, *sink.notes):
                 listener.on_note(note)
     return report

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 import av
-import numpy as np
 from av.error import FFmpegError
 
 from rtstyle.closing import Closing
-from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, MediaError, OutputError
 from rtstyle.frame import DeviceFrame, Frame, StreamInfo
-from rtstyle.image import prepare
 from rtstyle.media.base import Origin
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.decoder import Losses
@@ -26,7 +23,7 @@ from rtstyle.media.video.encoder import VideoTrack
 from rtstyle.media.video.formats import container_for
 from rtstyle.media.video.parts import NotCuttableError, Part, PicturesPart, VideoPart, open_part
 from rtstyle.metrics import Report
-from rtstyle.pipeline import Pipeline
+from rtstyle.rendering.engines import Engines, pipeline_of
 from rtstyle.rendering.job import RenderJob
 from rtstyle.rendering.packet_file import PacketWriter, SegmentResult
 from rtstyle.rendering.plan import Segment
@@ -45,8 +42,8 @@ class Batch:
     on_frame: Callable[[Report], None] = lambda report: None
 
 
-def encode_segments(batch: Batch, engine: Engine) -> Report:
-    """Stylize and encode segments with an engine that has the model of their style.
+def encode_segments(batch: Batch, engines: Engines) -> Report:
+    """Stylize and encode segments with the engines that their styles need.
 
     The next one is opened, and the last one finished, while one is encoded. Where the job is
     steadied and the segment before is not encoded here, its end is stylized for that too. If
@@ -55,16 +52,17 @@ def encode_segments(batch: Batch, engine: Engine) -> Report:
     with the same versions of everything.
     """
     job = batch.job
-    announce(job, batch.segments[0], engine)
     with SegmentsSink(job, batch.segments, batch.path) as sink:
         source = SegmentsSource(job, batch.segments, sink.losses)
         starts = [segment.since for segment in batch.segments if segment.since is not None]
         steady = (
-            SteadyFilter(job.steady, starts=starts, lead=lead_seconds(source.info.rate))
-            if job.steady
+            SteadyFilter(job.steadiness, starts=starts, lead=lead_seconds(source.info.rate))
+            if job.is_steadied
             else None
         )
-        pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look, steady=steady)
+        pipeline = pipeline_of(
+            job, engines, source, sink, steady=steady, starts=starts, announces=True
+        )
         pipeline.report.resumed = batch.resumed
         try:
             report = pipeline.run(batch.on_frame)
@@ -97,7 +95,7 @@ class SegmentsSource(Closing):
         self.info, self.origin = video.info, video.origin
         self._segments = segments
         self._reading = job.reading
-        self._steady = bool(job.steady)
+        self._leads = job.is_steadied or job.finds_areas
         self._losses = losses
 
     def frames(self) -> Iterator[Frame]:
@@ -133,7 +131,7 @@ class SegmentsSource(Closing):
         """The frames just before a segment, where they are not delivered anyway."""
         segment = self._segments[position]
         follows = position > 0 and self._segments[position - 1].number == segment.number - 1
-        if not self._steady or segment.since is None or follows:
+        if not self._leads or segment.since is None or follows:
             return
         begin = segment.since - lead_seconds(self.info.rate)
         lead = Part(segment.before, segment.start)
@@ -264,13 +262,6 @@ class _SegmentEncoder:
     def _close_scratch(self) -> None:
         with suppress(FFmpegError, OSError, ValueError):
             self._scratch.close()
-
-
-def announce(job: RenderJob, segment: Segment, engine: Engine) -> None:
-    """Prepare an engine that runs its first frames in another way for the size of all of them."""
-    info = segment.video.info
-    black = np.zeros((info.height, info.width, 3), np.uint8)
-    engine.expect(prepare(black, model=engine.model, look=job.look), job.style.vector)
 
 
 def _losses(part: VideoPart | PicturesPart) -> Losses:

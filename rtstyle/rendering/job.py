@@ -17,12 +17,14 @@ from rtstyle.engines.registry import automatic, engine_row
 from rtstyle.errors import UsageError
 from rtstyle.frame import StreamInfo
 from rtstyle.image import Look
+from rtstyle.masks import find_mask_model
 from rtstyle.media import ReadOptions, WriteOptions, sink_kind, source_kind
 from rtstyle.media.video.formats import container_for, usual_codec
 from rtstyle.media.video.nvcodec import device_encoder
 from rtstyle.metrics import Report, n_cores
+from rtstyle.rendering.timeline import Change
 from rtstyle.steady import check_amount
-from rtstyle.style.style import Style
+from rtstyle.style.style import Area, Style
 
 Facts = dict[str, Any]  # anything that JSON holds
 
@@ -49,6 +51,8 @@ class RenderJob:
 
     `segments` is None for a render in one go, of which an interruption keeps nothing to go on with.
     `steady` is the strength of `SteadyFilter`, 0 to 1; None leaves it to what the net costs.
+    `changes`, in the order of their times, are what replaces style, look, steadiness and `areas`,
+    what is painted otherwise.
 
     Raises `UsageError` for a `steady` out of range.
     """
@@ -62,6 +66,8 @@ class RenderJob:
     engine: EngineOptions = DEFAULTS
     segments: Segments | None = Segments()
     steady: float | None = None
+    changes: tuple[Change, ...] = ()
+    areas: tuple[Area, ...] = ()
 
     def __post_init__(self) -> None:
         check_amount(self.steady or 0.0)
@@ -82,11 +88,53 @@ class RenderJob:
         return float(is_slow and self.engine.precision in ("auto", "fp32"))
 
     @property
+    def states(self) -> tuple[Change, ...]:
+        """What is painted from the beginning on, and the changes."""
+        usual = self.steadiness
+        first = Change(
+            time=Fraction(0), style=self.style, look=self.look, steady=usual, areas=self.areas
+        )
+        return (
+            first,
+            *(replace(c, steady=usual if c.steady is None else c.steady) for c in self.changes),
+        )
+
+    def remarks(self, info: StreamInfo) -> list[str]:
+        """What of the job cannot be seen in a source of that `info`."""
+        if info.n_frames is None:
+            return []
+        end = info.n_frames / info.rate
+        return [
+            f"the change at {float(c.time):g} s is not seen, as the video ends at {float(end):g} s"
+            for c in self.changes
+            if c.time >= end
+        ]
+
+    @property
+    def styles(self) -> list[Style]:
+        """Every style that the job may need."""
+        of_areas = [area.style for state in self.states for area in state.areas]
+        return [state.style for state in self.states] + [s for s in of_areas if s is not None]
+
+    @property
+    def finds_areas(self) -> bool:
+        """Whether people are looked for in any of the frames."""
+        return self.writing.alpha or any(state.areas for state in self.states)
+
+    @property
+    def is_steadied(self) -> bool:
+        """Whether any of the frames are."""
+        return any(state.steady for state in self.states)
+
+    @property
     def joins(self) -> bool:
         """Whether segments, encoded one by one, can become the output."""
         kinds = source_kind(self.source), sink_kind(self.output)
         return (
-            kinds in (("file", "file"), ("sequence", "file")) and container_for(self.output).joins
+            kinds in (("file", "file"), ("sequence", "file"))
+            and container_for(self.output).joins
+            # The alpha of VP9 stands beside its packets, where segments do not keep it.
+            and not (self.writing.alpha and container_for(self.output).muxer == "webm")
         )
 
     def settings(self) -> Facts:
@@ -94,10 +142,18 @@ class RenderJob:
 
         What only the muxing depends on, such as the sound, may change between two runs.
         """
-        style, writing = self.style, self.writing
-        vector = b"" if style.vector is None else style.vector.tobytes()
-        return {
-            "style": [style.name, _digest(vector), _digest(style.model.path.read_bytes())],
+        writing = self.writing
+        changes = [
+            [str(c.time), str(c.fade), c.steady, asdict(c.look), _style_facts(c.style)]
+            + [_area_facts(area) for area in c.areas]
+            for c in self.changes
+        ]
+        areas = [_area_facts(area) for area in self.areas]
+        more: Facts = {"changes": changes, "areas": areas, "alpha": writing.alpha}
+        if self.finds_areas:
+            more["masks"] = _digest(find_mask_model().read_bytes())
+        return {name: facts for name, facts in more.items() if facts} | {
+            "style": _style_facts(self.style),
             "look": asdict(self.look),
             "steady": self.steady,
             "start and duration": [str(self.reading.start), str(self.reading.duration)],
@@ -140,7 +196,7 @@ def settled(
     machine; another number changes the last digit of sums, and so single grey levels.
     """
     writing = job.writing
-    usual = usual_codec(container_for(job.output), info)
+    usual = usual_codec(container_for(job.output), info, alpha=writing.alpha)
     codec = writing.codec or device_encoder(usual, writing.hwaccel, info)
     usual_threads = max(1, min(16, n_cores() * 3 // 2))  # as x264 by itself, within what helps
     threads = writing.threads or encoder_threads or usual_threads
@@ -150,6 +206,16 @@ def settled(
         engine=replace(job.engine, threads=job.engine.threads or engine_threads),
         steady=job.steadiness,
     )
+
+
+def _style_facts(style: Style) -> list[str]:
+    vector = b"" if style.vector is None else style.vector.tobytes()
+    return [style.name, _digest(vector), _digest(style.model.path.read_bytes())]
+
+
+def _area_facts(area: Area) -> Facts:
+    style = None if area.style is None else _style_facts(area.style)
+    return {"where": area.where, "style": style, "strength": area.strength}
 
 
 def _digest(data: bytes) -> str:

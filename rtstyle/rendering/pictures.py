@@ -13,7 +13,7 @@ from rtstyle.media import open_sink
 from rtstyle.media.sequence import SequenceSink
 from rtstyle.media.video.parts import Part, PicturesPart, Video
 from rtstyle.metrics import Report
-from rtstyle.pipeline import Pipeline
+from rtstyle.rendering.engines import pipeline_of
 from rtstyle.rendering.job import Listener, RenderJob
 from rtstyle.rendering.plan import look_at
 from rtstyle.rendering.run import LocalExecutor
@@ -44,10 +44,10 @@ def render_pictures(job: RenderJob, executor: LocalExecutor, listener: Listener)
                 )
             source.skip = done
             with sink:
-                engine = executor.engine(job)
+                executor.open(job)
                 if not continues:
                     state.begin(record)
-                pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look)
+                pipeline = pipeline_of(job, executor.engines, source, sink)
                 pipeline.report.resumed = len(done)
 
                 def on_frame(report: Report) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from rtstyle.closing import Closing
-from rtstyle.engines import open_engine
-from rtstyle.engines.base import Engine
 from rtstyle.errors import EngineError, MediaError, OutputError, RtstyleError
 from rtstyle.files import Workplace, check_output
 from rtstyle.media.video.nvcodec import encoder_notes
 from rtstyle.media.video.parts import NotCuttableError
 from rtstyle.metrics import Report
 from rtstyle.rendering.encode import Batch, encode_segments
+from rtstyle.rendering.engines import Engines
 from rtstyle.rendering.job import SILENT, Listener, RenderJob, Segments, settled
 from rtstyle.rendering.mux import mux, open_output
 from rtstyle.rendering.packet_file import BrokenSegmentError, SegmentResult
@@ -39,7 +37,8 @@ def render_in_segments(job: RenderJob, executor: Executor, listener: Listener = 
         engine_threads = kept.engine_threads or executor.engine_threads
         chosen = job.writing.codec
         job = settled(job, video.info, kept.encoder_threads, engine_threads)
-        for note in encoder_notes(job.writing.hwaccel, chosen or str(job.writing.codec)):
+        remarks = encoder_notes(job.writing.hwaccel, chosen or str(job.writing.codec))
+        for note in (*remarks, *job.remarks(video.info)):
             listener.on_note(note)
         record = Record(
             settings=job.settings(),
@@ -187,28 +186,21 @@ class Executor(Protocol):
 
 
 class LocalExecutor(Closing):
-    """Runs one segment after the other with one engine, which closing it closes."""
+    """Runs one segment after the other here, with engines that closing it closes."""
 
     engine_threads: int | None = None
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._engine: Engine | None = None
+        self.engines = Engines()
 
     def open(self, job: RenderJob) -> None:
-        """Load the model."""
-        self.engine(job)
-
-    def engine(self, job: RenderJob) -> Engine:
-        """The engine, which has the model of the job's style; all jobs have one model."""
-        if self._engine is None:
-            self._engine = self._stack.enter_context(open_engine(job.engine, job.style.model))
-        return self._engine
+        """Load every model."""
+        for style in job.styles:
+            self.engines.get(job.engine, style, job.look)
 
     def encode(self, batch: Batch) -> Report:
         """See `Executor.encode`."""
-        return encode_segments(batch, self.engine(batch.job))
+        return encode_segments(batch, self.engines)
 
     def close(self) -> None:
-        self._engine = None
-        self._stack.close()
+        self.engines.close()

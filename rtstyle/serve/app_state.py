@@ -20,6 +20,7 @@ from rtstyle.style.encoder import (
     prepare_style_image,
     read_style_encoder,
 )
+from rtstyle.style.scene import Scene
 from rtstyle.style.style import Style
 from rtstyle.web.plan import Plan, gallery_message
 
@@ -48,18 +49,19 @@ class AppState:
         settings: Settings,
         gallery: list[Style],
         *,
+        scenes: tuple[Scene, ...] = (),
         shared: SharedRun | None = None,
         plan: Plan | None = None,
     ) -> None:
         self.options, self.live, self.pool, self.shared = options, live, pool, shared
         self.gallery, self.thumbnails = gallery, Thumbnails(pool)
-        self._settings, self.plan = settings, plan
+        self._settings, self._scenes, self.plan = settings, scenes, plan
 
     def controls(self) -> Controls:
         """Controls for a new connection: those of the shared run, or its own."""
         if self.shared is not None:
             return self.shared.controls
-        return Controls(self.gallery, self._settings)
+        return Controls(self.gallery, self._settings, scenes=self._scenes)
 
     def rights(self, *, is_host: bool) -> Rights:
         """Everybody controls a run of their own; a shared one is the host's."""

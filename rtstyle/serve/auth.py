@@ -118,7 +118,8 @@ def authorize(options: ServeOptions) -> Middleware:
         if options.is_local and not is_loopback(_hostname(request.host)):
             # Another site's name that was made to point here (DNS rebinding).
             return _refused("This page is only for this machine; open it as localhost.")
-        if not _may_come_from(request):
+        is_program = options.is_host(request) and HOST_HEADER in request.headers
+        if not _may_come_from(request) and not ("Origin" not in request.headers and is_program):
             return _refused("Requests from other pages are not taken.")
         if not options.has_access(request):
             return _refused("The access key is missing or wrong; open the address as printed.")

@@ -9,10 +9,14 @@ import cv2
 import numpy as np
 
 from rtstyle.demo import sample_photos
+from rtstyle.engines import open_engine
 from rtstyle.errors import MediaError, OutputError
 from rtstyle.frame import Image
 from rtstyle.image import Look, finish, geometry, prepare
+from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import Canvas, EnginePool
+from rtstyle.live.overlay import compose
+from rtstyle.live.session import LiveOptions
 from rtstyle.style.style import Style
 
 _EXPECTED = "a JPEG, PNG or WebP picture was expected"
@@ -87,6 +91,25 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def paint_snapshot(
+    picture: Image, settings: Settings, live: LiveOptions, pool: EnginePool
+) -> bytes:
+    """The picture (H, W, 3), painted as the settings say at its own size, as a PNG file.
+
+    The engine is not kept, since every size takes one of its own. Raises `EngineError`.
+    """
+    style = settings.mixed
+    look = Look(strength=settings.strength, preserve_color=settings.preserve_color,
+                stroke=live.stroke)  # fmt: skip
+    if settings.mirror:
+        picture = np.ascontiguousarray(picture[:, ::-1])
+    with open_engine(pool.options, style.model) as engine:
+        batch = prepare(picture, model=engine.model, look=look)
+        stylized = engine.submit(batch, style.vector, look.strength).result()
+        finished = finish(stylized, picture, model=engine.model, look=look)
+    return _encoded(compose(finished, picture, split=settings.split, stamped=False), ".png")
+
+
 WIDTH, HEIGHT = 288, 216
 
 
@@ -142,9 +165,9 @@ def _middle(picture: Image) -> Image:
     return np.asarray(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _encoded(image: Image) -> bytes:
+def _encoded(image: Image, suffix: str = ".jpg") -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    encoded, data = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
     if not encoded:
-        raise OutputError("A thumbnail cannot be encoded as JPEG.")
+        raise OutputError(f"A picture cannot be encoded as {suffix}.")
     return data.tobytes()

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Collection
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web, web_response
@@ -18,22 +19,28 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import MediaError, OutputError, RtstyleError, UsageError
+from rtstyle.frame import Image
 from rtstyle.live.controls import Command, Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
+from rtstyle.serve.api import Api
 from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import ServeOptions, authorize, harden
 from rtstyle.serve.certificate import own_certificate
 from rtstyle.serve.connection import Connection
-from rtstyle.serve.pictures import decode_upload
+from rtstyle.serve.pictures import decode_upload, paint_snapshot
 from rtstyle.serve.tracks import prepare_webrtc
+from rtstyle.style.scene import Scene
 from rtstyle.style.style import Style
 from rtstyle.web.plan import Plan, plan_painting, settings_message
 from rtstyle.web.runtime import fetch_runtime, kept_runtime
 from rtstyle.web.site import PAGE, page_file
 
+T = TypeVar("T")
+
 _log = logging.getLogger("rtstyle")
 _UPLOAD_SECONDS = 60.0  # that a picture may take to arrive
+_LARGEST_SNAPSHOT = 1920 * 1920  # pixels; the page sends nothing larger
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _FOR_GOOD = "private, max-age=31536000, immutable"  # the name holds the content's digest
 
@@ -44,6 +51,7 @@ def serve(
     gallery: list[Style],
     settings: Settings,
     *,
+    scenes: tuple[Scene, ...] = (),
     engine: str | EngineOptions = "auto",
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
@@ -56,8 +64,9 @@ def serve(
     plan = _plan(options, gallery)
 
     async def run() -> None:
-        with EnginePool(engine, keep=8) as pool:
-            server = Server(AppState(options, live, pool, settings, gallery, plan=plan))
+        with EnginePool(engine, keep=8 + len(scenes)) as pool:
+            state = AppState(options, live, pool, settings, gallery, scenes=scenes, plan=plan)
+            server = Server(state)
             on_ready(await server.start())
             ended = asyncio.Event()
             with contextlib.suppress(NotImplementedError):  # Windows
@@ -93,6 +102,7 @@ class Server:
     async def start(self) -> str:
         """Listen, and return the address to open. Raises `OutputError` where that cannot be."""
         options = self._state.options
+        tls = _tls(options)
         prepare_webrtc()
         # The value of the header `Server`, which by default holds the versions.
         web_response.SERVER_SOFTWARE = "rtstyle"  # type: ignore[attr-defined]
@@ -110,7 +120,9 @@ class Server:
             "/healthz": _healthy,
         }.items():
             router.add_get(path, handler, expect_handler=_expect)
+        Api(self._state, self._connections.get).add_routes(router, expect_handler=_expect)
         router.add_post("/paintings", self._upload, expect_handler=_expect)
+        router.add_post("/snapshots", self._snapshot, expect_handler=_expect)
         router.add_route("*", "/{path:.*}", _not_found, expect_handler=_expect)
         self._runner = web.AppRunner(
             application, access_log=None, logger=_logger(), shutdown_timeout=2.0,
@@ -118,7 +130,7 @@ class Server:
         )  # fmt: skip
         await self._runner.setup()
         site = web.TCPSite(
-            self._runner, options.host, options.port, ssl_context=_tls(options), reuse_address=True
+            self._runner, options.host, options.port, ssl_context=tls, reuse_address=True
         )
         try:
             await site.start()
@@ -223,26 +235,71 @@ class Server:
 
     async def _upload(self, request: web.Request) -> web.Response:
         """A picture, as the body of the request, becomes a style of the visit that sent it."""
-        options = self._state.options
-        visit = self._connections.get(request.query.get("viewer", ""))
-        if visit is None:
+        if (visit := self._visit(request)) is None:
             return _sorry(403, "Open the page first; this visit is over.")
         if "style" not in visit.rights.commands:
             return _sorry(403, "Only the host chooses the style here.")
         if not self._state.takes_uploads:
             return _sorry(409, "No model for any painting is installed.")
+        name = _style_name(request.query.get("name", ""), {s.name for s in visit.controls.gallery})
+        style = await self._taken(
+            request,
+            visit,
+            lambda picture: self._state.style_of_picture(picture, name),
+            max_pixels=self._state.options.max_pixels,
+        )
+        if isinstance(style, web.Response):
+            return style
+        visit.keep(style, most=self._state.options.max_uploads)
+        await visit.say(self._state.gallery_message(visit.controls))
+        with contextlib.suppress(UsageError):
+            visit.controls.do(Command("style", name))
+        return web.json_response({"name": name})
+
+    async def _snapshot(self, request: web.Request) -> web.Response:
+        """What a visitor's camera shows, at its full size, as the visit paints it."""
+        visit, state = self._visit(request), self._state
+        if visit is None or state.shared is not None:
+            return _sorry(403, "Open the page first; this visit is over.")
+        settings = visit.controls.settings
+        png = await self._taken(
+            request,
+            visit,
+            lambda picture: paint_snapshot(picture, settings, state.live, state.pool),
+            max_pixels=_LARGEST_SNAPSHOT,
+        )
+        if isinstance(png, web.Response):
+            return png
+        return web.Response(body=png, content_type="image/png")
+
+    def _visit(self, request: web.Request) -> Connection | None:
+        return self._connections.get(request.query.get("viewer", ""))
+
+    async def _taken(
+        self,
+        request: web.Request,
+        visit: Connection,
+        use: Callable[[Image], T],
+        *,
+        max_pixels: int,
+    ) -> T | web.Response:
+        """What `use` makes, in a thread, of the picture in the request's body; else the refusal."""
+        options = self._state.options
         too_large = f"A picture may have at most {options.max_bytes / 1e6:g} MB."
         if (request.content_length or 0) > options.max_bytes:
             return _sorry(413, too_large)
         if visit.uploading.locked() or self._receiving.locked():
             return _sorry(429, "One picture at a time; wait for the one before.")
-        name = _style_name(request.query.get("name", ""), {s.name for s in visit.controls.gallery})
+
+        def decode_and_use(data: bytes) -> T:
+            return use(decode_upload(data, max_pixels=max_pixels))
+
         async with visit.uploading, self._receiving:
             try:
                 async with asyncio.timeout(_UPLOAD_SECONDS):
                     data = await request.read()
                 async with self._decoding:
-                    style = await asyncio.to_thread(self._style_of, data, name)
+                    return await asyncio.to_thread(decode_and_use, data)
             except TimeoutError:
                 return _sorry(408, "The picture took too long; try a smaller one.")
             except web.HTTPRequestEntityTooLarge:
@@ -250,17 +307,8 @@ class Server:
             except MediaError as error:
                 return _sorry(415, str(error))
             except RtstyleError as error:
-                _log.warning("A picture cannot be a style: %s", error)
-                return _sorry(500, "This picture cannot be a style here.")
-        visit.keep(style, most=options.max_uploads)
-        await visit.say(self._state.gallery_message(visit.controls))
-        with contextlib.suppress(UsageError):
-            visit.controls.do(Command("style", name))
-        return web.json_response({"name": name})
-
-    def _style_of(self, data: bytes, name: str) -> Style:
-        picture = decode_upload(data, max_pixels=self._state.options.max_pixels)
-        return self._state.style_of_picture(picture, name)
+                _log.warning("A picture cannot be used: %s", error)
+                return _sorry(500, "This picture cannot be painted here.")
 
     def _is_host(self, request: web.Request) -> bool:
         return self._state.options.is_host(request)

@@ -72,7 +72,7 @@ def _candidates(text: str, models: list[ModelSpec]) -> list[Style]:
 
 
 # What people have that is neither a picture nor a model file, and how it becomes one.
-_IMPORT = "import it first, in a copy of the repository: python -m export import {} -o MODEL.onnx"
+_IMPORT = "import it first: rtstyle import {} -o MODEL.onnx"
 _CONVERT = "convert it to ONNX with its own tools (tf2onnx, coremltools …), and then " + _IMPORT
 _BUILT = "it holds for one runtime alone; name the model.onnx that it was made from"
 _OTHER_KINDS: dict[tuple[str, ...], tuple[str, str]] = {

@@ -31,6 +31,19 @@ class Style:
         return sentences.get(self.name, self.model.description)
 
 
+PLACES = ("background", "person", "face")  # the later one lies on top
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """What is painted otherwise: the "person", the "background" or the "face" of a frame, in a
+    `style` of its own, by a `strength` of its own, or both."""
+
+    where: str
+    style: Style | None = None
+    strength: float | None = None
+
+
 def find_styles() -> list[Style]:
     """Every style of the user's and the shipped models, sorted by name.
 
@@ -73,6 +86,11 @@ def styles_named(name: str, styles: Sequence[Style]) -> list[Style]:
 def name_key(name: str) -> str:
     """What two ways to write one name have in common."""
     return re.sub(r"[\s_-]+", "", name).casefold()
+
+
+def can_mix(one: Style, other: Style) -> bool:
+    """Whether the two styles share a net that can run a mix of them."""
+    return one.vector is not None and one.model.path == other.model.path
 
 
 def mix(parts: Sequence[tuple[Style, float]]) -> Style:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import ModelError, StyleNotFoundError
-from rtstyle.live.controls import Settings, can_mix
+from rtstyle.live.controls import Settings
+from rtstyle.model.file import read_model
 from rtstyle.model.onnx_reader import check_safe
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.encoder import arbitrary_style_model, read_style_encoder
-from rtstyle.style.style import Style
+from rtstyle.style.style import Style, can_mix
 from rtstyle.web.graph import without_round
 from rtstyle.web.runtime import BACKENDS, stored
 
@@ -48,6 +49,11 @@ def settings_message(settings: Settings) -> dict[str, Any]:
             "mirror": settings.mirror,
             "pause": settings.paused,
             "record": settings.recording,
+            "scene": settings.scene,
+            "fade": settings.fade,
+            "cycle": settings.cycle,
+            "stroke": settings.stroke,
+            "steady": settings.steady,
         }
     }
 
@@ -55,7 +61,8 @@ def settings_message(settings: Settings) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How browsers paint: `files` by their addresses, relative to the page, and `document` for
-    engine.js. `models` has the models that browsers can run, by path."""
+    engine.js. `models` has the models that browsers can run, by path; "light" names the one that is
+    quicker without a GPU."""
 
     files: dict[str, bytes | Path]
     document: dict[str, Any]
@@ -117,7 +124,16 @@ def _add(plan: Plan, model: ModelSpec) -> dict[str, Any]:
         "takes_strength": model.takes_strength,
     }
     plan.models[model.path] = plan.document["models"][facts["id"]] = facts
+    if (light := _lighter(model)) is not None:
+        facts["light"] = _add(plan, light)["id"]
     return facts
+
+
+def _lighter(model: ModelSpec) -> ModelSpec | None:
+    """The smaller net of the same styles beside a model, such as gallery_light.onnx."""
+    path = model.path.with_stem(f"{model.path.stem}_light")
+    light = read_model(path) if path.is_file() else None
+    return light if light and light.styles == model.styles and _runs_in_browsers(light) else None
 
 
 def _file(plan: Plan, path: Path) -> dict[str, Any]:

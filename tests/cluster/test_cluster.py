@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,9 +28,13 @@ from rtstyle.cluster.worker import WorkerInfo
 from rtstyle.cluster.workers import Share
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import ClusterError, MediaError, UsageError
+from rtstyle.image import Look
 from rtstyle.media import WriteOptions
 from rtstyle.metrics import Report
+from rtstyle.rendering.api import render_job
 from rtstyle.rendering.job import Listener, RenderJob
+from rtstyle.rendering.timeline import Change
+from rtstyle.style.parse import find_style
 from rtstyle.style.style import find_styles
 from tests.media.clips import Clip, make_clip
 from tests.rendering.renders import CLIP, HALF, frame_times, paint, sound, state_of
@@ -127,6 +132,23 @@ def test_several_videos_without_a_shared_disk(
     assert frame_times(two) == frame_times(tmp_path / "here.mkv")
     assert sound(two) == sound(tmp_path / "here.mkv")
     assert not list(ray.glob("rtstyle-*/*"))
+
+
+def test_changes_come_at_the_same_frames(ray: Path, clip: Path, tmp_path: Path) -> None:
+    """With two models, of which one worker may need either or both."""
+    udnie, other = find_style("udnie"), find_style("stylebank:udnie")
+    changes = (
+        Change(time=Fraction(3, 10), style=other, look=Look(), fade=Fraction(1)),
+        Change(time=Fraction(2), style=udnie, look=Look(strength=0.5)),
+    )
+    engine = EngineOptions(name="openvino", threads=1)
+    jobs = [
+        replace(_job(clip, tmp_path / name), style=udnie, engine=engine, changes=changes)
+        for name in ("here.mp4", "there.mp4")
+    ]
+    render_job(jobs[0])
+    assert _paint(ray, jobs[1]).frames_out == 60
+    assert (tmp_path / "there.mp4").read_bytes() == (tmp_path / "here.mp4").read_bytes()
 
 
 def test_an_interrupted_run_is_finished_here(

@@ -174,7 +174,7 @@ def test_devices(with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_precision(with_half: ModelSpec) -> None:
     assert at_precision(with_half, "fp32") == with_half
     assert at_precision(with_half, "fp16").path.parent.name == "fp16"
-    with pytest.raises(ModelError, match="python -m export int8"):
+    with pytest.raises(ModelError, match="rtstyle export int8"):
         at_precision(with_half, "int8")
     with pytest.raises(UsageError, match="no precision 'fp8'; use auto, fastest, fp32"):
         EngineOptions(name="openvino", precision="fp8")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from export.__main__ import main
-from export.feeds import feeds_of, photographs, styles_to_try
-from export.variant import LIMITS
 from export.variants import zoo_bytes
 from rtstyle.bench.parity import Limits
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import at_precision, shipped_folder
+from rtstyle.variants.feeds import feeds_of, photographs, styles_to_try
+from rtstyle.variants.variant import LIMITS
 
 
 @pytest.fixture

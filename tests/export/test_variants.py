@@ -18,15 +18,15 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from export.__main__ import main
-from export.int8 import to_int8
-from export.runners import runner
-from export.variant import write_variant
 from rtstyle.engines import open_engine, torch_tensorrt_engine
 from rtstyle.engines.half import Norms, element_types, fold_casts, to_half
 from rtstyle.errors import EngineError, ModelError, UsageError
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import shipped_folder
+from rtstyle.variants.int8 import to_int8
+from rtstyle.variants.runners import runner
+from rtstyle.variants.variant import write_variant
 from tests import graphs
 
 SHIPPED = sorted(shipped_folder().glob("*.onnx"))
@@ -145,7 +145,7 @@ def test_tells_what_is_wrong(tiny_model: ModelSpec, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="would replace"):
         write_variant(tiny_model.path, tiny_model.path, "fp16")
     path = graphs.inverting(tmp_path / "m.onnx", peak=1.0)
-    with pytest.raises(UsageError, match="python -m export import"):
+    with pytest.raises(UsageError, match="rtstyle import"):
         write_variant(path, tmp_path / "v.onnx", "int8")
     with pytest.raises(ModelError, match="to quantise"):
         to_int8(onnx.load_model(path), [], max_mean=3)

@@ -107,7 +107,7 @@ def test_commands_are_parsed_once_and_only_with_the_right() -> None:
     assert parse("split 0.3", PAGE) == Command("split", Change(0.3))
     assert parse("pause") == Command("pause", None)
     assert parse("style a.jpg", HOST).any_style
-    assert HOST.commands - PAGE.commands == {"quit", "record", "snapshot"}
+    assert HOST.commands - PAGE.commands == {"learn", "quit", "record", "snapshot", "stroke"}
     for name in COMMANDS:
         for rights in (PAGE, WATCH):
             if name not in rights.commands:

@@ -165,3 +165,17 @@ def test_a_slow_camera_is_not_the_net_s_fault() -> None:
     for tick in range(40):
         steady.update(tick / 2, fps=10, paint_ms=5, source_fps=10)
     assert steady.height == 360
+
+
+def test_a_rate_that_is_held_is_not_risked_for_a_few_pixels_more() -> None:
+    """Measured: to try a larger height cost three seconds at 15 to 20 frames a second."""
+    steady = AdaptiveHeight(24, highest=720)
+    steady.start(150)
+    begun = steady.height
+    paint_ms = 0.45e3 / 24  # the next height would need 0.64 of a frame's time
+    for tick in range(120):
+        steady.update(tick / 2, fps=30, paint_ms=paint_ms, source_fps=30)
+    assert steady.height == begun
+    for tick in range(120, 140):
+        steady.update(tick / 2, fps=30, paint_ms=paint_ms / 2, source_fps=30)
+    assert steady.height > begun

@@ -12,13 +12,13 @@ import pytest
 
 from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.frame import StreamInfo
+from rtstyle.image import Look
 from rtstyle.media import ReadOptions
-from rtstyle.media.base import Origin
-from rtstyle.media.video.parts import Video
 from rtstyle.media.video.source import FileSource
-from rtstyle.rendering.encode import Batch, announce, encode_segments
+from rtstyle.rendering.encode import Batch, encode_segments
+from rtstyle.rendering.engines import Engines, announce
 from rtstyle.rendering.job import RenderJob, Segments, settled
-from rtstyle.rendering.plan import Segment, look_at, plan
+from rtstyle.rendering.plan import look_at, plan
 from rtstyle.style.parse import find_style
 from rtstyle.style.style import find_styles
 from tests.media.clips import Clip, make_clip
@@ -139,7 +139,10 @@ def test_times_that_jump_within_a_segment_make_one_of_all(tmp_path: Path) -> Non
 def test_a_steadied_segment_is_the_same_without_the_one_before(clip: Path, tmp_path: Path) -> None:
     """So that a kill or a cluster changes nothing; its lead is painted, but not delivered."""
     style = find_styles()[0]
-    job = RenderJob(source=clip, output=tmp_path / "o.mp4", style=style, segments=HALF, steady=1.0)
+    job = RenderJob(
+        source=clip, output=tmp_path / "o.mp4", style=style, segments=HALF, steady=1.0,
+        engine=EngineOptions(name="identity"),
+    )  # fmt: skip
     video = look_at(job)
     job = settled(job, video.info, 1, 1)
     segments = plan(job, video).segments
@@ -147,10 +150,10 @@ def test_a_steadied_segment_is_the_same_without_the_one_before(clip: Path, tmp_p
 
     def encode(name: str, job: RenderJob, first: int) -> list[bytes]:
         (tmp_path / name).mkdir()
-        with open_engine("identity", style.model) as engine:
+        with Engines() as engines:
             report = encode_segments(
                 Batch(job=job, segments=segments[first:], path=lambda n: tmp_path / name / str(n)),
-                engine,
+                engines,
             )
         assert report.frames_in == report.frames_out == 60 - 20 * first
         return [
@@ -162,14 +165,12 @@ def test_a_steadied_segment_is_the_same_without_the_one_before(clip: Path, tmp_p
     assert encode("plain", replace(job, steady=0.0), 2) != through[2:]
 
 
-def test_an_engine_paints_its_first_frame_as_all_others(tmp_path: Path) -> None:
+def test_an_engine_paints_its_first_frame_as_all_others() -> None:
     """Or a run that goes on would show where it began."""
     info = StreamInfo(width=80, height=64, rate=Fraction(25), time_base=Fraction(1, 25))
-    video = Video(info, Origin(()))
     style = find_style("starry_night:starry_night")
-    job = RenderJob(source=tmp_path / "a", output=tmp_path / "o.mp4", style=style)
     image = np.random.default_rng(0).integers(0, 255, (1, 64, 80, 3)).astype(np.uint8)
     with open_engine(EngineOptions(name="openvino", threads=1), style.model) as engine:
-        announce(job, Segment(0, None, None, video), engine)
+        announce(info, style, Look(), engine)
         first, second = (engine.submit(image, style.vector).result() for _ in range(2))
     assert np.array_equal(first, second)

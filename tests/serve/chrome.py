@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
-from collections.abc import Iterator
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ import av
 import numpy as np
 import pytest
 
+AXE = "4.14.1"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -33,7 +39,7 @@ def write_camera(path: Path, *, width: int = 320, height: int = 180, n_frames: i
 
 
 @contextmanager
-def browser(camera: Path) -> Iterator[Any]:
+def browser(camera: Path, *flags: str) -> Iterator[Any]:
     """A Chromium that films `camera` and asks nobody. Skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
@@ -47,6 +53,7 @@ def browser(camera: Path) -> Iterator[Any]:
                 "--use-fake-ui-for-media-stream",
                 "--use-fake-device-for-media-stream",
                 f"--use-file-for-fake-video-capture={camera}",
+                *flags,
             ],
         )
         try:
@@ -55,9 +62,51 @@ def browser(camera: Path) -> Iterator[Any]:
             chromium.close()
 
 
+def until(what: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """What `what` answers as soon as that is true."""
+    end = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+    return answer
+
+
+def drop(page: Any, name: str, data: bytes, kind: str = "image/png") -> None:
+    """Drop a file of that content anywhere on the page."""
+    page.evaluate(
+        """([name, base64, type]) => {
+          const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([bytes], name, { type }));
+          for (const kind of ["dragover", "drop"])
+            document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true }));
+        }""",
+        [name, base64.b64encode(data).decode(), kind],
+    )
+
+
+def axe_violations(page: Any) -> list[str]:
+    """What axe-core finds wrong with the page now: rule and element. Skips without npm."""
+    path = Path(tempfile.gettempdir()) / f"rtstyle-axe-{AXE}.js"
+    if not path.is_file():
+        npm = shutil.which("npm")
+        with tempfile.TemporaryDirectory() as folder:
+            command = [npm or "npm", "pack", f"axe-core@{AXE}", "--silent"]
+            if not npm or subprocess.run(command, cwd=folder, capture_output=True).returncode:
+                pytest.skip("axe-core cannot be fetched by npm.")
+            with tarfile.open(next(Path(folder).glob("*.tgz"))) as package:
+                script = package.extractfile("package/axe.min.js")
+                assert script is not None
+                path.write_bytes(script.read())
+    page.evaluate(path.read_text())
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [f"{rule['id']}: {node['html']:.120}" for rule in found for node in rule["nodes"]]
+
+
 # The picture in the page as numbers: mean colour, and the colours of a grid of points.
 LOOK = """() => {
-  const video = document.getElementById("painted");
+  const here = document.body.dataset.painted === "here";
+  const video = document.getElementById(here ? "canvas" : "painted");
   const canvas = document.createElement("canvas");
   canvas.width = 64; canvas.height = 36;
   const context = canvas.getContext("2d");

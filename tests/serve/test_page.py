@@ -5,31 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from tests.serve.bomb import png_bomb
-from tests.serve.chrome import browser, look, write_camera
+from tests.serve.chrome import axe_violations, browser, drop, look, until, write_camera
 from tests.serve.conftest import Running
 
 pytest.importorskip("aiortc", reason="aiortc is missing: pip install 'rtstyle[live]'")
 
 SHOTS = os.environ.get("RTSTYLE_SCREENSHOTS")  # a folder to keep screenshots in, for looking at
-
-
-def until(what: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """What `what` answers as soon as that is true."""
-    end = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
-    return answer
 
 
 def shot(page: Any, name: str) -> None:
@@ -168,3 +159,289 @@ def test_a_painting_that_all_watch(models: Path, tmp_path: Path) -> None:
         raise
     assert process.returncode == 0, stderr
     assert "latency p50" in stdout
+
+
+def live(page: Any) -> None:
+    page.wait_for_selector('body[data-state="live"]', timeout=60_000)
+
+
+def brightness(page: Any) -> float:
+    return float(look(page).mean())
+
+
+def test_a_recording_keeps_its_size_when_the_pictures_do_not(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = serving()
+    photo = tmp_path / "tall.png"
+    cv2.imwrite(str(photo), np.full((320, 240, 3), (30, 30, 220), np.uint8))
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(running.url)
+        page.click("#start")
+        live(page)
+        until(lambda: look(page)[..., 1].mean() > 120)
+        page.click("#record")
+        until(lambda: page.inner_text("#timer").endswith("0:01"))
+        page.set_input_files("#media", str(photo))  # instead of the camera, taller than wide
+        until(lambda: page.evaluate("painted.videoHeight > painted.videoWidth"))
+        until(lambda: look(page)[..., 0].mean() > 150)
+        page.wait_for_timeout(1500)
+        with page.expect_download() as download:
+            page.click("#record")
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        with page.expect_download() as download:
+            page.click("#snapshot")
+        snapshot = cv2.imread(str(download.value.path()))
+        assert snapshot is not None
+        assert snapshot.shape == (320, 240, 3)
+    with av.open(str(path)) as file:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    assert {picture.shape for picture in pictures} == {(180, 320, 3)}
+    assert pictures[0][..., 1].mean() > 110  # the green camera
+    middle = pictures[-1][:, 110:210].mean((0, 1))
+    assert middle[0] > 150 > middle[1]  # the red photo, whole, between black
+    assert pictures[-1][:, :60].mean() < 30
+
+
+def test_a_picture_dropped_before_the_start_is_the_style(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = serving()
+    red = cv2.imencode(".png", np.full((64, 64, 3), (20, 20, 220), np.uint8))[1].tobytes()
+    green = cv2.imencode(".png", np.full((64, 64, 3), (20, 220, 20), np.uint8))[1].tobytes()
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        missing: list[str] = []
+        page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
+        page.goto(running.url)
+        until(lambda: page.is_visible("#drop"))
+        for name in ("#drop", "#strength"):  # above the fold
+            box = page.locator(name).bounding_box()
+            assert box["y"] + box["height"] < 900
+        drop(page, "mine.png", red)
+        live(page)
+        until(lambda: look(page)[..., 0].mean() > 150)
+        drop(page, "mine.png", green)  # another picture of the same name
+        until(lambda: page.inner_text("#current") == "“mine 2”")
+        until(lambda: look(page)[..., 1].mean() > 150)
+        page.click('.style[data-name="“mine”"]')
+        until(lambda: look(page)[..., 0].mean() > 150)
+        drop(page, "lies.png", b"no picture")
+        until(lambda: "cannot be used" in page.inner_text("#notice"))
+        assert missing == [f"{running.url}paintings"] or all("paintings" in u for u in missing)
+
+
+def test_settings_outlive_end_start_and_reload(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = serving()
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(running.url)
+        page.click('.style[data-name="dark"]')  # before the start
+        assert page.inner_text("#current") == "Dark"
+        page.click("li:has(.style[data-name=dark]) .star")
+        assert page.locator(".style").first.get_attribute("data-name") == "dark"
+        page.click("#start")
+        live(page)
+        until(lambda: brightness(page) < 40)
+        assert page.get_attribute("#mirror", "aria-pressed") == "true"  # it films its viewer
+        page.locator("#strength").fill("0")
+        until(lambda: brightness(page) > 60)
+        page.click("#stop")
+        assert page.is_disabled("#snapshot")
+        page.click("#start")
+        live(page)
+        until(lambda: brightness(page) > 60)
+        assert page.input_value("#strength") == "0"
+        page.reload()
+        until(lambda: page.inner_text("#current") == "Dark")
+        assert page.input_value("#strength") == "0"
+        assert page.locator(".style").first.get_attribute("data-name") == "dark"
+
+
+def test_the_page_comes_back_after_a_restart_and_goes_on_recording(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = serving()
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(f"{running.url}?strength=0.5")
+        page.click('.style[data-name="dark"]')
+        page.click("#start")
+        live(page)
+        page.click("#record")
+        page.wait_for_timeout(1000)
+        running.stop()
+        until(lambda: "starts again" in page.inner_text("#notice"))
+        again = serving(port=running.server.port)
+        until(lambda: again.n_viewers == 1)
+        until(lambda: 40 < look(page)[..., 1].mean() < 110)
+        assert page.inner_text("#current") == "Dark"
+        page.wait_for_timeout(1000)
+        with page.expect_download() as download:
+            page.click("#record")
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+    with av.open(str(path)) as file:
+        assert sum(1 for _ in file.decode(video=0)) > 20
+
+
+def test_clean_and_kiosk(serving: Callable[..., Running], tmp_path: Path) -> None:
+    running = serving(key="correct horse")
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 640, "height": 360})
+        page.goto(f"{running.url}&clean&autostart&style=dark&mirror=0")
+        live(page)
+        until(lambda: brightness(page) < 40)
+        assert "key" not in page.url
+        assert page.evaluate("painted.getBoundingClientRect().width") == 640
+        for name in ("#bar", ".panel", "#figures"):
+            assert not page.is_visible(name)
+        page.close()
+        page = chromium.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(f"{running.url}&kiosk=8")
+        live(page)
+        for name in ("#stop", "#setup", "#record", "#full"):
+            assert not page.is_visible(name)
+        page.click('.style[data-name="dark"]')
+        until(lambda: brightness(page) < 40)
+        until(lambda: brightness(page) > 60)  # nobody is there: as it began
+        page.evaluate("glow.srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))")
+        until(lambda: "unplugged" in page.inner_text("#notice"))
+        until(lambda: "back" in page.inner_text("#notice"))
+        first = look(page)
+        until(lambda: np.abs(look(page) - first).max() > 100)  # it moves
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_nothing_bars_the_way_of_anybody(
+    serving: Callable[..., Running], tmp_path: Path, scheme: str
+) -> None:
+    running = serving()
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+        page.goto(running.url)
+        page.wait_for_selector(".style img.there")
+        assert axe_violations(page) == []
+        shot(page, f"welcome-{scheme}")
+        page.click("#start")
+        live(page)
+        page.click("#split")
+        page.click("#setup")
+        page.wait_for_selector("#handle:not([hidden])")
+        assert axe_violations(page) == []
+        shot(page, f"live-{scheme}")
+        page.click("#full")
+        page.mouse.move(300, 300)
+        assert page.is_visible("#bar")
+        assert axe_violations(page) == []
+        shot(page, f"full-{scheme}")
+        page.keyboard.press("f")
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert axe_violations(page) == []
+        shot(page, f"phone-{scheme}")
+
+
+def test_what_a_camera_or_a_microphone_refuses_is_said(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = serving()
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.add_init_script("""
+          const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+          window.refused = "NotAllowedError";
+          navigator.mediaDevices.getUserMedia = (wish) => window.refused || wish.audio
+            ? Promise.reject(new DOMException("", window.refused || "NotFoundError")) : real(wish);
+        """)
+        page.goto(running.url)
+        page.click("#start")
+        until(lambda: "not allowed" in page.inner_text("#problem"))
+        page.evaluate("window.refused = ''")
+        page.click("#start")
+        live(page)
+        page.click("#setup")
+        page.check("#microphone")
+        page.click("#record")
+        until(lambda: "No microphone was found" in page.inner_text("#notice"))
+        assert page.get_attribute("#record", "aria-pressed") == "true"
+
+
+SMALLER = """
+  const add = RTCPeerConnection.prototype.addTrack;
+  RTCPeerConnection.prototype.addTrack = function (...all) {
+    const sender = add.apply(this, all), parameters = sender.getParameters();
+    parameters.encodings[0].scaleResolutionDownBy = 2;
+    sender.setParameters(parameters);
+    return sender;
+  };
+"""
+
+
+def test_a_snapshot_has_the_size_of_the_camera_whatever_the_network_carries(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = serving()
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.add_init_script(SMALLER)
+        page.goto(f"{running.url}?style=dark&strength=0.5")
+        page.click("#start")
+        live(page)
+        until(lambda: page.evaluate("painted.videoWidth") == 160)
+        until(lambda: 30 < look(page)[..., 1].mean() < 120)
+        page.click("#split")
+        with page.expect_download() as download:
+            page.click("#snapshot")
+        snapshot = cv2.imread(str(download.value.path()))
+        assert snapshot is not None
+        assert snapshot.shape == (180, 320, 3)
+        half_dark = snapshot[150:, 170:, 1].mean()
+        assert 40 < half_dark < 110
+        assert snapshot[150:, :150, 1].mean() > half_dark + 40  # left of the split, the camera
+        edges = np.abs(np.diff(snapshot[90, :, 1].astype(int)))
+        assert edges.max() > 15  # a pixel wide, not blurred by scaling
+        page.click("#pause")
+        until(lambda: page.get_attribute("#pause", "aria-pressed") == "true")
+        with page.expect_download() as download:
+            page.click("#snapshot")  # what is shown, at its own size
+        assert cv2.imread(str(download.value.path())).shape == (90, 160, 3)  # type: ignore[union-attr]
+
+
+def test_a_server_lets_browsers_paint(
+    serving: Callable[..., Running], models: Path, tmp_path: Path
+) -> None:
+    from rtstyle.errors import RtstyleError
+    from rtstyle.model.file import read_model
+    from rtstyle.style.style import styles_of
+    from rtstyle.web.plan import plan_painting
+    from rtstyle.web.runtime import fetch_runtime
+
+    try:
+        runtime = fetch_runtime()
+    except RtstyleError as error:
+        pytest.skip(f"The runtime for browsers is not here: {error}")
+    plan = plan_painting(styles_of(read_model(models / "dimming.onnx")), runtime, any_picture=False)
+    running = serving(plan=plan, paint="here")
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 1280, "height": 800})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(running.url)
+        assert page.evaluate("crossOriginIsolated")  # so several threads paint
+        page.click("#start")
+        live(page)
+        assert page.get_attribute("body", "data-painted") == "here"
+        assert running.n_viewers == 0  # no picture leaves the browser
+        until(lambda: look(page)[..., 1].mean() > 120)
+        page.keyboard.press("ArrowRight")
+        until(lambda: brightness(page) < 40)
+        page.locator("#blend").fill("50")
+        until(lambda: 60 < look(page)[..., 1].mean() < 110)
+        page.locator("#blend").fill("0")
+        page.keyboard.press("s")
+        until(lambda: look(page)[:, :28, 1].mean() > 110 and look(page)[:, 36:, 1].mean() < 40)
+        assert errors == []

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from rtstyle.errors import UsageError
 from tests.serve.conftest import Running
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is missing: pip install 'rtstyle[live]'")
@@ -84,6 +85,19 @@ def test_a_certificate_of_its_own_is_made_once_and_fits(
     certificate.write_text("damaged")
     serving(self_signed=True)
     assert b"BEGIN CERTIFICATE" in certificate.read_bytes()
+
+
+def test_a_certificate_that_does_not_fit_its_key_is_refused(
+    serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rtstyle.serve.certificate import own_certificate
+
+    pairs = []
+    for name in ("one", "other"):
+        monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / name))
+        pairs.append(own_certificate())
+    with pytest.raises(UsageError, match="no certificate and its key"):
+        serving(tls_cert=pairs[0][0], tls_key=pairs[1][1])
 
 
 def test_the_address_is_also_a_qr_code(capsys: pytest.CaptureFixture[str]) -> None:

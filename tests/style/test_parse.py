@@ -149,9 +149,9 @@ def test_a_model_for_any_painting_alone_is_no_style(arbitrary: Path) -> None:
     ("name", "advice"),
     [
         ("candy.pth", "a PyTorch checkpoint, not a style: import it first"),
-        ("Candy.T7", r"python -m export import \S*Candy\.T7 -o MODEL\.onnx"),
-        ("wave.ckpt", r"python -m export import \S*wave\.ckpt"),
-        ("decoder_iter_160000.pth.tar", "python -m export import"),
+        ("Candy.T7", r"rtstyle import \S*Candy\.T7 -o MODEL\.onnx"),
+        ("wave.ckpt", r"rtstyle import \S*wave\.ckpt"),
+        ("decoder_iter_160000.pth.tar", "rtstyle import"),
         ("model.json", "a TensorFlow.js model"),
         ("frozen.pb", "convert it to ONNX"),
         ("net.tflite", "convert it to ONNX"),

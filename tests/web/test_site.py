@@ -90,6 +90,23 @@ def test_the_version_changes_with_what_is_in_the_site(
     assert version(tmp_path / "a") == version(tmp_path / "b") != version(tmp_path / "c")
 
 
+def test_a_lighter_model_is_what_processors_paint_with(
+    tmp_path: Path, runtime: Path, styles: list[Style]
+) -> None:
+    dimming(
+        tmp_path / "dim_light.onnx",
+        metadata={"rtstyle": json.dumps(DIM | {"description": "light"})},
+    )
+    plan = plan_painting(styles, runtime)
+    full, light = plan.models[tmp_path / "dim.onnx"], plan.models[tmp_path / "dim_light.onnx"]
+    assert full["light"] == light["id"] != full["id"]
+    assert "light" not in light
+    dimming(
+        tmp_path / "dim_light.onnx", metadata={"rtstyle": json.dumps(DIM | {"styles": ["a", "b"]})}
+    )
+    assert "light" not in plan_painting(styles, runtime).models[tmp_path / "dim.onnx"]
+
+
 def test_only_a_site_is_replaced(tmp_path: Path, runtime: Path, styles: list[Style]) -> None:
     site, other = tmp_path / "site", tmp_path / "other"
     build(site, runtime, styles)

@@ -49,6 +49,11 @@ class SoundRing:
         self._ring = np.zeros((_KEPT_SECONDS * RATE, 2), np.int16)
         self._end = 0  # where the newest sample ends
 
+    @property
+    def end(self) -> int:
+        """The number after that of the newest sample."""
+        return self._end
+
     def put(self, start: int, samples: Samples) -> None:
         """Write `samples`, the first of which has the number `start`."""
         size = len(self._ring)

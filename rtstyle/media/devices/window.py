@@ -19,13 +19,14 @@ from rtstyle.media.base import SinkRequest
 KEYS = {
     "right": "next", "left": "previous", "up": "strength +0.1", "down": "strength -0.1",
     "b": "blend +0.1", "v": "blend -0.1", "c": "color", "s": "split", "m": "mirror",
-    "space": "pause", "p": "snapshot", "r": "record", "q": "quit", "escape": "quit",
+    ".": "scene next", ",": "scene previous", "space": "pause", "p": "snapshot", "r": "record",
+    "q": "quit", "escape": "quit",
     **{str(number): f"style {number}" for number in range(1, 10)},
 }  # fmt: skip
 _BLIND = ("offscreen", "dummy")
 _HELP = (
     "left right  style      1–9  pick      up down  strength      b v  blend",
-    "c  colours      s  split      m  mirror      space  pause",
+    "c  colours      s  split      m  mirror      space  pause      , .  scene",
     "p  snapshot      r  record      f  full screen      i  figures      h  help      q  quit",
 )
 

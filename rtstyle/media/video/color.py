@@ -14,15 +14,13 @@ no more steps than the original, and unlike noise the pattern does not flicker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from struct import unpack
-from typing import cast
 
 import numpy as np
 from av import VideoFrame
 from av.filter import Graph
-from av.sidedata.sidedata import SideData, Type
+from av.sidedata.sidedata import Type
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.reformatter import (
@@ -36,6 +34,7 @@ from av.video.reformatter import Colorspace as Matrix
 from numpy.typing import NDArray
 
 from rtstyle.frame import Gain, HighRange, Image, StreamInfo
+from rtstyle.media.video.side_data import side_data_of
 from rtstyle.media.video.tonemap import LightKeeper, ToneMapper
 
 # The default, fast path repeats chroma samples and truncates: up to 3 levels off on flat colours,
@@ -179,7 +178,8 @@ class RgbWriter:
         self._reformatter = VideoReformatter()
 
     def write(self, image: Image, gain: Gain | None = None) -> VideoFrame:
-        """An (H, W, 3) uint8 RGB picture as a frame, tagged; `gain` is the one of its original."""
+        """A uint8 RGB picture, (H, W, 3) or with alpha (H, W, 4), as a frame, tagged; `gain` is the
+        one of its original."""
         height, width = image.shape[:2]
         frame = self._reformatter.reformat(
             self._source(image, gain),
@@ -194,6 +194,8 @@ class RgbWriter:
         return frame
 
     def _source(self, image: Image, gain: Gain | None) -> VideoFrame:
+        if image.shape[2] == 4:
+            return VideoFrame.from_ndarray(image, "rgba")
         if self._light is not None:
             known = np.ones(image.shape[:2], np.float32) if gain is None else gain
             return VideoFrame.from_ndarray(self._light.restore(image, known), "gbrp16le")
@@ -253,7 +255,7 @@ def high_range(frame: VideoFrame) -> HighRange | None:
     """What to keep of the high dynamic range of the frame; None for standard range."""
     if not is_hdr(frame):
         return None
-    data = cast(Mapping[Type, SideData], frame.side_data)
+    data = side_data_of(frame)
     mastering: tuple[Fraction, ...] = ()
     levels: tuple[int, ...] = ()
     if Type.MASTERING_DISPLAY_METADATA in data:  # FFmpeg's struct: ten rationals, two flags

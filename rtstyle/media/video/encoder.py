@@ -47,7 +47,7 @@ class VideoTrack:
     ) -> None:
         self.notes: list[str] = []
         self.end = Fraction(0)  # seconds, where the last frame ends
-        usual = usual_codec(container, info)
+        usual = usual_codec(container, info, alpha=options.alpha)
         self.codec = options.codec or device_encoder(usual, options.hwaccel, info) or usual
         if options.codec is None:
             self.notes += encoder_notes(options.hwaccel, self.codec)
@@ -100,6 +100,8 @@ class VideoTrack:
                 return picture
             frame = frame.download()
         image = self._padded(frame.image)
+        if frame.alpha is not None and self._options.alpha:
+            image = np.dstack([image, self._padded(frame.alpha)])
         if isinstance(self._writer, PaletteWriter) or frame.gain is None:
             return self._writer.write(image)
         return self._writer.write(image, self._padded(frame.gain))
@@ -150,6 +152,8 @@ class VideoTrack:
                     f"{self._container.muxer}"
                 )
             stream.codec_context.pix_fmt = chosen
+            if self._options.alpha:
+                stream.metadata["alpha_mode"] = "1"  # what Matroska says of VP9
         except (FFmpegError, ValueError, TypeError) as error:
             raise UsageError(
                 f"The codec {self.codec!r} cannot go into {self._container.muxer} "

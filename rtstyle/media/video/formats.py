@@ -148,9 +148,23 @@ def piped_container(name: str | None) -> Container:
         ) from None
 
 
-def usual_codec(container: Container, info: StreamInfo) -> str:
-    """The codec where none is chosen. Raises `UsageError` where high dynamic range is to be kept
-    in a container that cannot state it."""
+# With alpha: codecs by their containers, and their pixel formats.
+_ALPHA_CODECS = {"mov": "prores_ks", "matroska": "ffv1", "webm": "libvpx-vp9", "apng": "apng"}
+_ALPHA_FORMATS = {"prores_ks": "yuva444p10le", "ffv1": "yuva444p", "libvpx-vp9": "yuva420p",
+                  "apng": "rgba", "png": "rgba"}  # fmt: skip
+_ALPHA_OPTIONS = {"libvpx-vp9": {"auto-alt-ref": "0"}, "prores_ks": {"profile": "4444"}}
+
+
+def usual_codec(container: Container, info: StreamInfo, *, alpha: bool = False) -> str:
+    """The codec where none is chosen. Raises `UsageError` where high dynamic range or `alpha` is to
+    be kept in a container that cannot state it."""
+    if alpha:
+        if container.muxer not in _ALPHA_CODECS:
+            raise UsageError(
+                f"{container.muxer} cannot hold transparency; with --alpha the output is a mov, "
+                "webm, mkv, apng or png."
+            )
+        return _ALPHA_CODECS[container.muxer]
     if info.high_range is None:
         return container.codec
     if container.muxer not in _STATES_HDR:
@@ -168,6 +182,8 @@ def encoder_options(codec: str, wanted: WriteOptions, info: StreamInfo) -> dict[
         name, display, levels, unit = _STATES_MASTERING[codec]
         stated = _mastering(info.high_range, display, levels, in_units=unit)
         options[name] = ":".join(filter(None, (options.get(name), *stated)))
+    if wanted.alpha:
+        options |= _ALPHA_OPTIONS.get(codec, {})
     if wanted.bitrate is not None:
         options = {key: value for key, value in options.items() if key not in _QUALITY}
         options["b"] = str(wanted.bitrate)
@@ -185,7 +201,15 @@ def pixel_format_for(
 
     Raises `UsageError` for another one, and where high dynamic range is to be kept in 8 bits.
     """
-    if wanted.pixel_format:
+    if wanted.alpha and (wanted.pixel_format or codec not in _ALPHA_FORMATS):
+        raise UsageError(
+            f"With --alpha the codec is {', '.join(_ALPHA_FORMATS)}, in its own pixel format, not "
+            f"{codec} {wanted.pixel_format or ''}".rstrip()
+            + "."
+        )
+    if wanted.alpha:
+        chosen = _ALPHA_FORMATS[codec]
+    elif wanted.pixel_format:
         if wanted.pixel_format not in (supported or [wanted.pixel_format]):
             raise UsageError(
                 f"The codec {codec} has no pixel format {wanted.pixel_format!r}; it has "

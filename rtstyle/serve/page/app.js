@@ -12,6 +12,8 @@ const page = document.body;
 const asked = new URLSearchParams(location.search);
 const is = (name) => asked.has(name) && asked.get(name) !== "0";
 const KIOSK = is("kiosk");
+const isSite = "site" in document.documentElement.dataset; // without a server
+const registered = isSite && navigator.serviceWorker?.register("sw.js").catch(() => null);
 const IDLE_SECONDS = Number(asked.get("kiosk")) || 60; // until a kiosk forgets what was chosen
 
 let about = { mode: "camera", controls: true, uploads: false }; // what the server, or the site, says
@@ -39,12 +41,6 @@ function remember(name, value) {
 
 const live = () => page.dataset.state === "live";
 const shown = () => (visit instanceof LocalVisit ? $("canvas") : $("painted"));
-const cameraSize = () => {
-  const { width, height } = source?.getVideoTracks()[0]?.getSettings() ?? {};
-  const [w, h] = sizeOf(shown());
-  return width && height ? [width, height] : [w, h];
-};
-
 function perform(command) {
   if (!about.controls) return;
   if (command.startsWith("mirror")) chosenMirror = true;
@@ -64,20 +60,29 @@ const listeners = (mine) => {
 function makeVisit(mine) {
   const on = listeners(mine);
   if (paintsHere()) {
-    const backend = { gpu: "webgpu", cpu: "wasm" }[asked.get("paint")] ?? remembered("backend", null);
-    return new LocalVisit(on, $("canvas"), about.here, { settings, gallery, backend, height: Number(asked.get("height")) || null, vectors });
+    return new LocalVisit(on, $("canvas"), about.here, { settings, gallery, backend: backend(), height: Number(asked.get("height")) || null, vectors });
   }
-  return new ServerVisit(on, $("painted"));
+  return new ServerVisit(on, $("painted"), $("glow"));
 }
 const vectors = new Map(); // of the viewer's own pictures, painted here
 
 // Where pictures are painted: as the address says, the viewer chose, or the server wants it.
 let hasGpu = false;
+const backend = () => ({ gpu: "webgpu", cpu: "wasm" }[asked.get("paint")] ?? remembered("backend", null) ?? (hasGpu ? "webgpu" : "wasm"));
 function paintsHere() {
   if (!about.here || about.mode === "watch") return false;
   if (about.paint === "here" || about.site) return true;
   const choice = asked.get("paint") ?? remembered("where", about.paint);
   return choice === "auto" ? hasGpu : choice !== "server";
+}
+
+// Resolves once the service worker keeps what is fetched, so that the first visit is enough to work
+// without a network later; at once where there is none, or where it was passed by for a reload.
+async function keepsFiles() {
+  const registration = await registered;
+  if (!registration || navigator.serviceWorker.controller || registration.active?.state === "activated") return;
+  const controlled = new Promise((resolve) => { navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }); });
+  await Promise.race([controlled, new Promise((resolve) => { setTimeout(resolve, 10000); })]);
 }
 
 async function start() {
@@ -93,6 +98,7 @@ async function start() {
       await listCameras();
       if (!chosenMirror) settings = { ...settings, mirror: !file && isFront(source) };
     }
+    if (about.site) await keepsFiles();
     if (mine !== starting) return;
     visit = makeVisit(mine);
     const commands = about.controls && about.mode !== "watch" ? commandsFor(settings, gallery) : [];
@@ -177,6 +183,7 @@ function forget() {
 const wishes = () => ({ id: $("cameras").value, height: Number($("height").value), facing: remembered("facing", "user") });
 
 function watchCamera(stream) {
+  if ($("glow").srcObject === stream) return;
   $("glow").srcObject = stream;
   stream.getVideoTracks()[0].addEventListener("ended", () => {
     if (source !== stream || file) return;
@@ -287,7 +294,9 @@ function showProgress(text, share = 0) {
   bar.lastElementChild.textContent = text;
 }
 
+let latency = 0; // of the pictures, in milliseconds
 function showFigures(now) {
+  ({ latency } = now);
   const where = now.where ? ` · ${now.where}` : "";
   $("figures").textContent = `${now.fps.toFixed(0)} fps · ${now.latency ? `${Math.round(now.latency)} ms` : "…"}${where}`;
   if (now.notice !== standing) { standing = now.notice; if (!noticeTimer) notify(""); }
@@ -391,7 +400,7 @@ function press(id, on) { $(id).setAttribute("aria-pressed", Boolean(on)); }
 
 // Thumbnails of the viewer's own face, one after the other, so that painting does not suffer.
 async function showFaces(mine) {
-  if (about.mode === "watch" || file) return;
+  if (about.mode === "watch" || file || navigator.connection?.saveData) return;
   for (const row of ordered()) {
     const url = await visit?.thumbnail(row.name).catch(() => null);
     if (mine !== starting || !live()) { if (url) URL.revokeObjectURL(url); return; }
@@ -402,6 +411,7 @@ async function showFaces(mine) {
     }
     await new Promise((resolve) => { setTimeout(resolve, 250); });
   }
+  if (about.site && about.here.any) await visit.fetchAnyPicture().catch(() => {}); // for a visit without a network
 }
 
 function fitFrame() {
@@ -490,9 +500,9 @@ $("flip").onclick = async () => {
   } catch (error) { notify(error.message); }
 };
 $("where").onchange = () => {
-  const [where, backend] = $("where").value.split("-");
+  const [where, by] = $("where").value.split("-");
   remember("where", where);
-  remember("backend", backend ?? null);
+  remember("backend", by ?? null);
   if (live()) { const again = source; source = null; end(""); source = again; start(); }
   greet({});
 };
@@ -534,7 +544,8 @@ function startAfresh() {
 
 async function snapshot() {
   try {
-    const canvas = await visit.snapshot(cameraSize());
+    notify("The snapshot is painted …", 0);
+    const canvas = await visit.snapshot();
     canvas.toBlob((blob) => { if (blob) { save(blob, "png"); notify("The snapshot is among your downloads."); } });
   } catch (error) {
     notify(error.message);
@@ -546,7 +557,7 @@ async function toggleRecord() {
   try {
     let microphone = null;
     if ($("microphone").checked) microphone = await openMicrophone().catch((error) => { notify(error.message); return null; });
-    recording = new Recording(shown, sizeOf(shown()), microphone);
+    recording = new Recording(shown, sizeOf(shown()), microphone, () => latency);
     press("record", true);
     const tick = () => {
       if (!recording) return;
@@ -635,7 +646,8 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const on = event.target;
   if (event.key === "Escape") { openMenu(false); if ("full" in page.dataset && !KIOSK) goFull(false); return; }
-  if (on.matches?.("select, input:not([type=checkbox])")) return;
+  const slides = on.matches?.("input[type=range]"); // which wants the arrows for itself
+  if (on.matches?.("select") || (slides && /^(Arrow|Home|End|Page)/.test(event.key))) return;
   const act = {
     ArrowRight: () => neighbour(+1), ArrowLeft: () => neighbour(-1), ArrowDown: () => neighbour(+1), ArrowUp: () => neighbour(-1),
     c: () => perform("color"), s: () => perform("split"), m: () => perform("mirror"),
@@ -670,7 +682,6 @@ function beginning() {
 }
 
 async function greetings() {
-  const isSite = "site" in document.documentElement.dataset;
   const response = await fetch(isSite ? "gallery.json" : "gallery");
   if (!response.ok) throw new Error();
   about = await response.json();
@@ -702,8 +713,7 @@ function showWhere() {
   const possible = options.filter(([value]) => (value === "server" ? !about.site && about.paint !== "here"
     : about.here && (value !== "here-webgpu" || navigator.gpu)));
   $("where-label").hidden = about.mode === "watch" || possible.length < 2;
-  const backend = visit?.backend ?? remembered("backend", null) ?? (hasGpu ? "webgpu" : "wasm");
-  const now = paintsHere() ? `here-${backend}` : "server";
+  const now = paintsHere() ? `here-${visit?.backend ?? backend()}` : "server";
   $("where").replaceChildren(...possible.map(([value, text]) => new Option(text, value, false, value === now)));
 }
 
@@ -724,6 +734,5 @@ function showWall() {
 if (is("clean")) page.dataset.clean = "";
 if (KIOSK) { page.dataset.kiosk = ""; page.dataset.full = ""; }
 stir();
-if ("site" in document.documentElement.dataset && "serviceWorker" in navigator) navigator.serviceWorker.register("sw.js").catch(() => {});
 greetings().catch(() => { $("problem").textContent = "This rtstyle does not answer. Is it still running?"; });
 addEventListener("pagehide", () => { if (visit) end(""); });

@@ -66,29 +66,37 @@ export async function decodePicture(file) {
   if (size && size[0] * size[1] > MOST_PIXELS) {
     throw new Error(`This picture has ${size[0]}×${size[1]} pixels; at most ${MOST_PIXELS / 1e6} megapixels are taken.`);
   }
-  try {
-    return await createImageBitmap(file);
-  } catch {
-    throw new Error("This picture is damaged, or is none.");
-  }
+  const picture = size && await createImageBitmap(file).catch(() => null);
+  if (!picture) throw new Error("This picture is damaged, or is none.");
+  return picture;
 }
 
-// Width and height as the file's own header says, before anything is decoded; null if unknown.
+// Width and height as the file's own header says, before anything is decoded; null where there is
+// no such header. As rtstyle/serve/pictures.py does.
 async function pictureSize(file) {
-  const data = new DataView(await file.slice(0, 1 << 18).arrayBuffer());
+  const data = new DataView(await file.arrayBuffer());
   try {
     if (data.getUint32(0) === 0x89504e47) return [data.getUint32(16), data.getUint32(20)];
-    if (data.getUint16(0) === 0xffd8) {
-      for (let at = 2; ; at += 2 + data.getUint16(at + 2)) {
-        const kind = data.getUint8(at + 1);
-        if (kind >= 0xc0 && kind <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(kind)) return [data.getUint16(at + 7), data.getUint16(at + 5)];
-      }
-    }
-    if (data.getUint32(12) === 0x56503858) { // "VP8X"
-      return [24, 27].map((at) => 1 + data.getUint16(at, true) + (data.getUint8(at + 2) << 16));
+    if (data.getUint16(0) === 0xffd8) return jpegSize(data);
+    const [low, high] = [data.getUint32(21, true), data.getUint32(26, true)];
+    switch (data.getUint32(12)) {
+      case 0x56503858: return [24, 27].map((at) => 1 + data.getUint16(at, true) + (data.getUint8(at + 2) << 16)); // "VP8X"
+      case 0x5650384c: return [1 + (low & 0x3fff), 1 + ((low >> 14) & 0x3fff)]; // "VP8L"
+      case 0x56503820: return [high & 0x3fff, (high >> 16) & 0x3fff]; // "VP8 "
     }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
+  }
+  return null;
+}
+
+function jpegSize(data) {
+  for (let at = 2; data.getUint8(at) === 0xff;) {
+    const kind = data.getUint8(at + 1);
+    if (kind === 0xff) { at += 1; continue; } // a fill byte
+    if (kind === 0x01 || (kind >= 0xd0 && kind <= 0xd8)) { at += 2; continue; } // without a length
+    if (kind >= 0xc0 && kind <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(kind)) return [data.getUint16(at + 7), data.getUint16(at + 5)];
+    at += 2 + data.getUint16(at + 2);
   }
   return null;
 }

@@ -6,17 +6,28 @@ let ort = null;
 let plan = null; // where the runtime and the models lie, see rtstyle/web/site.py
 let backend = "";
 let base = "";
-const sessions = new Map(); // file → promise of a session
+const downloads = new Map(); // URL → promise of the bytes, until a session is made of them
+const sessions = new Map(); // URL → promise of a session
 let surface = null;
 
+// A session runs one picture at a time, so all wait for what was asked before, but downloads do not.
 const work = { open, paint, encode };
-let queue = Promise.resolve(); // a session runs one picture at a time
+let queue = Promise.resolve();
 self.onmessage = ({ data }) => {
-  queue = queue.then(() => work[data.do](data)).then(
+  const done = data.do === "fetch" ? fetchModel(data) : queue.then(() => work[data.do](data));
+  const answered = done.then(
     ({ transfer = [], ...answer }) => self.postMessage({ id: data.id, ...answer }, transfer),
     (error) => self.postMessage({ id: data.id, error: error?.message ?? String(error) }),
   );
+  if (data.do !== "fetch") queue = answered;
 };
+
+// So that what is painted meanwhile does not wait for the network.
+async function fetchModel({ model }) {
+  const { file, encoder } = plan.models[model];
+  await Promise.all([file, encoder?.file].map((one) => one && !sessions.has(one.url) && bytesOf(one)));
+  return {};
+}
 
 async function open(message) {
   ({ backend, base, plan } = message);
@@ -36,20 +47,30 @@ async function open(message) {
 }
 
 function session(file) {
-  if (!sessions.has(file)) {
-    const opening = download(file).then((bytes) => ort.InferenceSession.create(new Uint8Array(bytes), {
-      executionProviders: [backend], graphOptimizationLevel: "all",
-    }));
-    opening.catch(() => sessions.delete(file)); // the next one tries again
-    sessions.set(file, opening);
+  return once(sessions, file.url, async () => {
+    const bytes = new Uint8Array(await bytesOf(file));
+    downloads.delete(file.url);
+    return ort.InferenceSession.create(bytes, { executionProviders: [backend], graphOptimizationLevel: "all" });
+  });
+}
+
+const bytesOf = (file) => once(downloads, file.url, () => download(file));
+
+// What was made before, or is being made; after a failure the next one tries again.
+function once(made, key, make) {
+  if (!made.has(key)) {
+    const making = make();
+    making.catch(() => made.delete(key));
+    made.set(key, making);
   }
-  return sessions.get(file);
+  return made.get(key);
 }
 
 // The bytes of a file. Those that were built are compressed, since not every host does it; one that
 // names the compression in a header has had it undone by the browser already.
 async function download({ url, bytes }) {
-  const response = await fetch(new URL(url, base));
+  const response = await fetch(new URL(url, base)).catch(() => null);
+  if (!response) throw new Error("This style was not fetched before, and there is no network now.");
   if (!response.ok) throw new Error(`${url} cannot be loaded (${response.status}).`);
   const parts = [];
   let received = 0;

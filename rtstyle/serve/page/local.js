@@ -8,10 +8,11 @@ const HEIGHT = { webgpu: 360, wasm: 180 }; // of the picture that the net paints
 const GIVEN_UP = 3; // failures of the GPU in a row, after which the CPU paints
 
 export class LocalVisit {
-  // `plan` is what rtstyle/web/site.py writes: the runtime, the models, each style's vector.
+  // `plan` is what rtstyle/web/plan.py writes: the runtime, the models, each style's vector; `vectors`
+  // has those of the viewer's own pictures.
   constructor(on, view, plan, { settings, gallery, backend, height, vectors }) {
-    Object.assign(this, { on, view, plan, settings, gallery, height, vectors }); // of own pictures
-    this.wishes = backend ? [backend] : ["webgpu", "wasm"];
+    Object.assign(this, { on, view, plan, settings, gallery, height, vectors });
+    this.wishes = backend === "wasm" ? ["wasm"] : ["webgpu", "wasm"];
     this.context = view.getContext("2d", { alpha: false });
     this.video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
     this.answers = new Map();
@@ -26,28 +27,39 @@ export class LocalVisit {
     this.on.progress("The first picture is painted …", 0.95);
     await this.nextPicture(); // what a camera shows before its first is grey
     await this.step();
-    if (!this.closed) this.run();
+    if (this.closed) return;
+    if (this.sorry) this.on.notice(this.sorry);
+    this.run();
   }
 
   // Open the first backend that works.
   async open() {
-    const row = this.row(this.settings.style);
+    this.shown = this.settings;
     for (;;) {
       this.backend = this.wishes[0];
-      if (this.backend === "webgpu" && !navigator.gpu && this.wishes.length > 1) { this.wishes.shift(); continue; }
+      const { model } = this.row(this.settings.style);
       this.worker?.terminate();
+      this.fail("The worker ended.");
       this.worker = new Worker(new URL("engine.js", document.baseURI), { type: "module" });
       this.worker.onmessage = ({ data }) => this.receive(data);
-      this.worker.onerror = (event) => { for (const { reject } of this.answers.values()) reject(new Error(event.message || "The worker ended.")); this.answers.clear(); };
+      this.worker.onerror = (event) => this.fail(event.message || "The worker ended.");
       this.on.progress("The net is loaded …", 0.2);
       try {
-        await this.ask("open", { backend: this.backend, base: document.baseURI, plan: this.plan, model: row.model });
+        await this.ask("open", { backend: this.backend, base: document.baseURI, plan: this.plan, model });
+        this.models = new Set([model]); // that can paint at once
         return;
       } catch (error) {
+        if (this.wishes.length < 2) throw new Error(`This browser cannot paint: ${error.message}`);
         this.wishes.shift();
-        if (!this.wishes.length) throw new Error(`This browser cannot paint: ${error.message}`);
+        this.sorry = "The GPU cannot paint here; the processor does.";
       }
     }
+  }
+
+  // Every question gets this as its answer.
+  fail(reason) {
+    for (const { reject } of this.answers.values()) reject(new Error(reason));
+    this.answers.clear();
   }
 
   receive({ id, loaded, error, ...answer }) {
@@ -64,12 +76,17 @@ export class LocalVisit {
     return answer;
   }
 
-  row(name) { return this.gallery.find((one) => one.name === name) ?? this.gallery[0]; }
+  // A style's row of the gallery; the processor paints with the lighter model where there is one.
+  row(name) {
+    const row = this.gallery.find((one) => one.name === name) ?? this.gallery[0];
+    const light = this.backend === "wasm" && this.plan.models[row.model]?.light;
+    return light ? { ...row, model: light } : row;
+  }
 
   vector(row) { return this.vectors.get(row.name) ?? row.vector ?? null; }
 
   // What the net gets for the settings: model, vector, strength, colours.
-  look(settings = this.settings) {
+  look(settings) {
     const row = this.row(settings.style);
     const partner = this.gallery.find((one) => one.name === settings.partner);
     let vector = this.vector(row);
@@ -95,12 +112,11 @@ export class LocalVisit {
         failures = 0;
       } catch (error) {
         if (this.closed) return;
-        this.on.notice(error.message);
         if (++failures < GIVEN_UP) continue;
-        if (this.backend !== "webgpu" || this.wishes.length < 2) { this.end(error.message); return; }
+        if (this.wishes.length < 2) { this.end(error.message); return; }
         this.wishes.shift();
-        this.on.notice("The GPU was lost; the processor paints from here on.");
         await this.open().catch((reason) => this.end(reason.message));
+        this.on.notice("The GPU was lost; the processor paints from here on.");
         failures = 0;
       }
     }
@@ -122,25 +138,56 @@ export class LocalVisit {
       this.frozen = null;
     }
     if (!this.video.videoWidth) return;
-    const { mirror } = this.settings;
     const began = performance.now();
     const bitmap = await createImageBitmap(this.frozen ?? this.video);
     const size = this.size(this.height ?? HEIGHT[this.backend]);
-    const { bitmap: painted, ms } = await this.ask("paint", { bitmap, ...size, mirror, ...this.look() }, [bitmap]);
+    const { bitmap: painted } = await this.paint(bitmap, size, this.look(this.ready()));
     this.painted?.close();
     this.painted = painted;
     this.draw();
-    this.measure(performance.now() - began, ms);
+    this.measure(performance.now() - began);
+  }
+
+  paint(bitmap, size, look) {
+    return this.ask("paint", { bitmap, ...size, mirror: this.settings.mirror, ...look }, [bitmap]);
+  }
+
+  // The settings that are painted: the latest, but with the style before for as long as the model of
+  // the new one is on its way.
+  ready() {
+    const { style, partner, blend } = this.shown, now = this.settings;
+    const { model } = this.row(now.style);
+    if (this.models.has(model)) { this.shown = now; return now; }
+    if (this.fetching !== model) {
+      this.fetching = model;
+      this.fetch(model).catch((error) => {
+        if (this.closed || this.row(this.settings.style).model !== model) return;
+        this.perform(`style ${style}`);
+        this.on.notice(error.message);
+      }).finally(() => { this.fetching = null; });
+    }
+    return { ...now, style, partner, blend };
+  }
+
+  async fetch(model) {
+    await this.ask("fetch", { model });
+    this.models.add(model);
   }
 
   draw() {
     const { view, context, painted, video } = this;
-    const { split, mirror } = this.settings;
     const [width, height] = [Math.max(video.videoWidth, painted.width), Math.max(video.videoHeight, painted.height)];
     if (view.width !== width || view.height !== height) {
       [view.width, view.height] = [width, height];
       view.dispatchEvent(new Event("resize"));
     }
+    this.compose(context, painted, this.frozen ?? video);
+  }
+
+  // The painting, and left of the split the original.
+  compose(context, painted, original) {
+    const { split, mirror } = this.settings;
+    const { width, height } = context.canvas;
     context.imageSmoothingQuality = "high";
     context.drawImage(painted, 0, 0, width, height);
     if (split === null) return;
@@ -149,15 +196,15 @@ export class LocalVisit {
     context.rect(0, 0, split * width, height);
     context.clip();
     if (mirror) { context.translate(width, 0); context.scale(-1, 1); }
-    context.drawImage(this.frozen ?? video, 0, 0, width, height);
+    context.drawImage(original, 0, 0, width, height);
     context.restore();
     context.fillStyle = "#fff";
     context.fillRect(Math.round(split * width) - 1, 0, 2, height);
   }
 
-  measure(latency, ms) {
+  measure(latency) {
     const now = performance.now();
-    this.times.push({ now, latency, ms });
+    this.times.push({ now, latency });
     this.times = this.times.filter((one, i, all) => now - one.now < 2000 || i >= all.length - 2);
     if (now - (this.reported ?? 0) < 500 || this.times.length < 2) return;
     this.reported = now;
@@ -179,11 +226,18 @@ export class LocalVisit {
     await this.video.play();
   }
 
-  async addPicture(file) {
+  // The model that takes any picture as its style.
+  async fetchAnyPicture() {
     const model = Object.keys(this.plan.models).find((name) => this.plan.models[name].encoder);
     if (!model) throw new Error("No model for any picture is part of this page.");
+    await this.fetch(model);
+    return model;
+  }
+
+  async addPicture(file) {
     const bitmap = await decodePicture(file);
     if (Math.min(bitmap.width, bitmap.height) < 16) throw new Error("This picture is too small for a style; at least 16×16 is needed.");
+    const model = await this.fetchAnyPicture();
     const { vector } = await this.ask("encode", { bitmap, model }, [bitmap]);
     const stem = file.name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N} .-]+/gu, " ").trim().slice(0, 32) || "picture";
     let name = `“${stem}”`;
@@ -198,9 +252,10 @@ export class LocalVisit {
   async thumbnail(name) {
     const { video } = this;
     if (this.closed || !video.videoWidth) return null;
-    const bitmap = await createImageBitmap(video, ...middle(video.videoWidth, video.videoHeight));
     const look = this.look({ ...this.settings, style: name, partner: null, strength: 1, color: false });
-    const { bitmap: painted } = await this.ask("paint", { bitmap, width: 192, height: 144, mirror: this.settings.mirror, ...look }, [bitmap]);
+    if (!this.models.has(look.model)) await this.fetch(look.model);
+    const bitmap = await createImageBitmap(video, ...middle(video.videoWidth, video.videoHeight));
+    const { bitmap: painted } = await this.paint(bitmap, { width: 192, height: 144 }, look);
     const canvas = Object.assign(document.createElement("canvas"), { width: 192, height: 144 });
     canvas.getContext("2d").drawImage(painted, 0, 0);
     painted.close();
@@ -208,13 +263,14 @@ export class LocalVisit {
   }
 
   // Painted once more, at the camera's own size.
-  async snapshot([width, height]) {
-    const bitmap = await createImageBitmap(this.frozen ?? this.video);
-    const { mirror } = this.settings;
-    const { bitmap: painted } = await this.ask("paint", { bitmap, width, height, mirror, ...this.look() }, [bitmap]);
+  async snapshot() {
+    const [bitmap, original] = await Promise.all([0, 1].map(() => createImageBitmap(this.frozen ?? this.video)));
+    const { width, height } = bitmap;
+    const { bitmap: painted } = await this.paint(bitmap, { width, height }, this.look(this.ready()));
     const canvas = Object.assign(document.createElement("canvas"), { width, height });
-    canvas.getContext("2d").drawImage(painted, 0, 0);
+    this.compose(canvas.getContext("2d"), painted, original);
     painted.close();
+    original.close();
     return canvas;
   }
 
@@ -227,8 +283,7 @@ export class LocalVisit {
   close() {
     this.closed = true;
     this.worker?.terminate();
-    for (const { reject } of this.answers.values()) reject(new Error("The visit is over."));
-    this.answers.clear();
+    this.fail("The visit is over.");
     this.video.srcObject = null;
     this.context.clearRect(0, 0, this.view.width, this.view.height);
   }

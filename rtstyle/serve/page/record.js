@@ -4,8 +4,9 @@
 const KINDS = ["video/mp4;codecs=avc1.42E01F,mp4a.40.2", "video/mp4", "video/webm;codecs=vp9,opus", "video/webm"];
 
 export class Recording {
-  // `shown()` gives the element that shows the picture; `microphone` is a track, or null.
-  constructor(shown, size, microphone) {
+  // `shown()` gives the element that shows the picture, `latency()` how many milliseconds after the
+  // camera; `microphone` is a track, or null.
+  constructor(shown, size, microphone, latency) {
     this.canvas = document.createElement("canvas");
     [this.canvas.width, this.canvas.height] = size.map((side) => Math.max(2, side & ~1));
     this.context = this.canvas.getContext("2d");
@@ -13,15 +14,26 @@ export class Recording {
     if (!this.kind) throw new Error("This browser cannot record.");
     this.shown = shown;
     this.microphone = microphone;
+    this.latency = latency;
     this.draw();
     this.timer = setInterval(() => this.draw(), 1000 / 30);
     const stream = this.canvas.captureStream(30);
-    if (microphone) stream.addTrack(microphone);
+    if (microphone) stream.addTrack(this.delayed(microphone));
     this.recorder = new MediaRecorder(stream, { mimeType: this.kind, videoBitsPerSecond: 6_000_000 });
     this.parts = [];
     this.recorder.ondataavailable = (event) => { if (event.data.size) this.parts.push(event.data); };
     this.recorder.start(1000);
     this.began = performance.now();
+  }
+
+  // Sound needs no painting: it waits as long as the pictures take.
+  delayed(track) {
+    this.audio = new AudioContext();
+    const late = this.audio.createDelay(2), out = this.audio.createMediaStreamDestination();
+    late.delayTime.value = this.latency() / 1000;
+    this.follower = setInterval(() => late.delayTime.setTargetAtTime(this.latency() / 1000, this.audio.currentTime, 0.5), 1000);
+    this.audio.createMediaStreamSource(new MediaStream([track])).connect(late).connect(out);
+    return out.stream.getAudioTracks()[0];
   }
 
   get seconds() { return (performance.now() - this.began) / 1000; }
@@ -43,6 +55,8 @@ export class Recording {
       await new Promise((resolve) => { this.recorder.onstop = resolve; this.recorder.stop(); });
     }
     this.microphone?.stop();
+    clearInterval(this.follower);
+    this.audio?.close();
     save(new Blob(this.parts, { type: this.kind }), this.kind.startsWith("video/mp4") ? "mp4" : "webm");
   }
 }

@@ -3,9 +3,10 @@
 
 export class ServerVisit {
   // `on` has: gallery, settings, figures, notice, progress, ended(reason, { again }).
-  constructor(on, view) {
-    this.on = on;
-    this.view = view; // the video element that shows the painted pictures
+  // `view` is the video element that shows the painted pictures, `camera` the one that shows the
+  // camera's.
+  constructor(on, view, camera) {
+    Object.assign(this, { on, view, camera });
     this.viewer = "";
     this.roundTrip = 0;
     this.closed = false;
@@ -34,7 +35,7 @@ export class ServerVisit {
         if (message.full) reject(new Error(`It is full: ${message.full} are watching already. Try again in a while.`));
         if (message.hello) { this.viewer = message.hello.viewer; this.on.hello(message.hello); resolve(); }
         if (message.gallery) this.on.gallery(message.gallery);
-        if (message.settings) this.on.settings(message.settings);
+        if (message.settings) { this.paused = message.settings.pause; this.on.settings(message.settings); }
         if (message.figures) this.showFigures(message.figures);
         if (message.answer) this.peer?.setRemoteDescription({ type: "answer", sdp: message.answer }).catch(() => {});
         if (message.pong) this.roundTrip = performance.now() - message.pong;
@@ -77,16 +78,7 @@ export class ServerVisit {
   perform(command) { this.say({ do: command }); }
 
   async addPicture(file) {
-    const query = new URLSearchParams({ viewer: this.viewer, name: file.name });
-    let response;
-    try {
-      response = await fetch(`paintings?${query}`, { method: "POST", body: file });
-    } catch {
-      throw new Error("The picture is too large, or the connection was lost.");
-    }
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Error(answer.sorry ?? `The picture was refused (${response.status}).`);
-    return answer.name;
+    return (await (await this.post("paintings", file, { name: file.name })).json()).name;
   }
 
   async thumbnail(name) {
@@ -94,12 +86,27 @@ export class ServerVisit {
     return response.ok ? URL.createObjectURL(await response.blob()) : null;
   }
 
-  // The picture that is shown, at the camera's own size.
-  async snapshot([width, height]) {
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [width, height];
-    canvas.getContext("2d").drawImage(this.view, 0, 0, width, height);
-    return canvas;
+  // The camera's own picture, painted once more at its full size; while it is paused, and where all
+  // watch one run, what is shown.
+  async snapshot() {
+    const { view, camera } = this;
+    if (this.paused || !camera.videoWidth) return drawn(view, view.videoWidth, view.videoHeight);
+    const picture = drawn(camera, camera.videoWidth, camera.videoHeight);
+    const blob = await new Promise((resolve) => { picture.toBlob(resolve, "image/jpeg", 0.95); });
+    const painted = await createImageBitmap(await this.post("snapshots", blob).then((response) => response.blob()));
+    return drawn(painted, painted.width, painted.height);
+  }
+
+  async post(what, body, rest = {}) {
+    let response;
+    try {
+      response = await fetch(`${what}?${new URLSearchParams({ viewer: this.viewer, ...rest })}`, { method: "POST", body });
+    } catch {
+      throw new Error("The picture is too large, or the connection was lost.");
+    }
+    if (response.ok) return response;
+    const { sorry } = await response.json().catch(() => ({}));
+    throw new Error(sorry ?? `The picture was refused (${response.status}).`);
   }
 
   showFigures(figures) {
@@ -122,6 +129,12 @@ export class ServerVisit {
     this.peer = null;
     this.view.srcObject = null;
   }
+}
+
+function drawn(picture, width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  canvas.getContext("2d").drawImage(picture, 0, 0, width, height);
+  return canvas;
 }
 
 const unreachable = (sentence) => Object.assign(new Error(sentence), { again: true });

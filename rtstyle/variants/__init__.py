@@ -1,0 +1,1 @@
+"""Variants of model files: half precision, 8 bits, and plans built beforehand."""

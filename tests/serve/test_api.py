@@ -1,0 +1,123 @@
+"""The commands for programs: the page's rights, one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.serve.conftest import Running
+
+aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is missing: pip install 'rtstyle[live]'")
+pytest.importorskip("aiortc", reason="aiortc is missing: pip install 'rtstyle[live]'")
+
+from rtstyle.serve.auth import HOST_HEADER  # noqa: E402
+from tests.serve.test_server import base, status_of, visit  # noqa: E402
+
+Serving = Callable[..., Running]
+
+
+def _key(running: Running) -> dict[str, str]:
+    return {HOST_HEADER: parse_qs(urlsplit(running.control_url).query)["host"][0]}
+
+
+def _post(running: Running, *bodies: object, **headers: str) -> list[tuple[int, dict[str, Any]]]:
+    async def ask(client: Any) -> list[tuple[int, dict[str, Any]]]:
+        answers = []
+        for body in bodies:
+            data = body if isinstance(body, str | bytes) else json.dumps(body)
+            async with client.post(f"{base(running)}/api/v1/do", data=data) as response:
+                answers.append((response.status, await response.json(content_type=None)))
+        return answers
+
+    found: list[tuple[int, dict[str, Any]]] = visit(ask, **headers)
+    return found
+
+
+def test_a_program_with_the_host_key_changes_the_run(serving: Serving) -> None:
+    running = serving(shared=True)
+    assert running.controls is not None
+    answers = _post(running, {"do": "style dark"}, {"strength": 0.5}, "mirror on", {"next": 0},
+                    **_key(running))  # fmt: skip
+    assert [status for status, _ in answers] == [200] * 4
+    now = answers[-1][1]["settings"]
+    assert (now["style"], now["strength"], now["mirror"]) == ("dark", 0.5, True)
+    assert running.controls.settings.style.name == "dark"
+
+    async def state(client: Any) -> Any:
+        async with client.get(f"{base(running)}/api/v1/state") as response:
+            return await response.json()
+
+    seen = visit(state)
+    assert seen["settings"]["style"] == "dark"
+    assert (seen["styles"], seen["commands"]) == (["bright", "dark"], [])
+    assert "quit" not in visit(state, **_key(running))["commands"]
+
+
+def test_a_stranger_changes_nothing(serving: Serving) -> None:
+    running = serving(shared=True)
+    assert running.controls is not None
+    before = running.controls.settings
+    url = f"{base(running)}/api/v1/do"
+    assert status_of(url, "POST", b"next") == 403  # no origin, no key
+    assert status_of(url, "POST", b"next", **{HOST_HEADER: "wrong"}) == 403
+    assert status_of(url, "POST", b"next", Origin="http://evil.example", **_key(running)) == 403
+    assert status_of(url, "POST", b"next", Origin=base(running)) == 400  # one who watches
+    for wrong in ("quit", "record", "style /etc/passwd", "dance", '{"do": 3, "x": 1}', "{", b"\xff",
+                  '{"strength": [1]}', '{"strength": NaN}', "x" * 9000, "[" * 9000):  # fmt: skip
+        ((status, answer),) = _post(running, wrong, **_key(running))
+        assert status == 400
+        assert 0 < len(answer["sorry"]) < 600
+    assert running.controls.settings == before
+
+
+def test_a_thousand_wrong_messages_over_a_socket_change_nothing(serving: Serving) -> None:
+    running = serving(shared=True)
+    assert running.controls is not None
+    before, rng = running.controls.settings, random.Random(0)
+    letters = 'abcdefghi {}[]":0123456789.-\n'
+
+    async def talk(client: Any) -> list[str]:
+        async with client.ws_connect(f"{base(running)}/api/v1/socket") as socket:
+            for _ in range(1000):
+                await socket.send_str("".join(rng.choices(letters, k=rng.randint(1, 60))))
+            answers = [json.loads((await socket.receive()).data) for _ in range(1000)]
+            return ["sorry" if "sorry" in answer else "done" for answer in answers]
+
+    heard = visit(talk, **_key(running))
+    assert heard.count("sorry") >= 990  # white space alone asks for nothing
+    assert running.controls.settings == before
+
+
+def test_a_visitor_changes_a_run_of_their_own(serving: Serving) -> None:
+    running = serving()
+    url = base(running)
+    assert status_of(f"{url}/api/v1/state") == 404
+
+    async def talk(client: Any) -> tuple[int, Any]:
+        async with client.ws_connect(f"{url}/live") as socket:
+            viewer = json.loads((await socket.receive()).data)["hello"]["viewer"]
+            async with client.post(f"{url}/api/v1/do?viewer={viewer}", data="next") as response:
+                return response.status, await response.json()
+
+    status, answer = visit(talk, Origin=url)
+    assert (status, answer["settings"]["style"]) == (200, "dark")
+
+
+def test_what_there_is_can_be_read(serving: Serving) -> None:
+    running = serving(shared=True)
+
+    async def read(client: Any) -> tuple[Any, str]:
+        async with client.get(f"{base(running)}/api/v1/openapi.json") as response:
+            document = await response.json()
+        async with client.get(f"{base(running)}/api/v1") as response:
+            return document, await response.text()
+
+    document, page = visit(read)
+    assert document["openapi"] == "3.1.0"
+    assert set(document["paths"]) == {"/api/v1/state", "/api/v1/do", "/api/v1/socket"}
+    assert "POST /api/v1/do" in page
