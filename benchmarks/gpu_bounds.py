@@ -87,10 +87,11 @@ def page(costs: list[Cost]) -> str:
     peaks = [(name, f"{flops:,.0f}", f"{size:.2f}") for name, (flops, size) in GPUS.items()]
     return "\n".join((
         "# The most that GPUs could reach\n",
-        "Written by `python -m benchmarks gpu-bounds`. **These are bounds, no measurements**: what",
-        "a GPU does at its maker's peak of arithmetic or of memory, whichever is slower, with the",
-        "operations of the half-precision graph and the bytes of the kernels that TensorRT for RTX",
-        "plans for compute capability 8.9. Launches are left out, and so is what caches save.\n",
+        "Written by `python -m benchmarks gpu-bounds`. **These are bounds and no measurements**:",
+        "what a GPU does at its maker's peak of arithmetic or of memory, whichever is slower, with",
+        "the operations of the half-precision graph and the bytes of the kernels that TensorRT for",
+        "RTX plans for compute capability 8.9. Launches are left out, and so is what caches",
+        "save.\n",
         "## The work of a frame\n",
         *table_lines(("model", "size", "GFLOP", "GB moved", "kernels"), work),
         "\n## Frames a second at most\n",

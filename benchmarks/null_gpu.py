@@ -61,12 +61,14 @@ class NullContext:
         return True
 
 
-def install(frame_input: str) -> None:
-    """Have `import tensorrt` and cuda-bindings give it. The model's one input is `frame_input`."""
-    names = (frame_input, "stylized")
+def install(dtypes: dict[str, str]) -> None:
+    """Have `import tensorrt` and cuda-bindings give it. The model's inputs have these `dtypes`."""
+    dtypes = {**dtypes, "stylized": "uint8"}
+    names = list(dtypes)
     engine = SimpleNamespace(
-        num_io_tensors=2, get_tensor_name=lambda i: names[i], create_execution_context=NullContext,
-        get_tensor_dtype=lambda name: "uint8", get_tensor_mode=lambda name: names.index(name),
+        num_io_tensors=len(names), get_tensor_name=lambda i: names[i],
+        create_execution_context=NullContext, get_tensor_dtype=lambda name: dtypes[name],
+        get_tensor_mode=lambda name: int(name == "stylized"),
     )  # fmt: skip
     trt: Any = MagicMock(__version__="11.4.0", nptype=lambda kind: kind)
     trt.ILogger = type("ILogger", (), {"Severity": SimpleNamespace(ERROR=1, INTERNAL_ERROR=0)})

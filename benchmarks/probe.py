@@ -40,7 +40,9 @@ def _serve(plan: dict[str, Any]) -> None:
     name, threads = plan["engine"], plan["threads"]
     if plan["level"] == "host":
         name = "tensorrt"
-        _beside("null_gpu").install(style.model.frame_input)
+        batch = prepare(pictures[0], model=style.model, look=Look())
+        inputs = import_module("rtstyle.engines.batch").to_inputs(style.model, batch, style.vector)
+        _beside("null_gpu").install({name: str(array.dtype) for name, array in inputs.items()})
     if hasattr(engines, "EngineOptions"):
         options = engines.EngineOptions(name=name, threads=threads)
         opened = engines.open_engine(options, style.model)
