@@ -65,7 +65,7 @@ class Cost:
 
 def cost_of(path: Path, size: str) -> Cost:
     """The work of a frame by the builder's plan of the half-precision graph."""
-    spec, half = read_model(path), to_half(onnx.load_model(path))
+    spec, half = read_model(path), to_half(onnx.load_model(path), norms="split")
     width, height = (-(-side // spec.stride) * spec.stride for side in parse_size(size))
     kernels = plan_kernels(half.SerializeToString(), spec.input_shapes(1, height, width))
     gflop = 2 * count_macs(half, height=height, width=width) / 1e9

@@ -122,16 +122,16 @@ def _open(options: EngineOptions, model: ModelSpec) -> Engine:
 
 def _variant(options: EngineOptions, model: ModelSpec) -> ModelSpec:
     """The model in the precision that the options ask for."""
+    row = engine_row(options.name)
     if options.precision == "fp16" and model.path.suffix == ".onnx":
-        return in_half(model)
+        return in_half(model, norms=row.norms)
     if options.precision not in CHOICES:
         return at_precision(model, options.precision)
     if model.path.suffix != ".onnx":
         return model
-    row = engine_row(options.name)
     if row.takes_half:
         try:
-            return in_half(model)
+            return in_half(model, norms=row.norms)
         except ModelError as error:
             _log.warning("%s paints in float32: %s", options.name, error)
             return model

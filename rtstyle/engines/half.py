@@ -2,14 +2,18 @@
 
 TensorRT 11 takes the precision of every operation from the graph, so the graph has to say it. Half
 are convolutions and what only moves or clips their results; float stay means, everything that comes
-of the style vector, and the first and last steps, which turn uint8 into float and back. Instance
-norms take and give half, which TensorRT fuses into one kernel that computes in float: as float ones
-between casts they cost it three passes over memory.
+of the style vector, and the first and last steps, which turn uint8 into float and back.
+
+Instance norms take three forms. "fused": one operation that takes and gives half and computes in
+float, for ONNX Runtime. "split": their single steps, of which TensorRT makes two passes over
+memory, one for the statistics and one that also does what comes before and after; of the fused one
+it makes three or four. "float": float ones between casts, which cost it most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -24,19 +28,20 @@ _ALWAYS_HALF = {
 _LIKE_INPUTS = {
     "Reshape", "Transpose", "Concat", "Identity", "Split", "Squeeze", "Unsqueeze", "Expand", "Tile",
 }  # fmt: skip
+Norms = Literal["fused", "split", "float"]
 # Inputs that are no pictures: their type is the operation's own affair.
 _OTHER_INPUTS = {"Resize": {1, 2, 3}, "Upsample": {1}}
 
 
-def to_half(model: onnx.ModelProto, *, float_norms: bool = False) -> onnx.ModelProto:
-    """A copy of `model` with its convolutions in float16.
+def to_half(model: onnx.ModelProto, *, norms: Norms = "fused") -> onnx.ModelProto:
+    """A copy of `model` with its convolutions in float16, and `norms` of one of the three forms.
 
-    A sum is half where one summand is: that is the residual connection. With `float_norms` instance
-    norms are float ones between casts. Inputs and outputs of the graph keep their types.
+    A sum is half where one summand is: that is the residual connection. Inputs and outputs of the
+    graph keep their types.
     """
     model = fold_casts(model)
     _centre_picture(model)
-    kinds = element_types(model)
+    kinds, pictures = element_types(model), _pictures(model)
     graph = model.graph
     finish = set(_finishing(graph))
     half: set[str] = set()
@@ -68,20 +73,20 @@ def to_half(model: onnx.ModelProto, *, float_norms: bool = False) -> onnx.ModelP
         return casts[key]
 
     for node in graph.node:
-        pictures = [
+        floats = [
             name
             for i, name in enumerate(node.input)
             if kinds.get(name) == FLOAT and i not in _OTHER_INPUTS.get(node.op_type, set())
         ]
-        moving = [name for name in pictures if name in drawn]
+        moving = [name for name in floats if name in drawn]
         is_half = _is_half(node, moving, half, finish)
-        if not float_norms and moving and moving[0] in half and node.output[0] not in finish:
+        if norms != "float" and moving and moving[0] in half and node.output[0] not in finish:
             is_norm = node.op_type == "InstanceNormalization"
             if is_norm or (node.op_type in {"Reshape", "Mul"} and normed.intersection(moving)):
                 is_half = True  # also the scales of a style, which follow the norm
                 normed |= set(node.output)
         for i, name in enumerate(node.input):
-            if name in pictures:
+            if name in floats:
                 node.input[i] = cast(name, HALF if is_half else FLOAT)
         if is_half:
             half |= {name for name in node.output if kinds.get(name) == FLOAT}
@@ -92,16 +97,23 @@ def to_half(model: onnx.ModelProto, *, float_norms: bool = False) -> onnx.ModelP
                 node.output[:] = [_inner(n) if n == value.name else n for n in node.output]
                 node.input[:] = [_inner(n) if n == value.name else n for n in node.input]
             nodes.append(helper.make_node("Cast", [_inner(value.name)], [value.name], to=FLOAT))
-    replace_nodes(graph, nodes if float_norms else list(_spelled_out(nodes, graph)))
+    if norms != "float":
+        chosen = pictures if norms == "split" and _opset(model) >= 18 else set()
+        nodes = list(_split(nodes, graph, chosen))
+    replace_nodes(graph, nodes)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def _spelled_out(nodes: list[onnx.NodeProto], graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes, with half norms of pictures that were put together of parts as single steps.
+def _split(
+    nodes: list[onnx.NodeProto], graph: onnx.GraphProto, chosen: set[str]
+) -> Iterator[onnx.NodeProto]:
+    """The nodes, with half norms as single steps: those that give one of the `chosen`, and those of
+    pictures that were put together of parts, which TensorRT never fuses.
 
-    TensorRT does not fuse such norms, and would keep float copies of the picture in between. Here
-    only the channels' means, variances, scales and shifts are float.
+    Statistics are float, of what is left of a channel without its first value, so that sums of
+    squares lose nothing where a picture is flat. Rows are summed up first: in one step TensorRT
+    would keep float copies of large pictures.
     """
     makers = {name: node.op_type for node in nodes for name in node.output}
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -111,40 +123,57 @@ def _spelled_out(nodes: list[onnx.NodeProto], graph: onnx.GraphProto) -> Iterato
         return name
 
     for norm in nodes:
-        parts = makers.get(norm.input[0]) if norm.input else None
-        known = norm.op_type == "InstanceNormalization" and set(norm.input[1:]) <= set(weights)
-        if not known or parts not in {"DepthToSpace", "Slice"}:
+        is_norm = norm.op_type == "InstanceNormalization" and set(norm.input[1:]) <= set(weights)
+        if not is_norm or not (
+            norm.output[0] in chosen or makers.get(norm.input[0]) in {"DepthToSpace", "Slice"}
+        ):
             yield norm
             continue
         (x, scale, shift), y = norm.input, norm.output[0]
         if weights[scale].data_type != HALF:
             yield norm
             continue
-        axes = constant([2, 3], f"{y}.axes")
+        zero, one, two, three = (constant([i], f"{y}.{i}") for i in range(4))
+        both = constant([0, 0], f"{y}.zeros"), constant([1, 1], f"{y}.ones")
+        sides = constant([2, 3], f"{y}.sides")
         eps = constant(np.float32(norm.attribute[0].f), f"{y}.eps")
         columns = [
             constant(numpy_helper.to_array(weights[name]).astype(np.float32)[:, None, None], to)
             for name, to in ((scale, f"{y}.scale"), (shift, f"{y}.shift"))
         ]
+
+        def of(*names: str, y: str = y) -> list[str]:
+            return [f"{y}.{name}" for name in names]
+
         for operation, inputs, output in (
-            ("float", [x], "x"), ("ReduceMean", [f"{y}.x", axes], "mean"),
-            ("half", [f"{y}.mean"], "about"), ("Sub", [x, f"{y}.about"], "near"),
-            ("float", [f"{y}.near"], "distance"),
-            ("Mul", [f"{y}.distance", f"{y}.distance"], "square"),
-            ("ReduceMean", [f"{y}.square", axes], "var"), ("Add", [f"{y}.var", eps], "more"),
-            ("Sqrt", [f"{y}.more"], "deviation"),
-            ("Div", [columns[0], f"{y}.deviation"], "factor"),
-            ("Mul", [f"{y}.mean", f"{y}.factor"], "moved"),
-            ("Sub", [columns[1], f"{y}.moved"], "offset"),
-            ("half", [f"{y}.factor"], "times"), ("half", [f"{y}.offset"], "plus"),
-            ("Mul", [x, f"{y}.times"], "scaled"), ("Add", [f"{y}.scaled", f"{y}.plus"], ""),
+            ("Slice", [x, *both, sides], "first"),
+            ("Sub", [x, *of("first")], "near"), ("float", of("near"), "distance"),
+            ("Mul", of("distance", "distance"), "square"),
+            ("ReduceMean", [*of("distance"), three], "row"),
+            ("ReduceMean", [*of("square"), three], "square.row"),
+            ("Concat", of("row", "square.row"), "rows"),
+            ("ReduceMean", [*of("rows"), two], "means"),
+            ("Slice", [*of("means"), zero, one, three], "mean"),
+            ("Slice", [*of("means"), one, two, three], "mean.square"),
+            ("Mul", of("mean", "mean"), "square.mean"),
+            ("Sub", of("mean.square", "square.mean"), "var"), ("Add", [*of("var"), eps], "more"),
+            ("Sqrt", of("more"), "deviation"), ("Div", [columns[0], *of("deviation")], "factor"),
+            ("float", of("first"), "start"), ("Add", of("mean", "start"), "whole"),
+            ("Mul", of("whole", "factor"), "moved"), ("Sub", [columns[1], *of("moved")], "offset"),
+            ("half", of("factor"), "times"), ("half", of("offset"), "plus"),
+            ("Mul", [x, *of("times")], "scaled"), ("Add", of("scaled", "plus"), ""),
         ):  # fmt: skip
             name = f"{y}.{output}" if output else y
             if operation in {"float", "half"}:
                 kind = FLOAT if operation == "float" else HALF
                 yield helper.make_node("Cast", inputs, [name], to=kind)
             else:
-                yield helper.make_node(operation, inputs, [name])
+                axis: dict[str, Any] = {"axis": 3} if operation == "Concat" else {}
+                yield helper.make_node(operation, inputs, [name], **axis)
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next(int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx"))
 
 
 def _centre_picture(model: onnx.ModelProto) -> None:
@@ -161,8 +190,7 @@ def _centre_picture(model: onnx.ModelProto) -> None:
             users.setdefault(name, []).append(node)
     makers = {name: node for node in graph.node for name in node.output}
     conv = next((node for node in graph.node if node.op_type == "Conv"), None)
-    version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    if conv is None or version < 18:
+    if conv is None or _opset(model) < 18:
         return
     norms = users.get(conv.output[0], [])
     if not norms or any(node.op_type != "InstanceNormalization" for node in norms):
@@ -216,6 +244,12 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     values = (*inferred.value_info, *inferred.input, *inferred.output)
     kinds = {value.name: value.type.tensor_type.elem_type for value in values}
     return kinds | {tensor.name: tensor.data_type for tensor in inferred.initializer}
+
+
+def _pictures(model: onnx.ModelProto) -> set[str]:
+    """The tensors of four dimensions."""
+    inferred = shape_inference.infer_shapes(model).graph.value_info
+    return {v.name for v in inferred if len(v.type.tensor_type.shape.dim) == 4}
 
 
 def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:

@@ -20,16 +20,26 @@ _LARGEST = 65504.0  # finite number of float16
 _log = logging.getLogger("rtstyle")
 
 
-def in_half(model: ModelSpec) -> ModelSpec:
+def in_half(model: ModelSpec, *, norms: str = "fused") -> ModelSpec:
     """`model` as a graph in half precision: its fp16 variant, or without one what `to_half` makes
-    of it, which is kept in the user's cache.
+    of it, which is kept in the user's cache. For `norms` of another form than that file's it is
+    made in any case, where it can be.
 
     Raises `ModelError` when there is neither: `onnx` is not installed, or the graph cannot be half.
     """
     if model.precision == "fp16":
         return model
+    if norms != "fused":
+        try:
+            return _derived(model, norms)
+        except ModelError as error:
+            _log.debug("Norms stay as they are: %s", error)
     if (model.path.parent / "fp16" / model.path.name).is_file():
         return at_precision(model, "fp16")
+    return _derived(model, "fused")
+
+
+def _derived(model: ModelSpec, norms: str) -> ModelSpec:
     content = model.path.read_bytes()
     try:
         half: Any = import_module("rtstyle.engines.half")
@@ -39,11 +49,12 @@ def in_half(model: ModelSpec) -> ModelSpec:
             "pip install onnx."
         ) from error
     # Another converter makes another file.
-    digest = hashlib.sha256(content + Path(half.__file__).read_bytes()).hexdigest()[:24]
+    made_by = norms.encode() + Path(half.__file__).read_bytes()
+    digest = hashlib.sha256(content + made_by).hexdigest()[:24]
     name = f"{model.path.stem}-{digest}.onnx"
     path = cache_folder() / "models" / name
     if not path.is_file():
-        converted = _converted(half, content, model.path)
+        converted = _converted(half, content, model.path, norms)
         try:
             _write(path, converted)
         except OSError as error:
@@ -53,7 +64,7 @@ def in_half(model: ModelSpec) -> ModelSpec:
     return replace(model, path=path, precision="fp16")
 
 
-def _converted(half: Any, content: bytes, path: Path) -> bytes:
+def _converted(half: Any, content: bytes, path: Path, norms: str) -> bytes:
     onnx: Any = import_module("onnx")
     try:
         graph = onnx.load_model_from_string(content)
@@ -61,7 +72,7 @@ def _converted(half: Any, content: bytes, path: Path) -> bytes:
             weights = onnx.numpy_helper.to_array(tensor)
             if weights.ndim > 1 and weights.dtype == "f4" and abs(weights).max() > _LARGEST:
                 raise ValueError("it has weights beyond half precision")
-        return bytes(half.to_half(graph).SerializeToString())
+        return bytes(half.to_half(graph, norms=norms).SerializeToString())
     except Exception as error:  # of a file of any maker: onnx's share no base class but this
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path.name} cannot be put into half precision: {reason}") from error

@@ -31,7 +31,8 @@ class EngineRow:
     `target` is its "module:Class", imported on first use. `runs_on_gpu` engines take
     `EngineOptions.devices`. `builds_per_size` engines need minutes for every new picture size, so
     "auto" runs another one meanwhile. `precision` is that of an engine's arithmetic where
-    nothing else is asked for; `takes_half` engines have it from the graph, which is then half.
+    nothing else is asked for; `takes_half` engines have it from the graph, which is then half, its
+    norms in the form `norms`, see `half`.
     `faster_in_int8` engines gain from INT8 variants. `rank` is the place in the order that "auto"
     tries, None where it does not try the engine.
     """
@@ -42,6 +43,7 @@ class EngineRow:
     builds_per_size: bool = False
     faster_in_int8: bool = False
     precision: str = "fp32"
+    norms: str = "fused"
 
     @property
     def takes_half(self) -> bool:
@@ -71,6 +73,7 @@ ENGINES = {
         rank=_with_nvidia(0),
         runs_on_gpu=True,
         precision="fp16",
+        norms="split",
         builds_per_size=True,
     ),
     "tensorrt-rtx": EngineRow(
@@ -78,6 +81,7 @@ ENGINES = {
         rank=_with_nvidia(1),
         runs_on_gpu=True,
         precision="fp16",
+        norms="split",
         builds_per_size=True,
     ),
     "torch-cuda": EngineRow(

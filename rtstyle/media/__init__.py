@@ -17,6 +17,7 @@ from rtstyle.errors import UsageError, optional
 from rtstyle.frame import StreamInfo
 from rtstyle.media.base import Origin, Panel, Sink, SinkRequest, Source
 from rtstyle.media.options import (
+    HEIF_SUFFIXES,
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
     ReadOptions,
@@ -93,6 +94,11 @@ def _is_one_picture(name: str) -> bool:
     return _is_still(name) and not is_animation(Path(name))
 
 
+def _is_photo(name: str) -> bool:
+    # By libheif: phones store a photograph in tiles, of which FFmpeg's decoders give the first.
+    return Path(name).suffix.lower() in HEIF_SUFFIXES and not is_animation(Path(name))
+
+
 def _becomes_sequence(name: str) -> bool:
     path = Path(name)
     return is_picture(path) or path.is_dir() or not path.suffix
@@ -118,6 +124,7 @@ SOURCES = {
     "sequence": Row("rtstyle.media.sequence:SequenceSource", _is_sequence),
     "animation": Row("rtstyle.media.sequence:AnimationSource", _is_moving_webp),
     "still": Row("rtstyle.media.sequence:StillSource", _is_one_picture),
+    "photo": Row("rtstyle.media.sequence:StillSource", _is_photo),
     "file": Row(f"{_VIDEO}.source:FileSource", lambda name: True),
 }
 SINKS = {

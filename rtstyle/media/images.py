@@ -8,13 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type
+from numpy.typing import NDArray
 
 from rtstyle.errors import InputNotFoundError, MediaError, OutputError
 from rtstyle.files import check_output, write_output
 from rtstyle.frame import Image
-from rtstyle.media.options import PICTURE_SUFFIXES
+from rtstyle.media.options import HEIF_SUFFIXES, PICTURE_SUFFIXES
+from rtstyle.media.video.side_data import EXIF, side_data_of
 
 _HAS_METADATA = (".jpg", ".jpeg", ".png", ".webp")  # that OpenCV reads and writes
 _ORIENTATION = 0x0112  # EXIF's tag
@@ -34,6 +38,8 @@ def read_picture(path: Path) -> tuple[Image, bool]:
     `InputNotFoundError` and `MediaError`.
     """
     data = _read(path)
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        return _decoded_heif(path, data)
     if _is_cut_off(data):
         raise MediaError(f"the picture {path} is damaged: the file ends too early.")
     try:
@@ -46,6 +52,22 @@ def read_picture(path: Path) -> tuple[Image, bool]:
             f"{', '.join(s[1:] for s in PICTURE_SUFFIXES)} file."
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), _has_alpha(data)
+
+
+def _decoded_heif(path: Path, data: bytes) -> tuple[Image, bool]:
+    import pillow_heif
+
+    try:
+        photo = pillow_heif.open_heif(data, convert_hdr_to_8bit=True, reload_size=True)
+        found = np.asarray(photo)
+    except (ValueError, EOFError, SyntaxError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise MediaError(
+            f"{path} is not a picture that can be read ({why}); expected a whole HEIC file."
+        ) from error
+    if photo.mode.startswith("L"):
+        found = found.reshape(*found.shape[:2], -1)[..., :1].repeat(3, 2)
+    return np.ascontiguousarray(found[..., :3], np.uint8), photo.has_alpha
 
 
 def _read(path: Path) -> bytes:
@@ -106,20 +128,44 @@ def write_picture(path: Path, image: Image, *, overwrite: bool, like: Path | Non
 
 def _metadata(path: Path) -> tuple[list[int], list[Any]]:
     """The kinds of metadata in a picture file, as OpenCV numbers them, and their bytes."""
-    if path.suffix.lower() not in _HAS_METADATA:
-        return [], []
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        _, kinds, texts = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    except (OSError, cv2.error):
-        return [], []
-    found = dict(
-        zip(map(int, kinds), (np.asarray(t, np.uint8).ravel() for t in texts), strict=True)
-    )
+    found: dict[int, NDArray[np.uint8]] = {}
+    suffix = path.suffix.lower()
+    with suppress(OSError, ValueError, StopIteration, av.FFmpegError, cv2.error):
+        if suffix in HEIF_SUFFIXES:
+            found = _metadata_of_heif(path)
+        elif suffix == ".avif":
+            found = _metadata_of_avif(path)
+        elif suffix in _HAS_METADATA:
+            data = np.frombuffer(path.read_bytes(), np.uint8)
+            _, kinds, texts = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_REDUCED_GRAYSCALE_8)
+            values = (np.asarray(text, np.uint8).ravel() for text in texts)
+            found = dict(zip(map(int, kinds), values, strict=True))
     if (exif := found.get(cv2.IMAGE_METADATA_EXIF)) is not None:
         upright = np.frombuffer(as_painted(exif.tobytes()), np.uint8)
         found[cv2.IMAGE_METADATA_EXIF] = upright
     return list(found), list(found.values())
+
+
+def _metadata_of_heif(path: Path) -> dict[int, NDArray[np.uint8]]:
+    import pillow_heif
+
+    info = pillow_heif.open_heif(path).info
+    kinds = {cv2.IMAGE_METADATA_EXIF: "exif", cv2.IMAGE_METADATA_ICCP: "icc_profile"}
+    found = {
+        number: (info.get(kind) or b"").removeprefix(b"Exif\0\0") for number, kind in kinds.items()
+    }
+    return {number: np.frombuffer(value, np.uint8) for number, value in found.items() if value}
+
+
+def _metadata_of_avif(path: Path) -> dict[int, NDArray[np.uint8]]:
+    kinds = {cv2.IMAGE_METADATA_EXIF: EXIF, cv2.IMAGE_METADATA_ICCP: Type.ICC_PROFILE}
+    with av.open(str(path)) as container:
+        data = side_data_of(next(container.decode(video=0)))
+        return {
+            number: np.frombuffer(bytes(data[kind]), np.uint8)
+            for number, kind in kinds.items()
+            if kind in data
+        }
 
 
 def as_painted(exif: bytes) -> bytes:

@@ -13,7 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-PHOTO_SUFFIXES = (".heic", ".heif", ".avif")  # that can be read, by FFmpeg
+HEIF_SUFFIXES = (".heic", ".heif")
+PHOTO_SUFFIXES = (*HEIF_SUFFIXES, ".avif")  # that can be read, not written
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif"),
     *(".ts", ".m2ts", ".mpg", ".mpeg", ".apng"),

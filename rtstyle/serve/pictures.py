@@ -167,7 +167,8 @@ def _middle(picture: Image) -> Image:
 
 def _encoded(image: Image, suffix: str = ".jpg") -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded, data = cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 88] if suffix == ".jpg" else []
+    encoded, data = cv2.imencode(suffix, bgr, quality)
     if not encoded:
         raise OutputError(f"A picture cannot be encoded as {suffix}.")
     return data.tobytes()

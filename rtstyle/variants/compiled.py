@@ -49,7 +49,7 @@ def write_plan(
     spec = read_model(model)
     loaded = load_runtime(runtime)
     if output is None:
-        model = in_half(spec).path  # which the engine loads
+        model = in_half(spec, norms="split").path  # which the engine loads
     layers: dict[str, int] = {}
     for kind, element in describe_network(loaded, model):
         layers[f"{kind} {element}"] = layers.get(f"{kind} {element}", 0) + 1

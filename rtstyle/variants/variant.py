@@ -78,7 +78,7 @@ def write_variant(
     for aim in _INT8_AIMS if precision == "int8" else (0.0,):
         left: list[str] = []
         if precision == "fp16":
-            variant = to_half(model, float_norms=float_norms)
+            variant = to_half(model, norms="float" if float_norms else "fused")
         else:
             variant, left = to_int8(model, feeds_of(spec, seen, styles), max_mean=aim)
         variant = half_weights(variant)

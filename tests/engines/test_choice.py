@@ -157,7 +157,7 @@ def test_devices(with_half: ModelSpec, monkeypatch: pytest.MonkeyPatch, tmp_path
     install(monkeypatch).cuda.devices = 2
     with open_engine(EngineOptions(name="tensorrt", devices=(0, 1)), with_half) as engine:
         assert engine.device == "Fake RTX (cuda:0), Fake RTX (cuda:1)"
-        assert engine.model.path.parent.name == "fp16"
+        assert engine.model.precision == "fp16"
         pending = [engine.submit(batch(i)) for i in range(5)]
         assert len({p.result().tobytes() for p in pending}) == 5
     with pytest.raises(EngineError, match="There is no GPU 2"):

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.__main__ import main
 from rtstyle.engines import open_engine, torch_tensorrt_engine
-from rtstyle.engines.half import element_types, fold_casts, to_half
+from rtstyle.engines.half import Norms, element_types, fold_casts, to_half
 from rtstyle.errors import EngineError, ModelError, UsageError
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
@@ -36,25 +36,26 @@ def picture(height: int = 64, width: int = 96) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("float_norms", [False, True])
-def test_half_is_where_it_should_be(float_norms: bool, tiny_model: ModelSpec) -> None:
-    model = to_half(onnx.load_model(tiny_model.path), float_norms=float_norms)
+@pytest.mark.parametrize("norms", ["fused", "split", "float"])
+def test_half_is_where_it_should_be(norms: Norms, tiny_model: ModelSpec) -> None:
+    model = to_half(onnx.load_model(tiny_model.path), norms=norms)
     kinds = element_types(model)
     of: dict[str, set[int]] = {}
     for node in model.graph.node:
         of.setdefault(node.op_type, set()).add(kinds[node.output[0]])
     half, single = {TensorProto.FLOAT16}, {TensorProto.FLOAT}
     assert of["Conv"] == of["Relu"] == of["Pad"] == half
-    spelled_out = {n.output[0] for n in model.graph.node if ".more" in n.output[0]}
+    split = {n.output[0] for n in model.graph.node if n.output[0].endswith((".more", ".whole"))}
     adds = Counter(
         kinds[node.output[0]]
         for node in model.graph.node
-        if node.op_type == "Add" and node.output[0] not in spelled_out
+        if node.op_type == "Add" and node.output[0] not in split
     )
     assert adds[TensorProto.FLOAT] == 1  # the contract's grain; those of the residuals are half
     assert adds[TensorProto.FLOAT16] > 0
-    assert bool(spelled_out) != float_norms, "norms after an enlargement"
-    assert of["InstanceNormalization"] == (single if float_norms else half)
+    assert bool(split) == (norms != "float"), "norms after an enlargement in any case"
+    expected = {"fused": half, "split": set(), "float": single}
+    assert of.get("InstanceNormalization", set()) == expected[norms]
     assert of["Clip"] == single
     assert kinds["frame"] == kinds["stylized"] == TensorProto.UINT8
     assert {t.data_type for t in model.graph.initializer if len(t.dims) == 4} == half
@@ -150,9 +151,9 @@ def test_tells_what_is_wrong(tiny_model: ModelSpec, tmp_path: Path) -> None:
         to_int8(onnx.load_model(path), [], max_mean=3)
 
 
-@pytest.mark.parametrize("float_norms", [False, True])
+@pytest.mark.parametrize("norms", ["fused", "split", "float"])
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_half_graphs_paint_as_float_ones(path: Path, float_norms: bool) -> None:
+def test_half_graphs_paint_as_float_ones(path: Path, norms: Norms) -> None:
     """In every style, with every result rounded as the graph says."""
     spec, model = read_model(path), onnx.load_model(path)
     image = cv2.resize(picture(12, 16)[0], (128, 96), interpolation=cv2.INTER_CUBIC)
@@ -164,7 +165,7 @@ def test_half_graphs_paint_as_float_ones(path: Path, float_norms: bool) -> None:
         feed["style"] = styles
     if spec.takes_strength:
         feed["strength"] = np.full(len(styles), 0.7, np.float32)
-    half = runner(to_half(model, float_norms=float_norms), finite=True)
+    half = runner(to_half(model, norms=norms), finite=True)
     difference = np.abs(runner(model)(feed).astype(int) - half(feed))
     assert difference.mean() <= 0.1
     assert np.percentile(difference, 99.9) <= 2
@@ -180,7 +181,7 @@ def test_every_shipped_graph_builds_for_tensorrt(path: Path, tmp_path: Path) -> 
     rtx()
     build = importlib.import_module("rtstyle.engines.tensorrt_plan")
     half = tmp_path / "half.onnx"
-    model = to_half(fold_casts(onnx.load_model(path)))
+    model = to_half(fold_casts(onnx.load_model(path)), norms="split")
     onnx.save_model(model, half)
     spec = read_model(half)
     runtime = build.load_runtime("tensorrt-rtx")
@@ -188,8 +189,9 @@ def test_every_shipped_graph_builds_for_tensorrt(path: Path, tmp_path: Path) -> 
     convolutions = {kind for layer, kind in network if layer == "CONVOLUTION"}
     assert convolutions == {"HALF"}
     norms = {kind for layer, kind in network if layer == "NORMALIZATION"}
-    # Those that follow the banks of a style bank, which are products, are float as these are.
+    # Those of a style bank's products are no pictures, and float as these are.
     assert norms - {"HALF"} == ({"FLOAT"} if path.stem == "stylebank" else set())
+    assert path.stem == "stylebank" or not norms
     height, width = (side // spec.stride * spec.stride for side in (64, 96))
     shapes = spec.input_shapes(1, height, width)
     assert len(build.build_plan(runtime, half, shapes)) > 10_000

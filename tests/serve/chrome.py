@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -60,6 +63,23 @@ def browser(camera: Path, *flags: str) -> Iterator[Any]:
             yield chromium
         finally:
             chromium.close()
+
+
+def kill_gpu(camera: Path) -> None:
+    """Kill the process that has the GPU of the browser that films `camera`. On Linux only."""
+
+    def parent(pid: str) -> str:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+
+    def arguments(pid: str) -> str:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended already
+            if "--type=gpu-process" in arguments(place.name):
+                ancestors = [parent(place.name), parent(parent(place.name))]
+                if any(str(camera) in arguments(pid) for pid in ancestors):
+                    os.kill(int(place.name), signal.SIGKILL)
 
 
 def until(what: Callable[[], Any], seconds: float = 30.0) -> Any:

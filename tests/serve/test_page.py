@@ -306,10 +306,11 @@ def test_clean_and_kiosk(serving: Callable[..., Running], tmp_path: Path) -> Non
         live(page)
         for name in ("#stop", "#setup", "#record", "#full"):
             assert not page.is_visible(name)
+        page.mouse.move(300, 300)  # the styles fade while nobody is there
         page.click('.style[data-name="dark"]')
         until(lambda: brightness(page) < 40)
         until(lambda: brightness(page) > 60)  # nobody is there: as it began
-        page.evaluate("glow.srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))")
+        page.evaluate("camera.srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))")
         until(lambda: "unplugged" in page.inner_text("#notice"))
         until(lambda: "back" in page.inner_text("#notice"))
         first = look(page)

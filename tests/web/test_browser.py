@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +28,7 @@ from rtstyle.style.style import styles_of
 from rtstyle.web.plan import plan_painting
 from rtstyle.web.runtime import fetch_runtime
 from rtstyle.web.site import build_site
-from tests.serve.chrome import axe_violations, browser, drop, look, until, write_camera
+from tests.serve.chrome import axe_violations, browser, drop, kill_gpu, look, until, write_camera
 
 SWIFTSHADER = (
     "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan",
@@ -198,6 +199,20 @@ def test_without_a_gpu_the_processor_paints(address: str, tmp_path: Path) -> Non
         live(page)
         until(lambda: "processor" in page.inner_text("#notice"))
         until(lambda: "processor" in page.inner_text("#figures"), 60)
+
+
+def test_a_lost_gpu_is_said_and_it_goes_on(address: str, tmp_path: Path) -> None:
+    camera = write_camera(tmp_path / "camera.y4m")
+    with browser(camera, *SWIFTSHADER) as chromium:
+        page = chromium.new_page(viewport={"width": 640, "height": 480})
+        page.goto(f"{address}?paint=gpu&height=32")
+        if not page.evaluate(HAS_WEBGPU):
+            pytest.skip("This Chromium has no SwiftShader for WebGPU.")
+        page.click("#start")
+        live(page)
+        kill_gpu(camera)
+        until(lambda: re.search("anew|processor", page.inner_text("#notice")), 120)
+        assert page.get_attribute("body", "data-state") == "live"
 
 
 def test_a_photo_is_painted_and_one_of_lies_is_refused(address: str, tmp_path: Path) -> None:

@@ -14,15 +14,13 @@ no more steps than the original, and unlike noise the pattern does not flicker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from struct import unpack
-from typing import cast
 
 import numpy as np
 from av import VideoFrame
 from av.filter import Graph
-from av.sidedata.sidedata import SideData, Type
+from av.sidedata.sidedata import Type
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.reformatter import (
@@ -36,6 +34,7 @@ from av.video.reformatter import Colorspace as Matrix
 from numpy.typing import NDArray
 
 from rtstyle.frame import Gain, HighRange, Image, StreamInfo
+from rtstyle.media.video.side_data import side_data_of
 from rtstyle.media.video.tonemap import LightKeeper, ToneMapper
 
 # The default, fast path repeats chroma samples and truncates: up to 3 levels off on flat colours,
@@ -256,7 +255,7 @@ def high_range(frame: VideoFrame) -> HighRange | None:
     """What to keep of the high dynamic range of the frame; None for standard range."""
     if not is_hdr(frame):
         return None
-    data = cast(Mapping[Type, SideData], frame.side_data)
+    data = side_data_of(frame)
     mastering: tuple[Fraction, ...] = ()
     levels: tuple[int, ...] = ()
     if Type.MASTERING_DISPLAY_METADATA in data:  # FFmpeg's struct: ten rationals, two flags

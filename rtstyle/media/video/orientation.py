@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 from av import VideoFrame
-from av.sidedata.sidedata import SideData, Type
+from av.sidedata.sidedata import Type
 
 from rtstyle.frame import Gain, Image
+from rtstyle.media.video.side_data import side_data_of
 
 Array = TypeVar("Array", Image, Gain)
 
@@ -65,10 +65,8 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """What the file says of how the frame's picture is to be shown."""
-    side_data = cast(Mapping[Type, SideData], frame.side_data)
-    if Type.DISPLAYMATRIX not in side_data:
-        return Orientation()
-    return Orientation.from_display_matrix(bytes(side_data[Type.DISPLAYMATRIX]))
+    matrix = side_data_of(frame).get(Type.DISPLAYMATRIX)
+    return Orientation() if matrix is None else Orientation.from_display_matrix(bytes(matrix))
 
 
 def _compact(image: Array) -> Array:

@@ -62,7 +62,7 @@ function makeVisit(mine) {
   if (paintsHere()) {
     return new LocalVisit(on, $("canvas"), about.here, { settings, gallery, backend: backend(), height: Number(asked.get("height")) || null, vectors });
   }
-  return new ServerVisit(on, $("painted"), $("glow"));
+  return new ServerVisit(on, $("painted"), $("camera"));
 }
 const vectors = new Map(); // of the viewer's own pictures, painted here
 
@@ -163,7 +163,7 @@ function end(reason) {
   stop(source);
   visit?.close();
   visit = source = null;
-  $("glow").srcObject = null;
+  $("camera").srcObject = null;
   if (own.has(settings.style) && !vectors.has(settings.style)) waitingStyle = settings.style;
   forget();
   settings = { ...settings, pause: false, split: null };
@@ -183,8 +183,9 @@ function forget() {
 const wishes = () => ({ id: $("cameras").value, height: Number($("height").value), facing: remembered("facing", "user") });
 
 function watchCamera(stream) {
-  if ($("glow").srcObject === stream) return;
-  $("glow").srcObject = stream;
+  if ($("camera").srcObject === stream) return;
+  $("camera").srcObject = stream;
+  $("camera").play().catch(() => {}); // by itself only what is visible plays
   stream.getVideoTracks()[0].addEventListener("ended", () => {
     if (source !== stream || file) return;
     notify("The camera was unplugged or taken away. Plug it in again, or choose another.", 0);
@@ -361,6 +362,7 @@ function tile(row, i) {
   return item;
 }
 
+const showChosen = () => document.querySelector('.style[aria-pressed="true"]')?.scrollIntoView({ block: "nearest", inline: "center" });
 let shownStyle = null;
 function showSettings(now) {
   settings = { ...settings, ...now };
@@ -369,8 +371,8 @@ function showSettings(now) {
   for (const button of $("gallery").querySelectorAll(".style")) {
     const chosen = button.dataset.name === settings.style;
     button.setAttribute("aria-pressed", chosen);
-    if (chosen && shownStyle !== settings.style) button.scrollIntoView({ block: "nearest", inline: "center" });
   }
+  if (shownStyle !== settings.style) showChosen();
   shownStyle = settings.style;
   const mixing = settings.partner && settings.blend > 0;
   $("current").textContent = !settings.style ? "" : mixing ? `${title(settings.style)} × ${title(settings.partner)}` : title(settings.style);
@@ -413,6 +415,14 @@ async function showFaces(mine) {
   }
   if (about.site && about.here.any) await visit.fetchAnyPicture().catch(() => {}); // for a visit without a network
 }
+
+// Around the picture, its own colours, a few times a second.
+const glow = $("glow").getContext("2d", { alpha: false });
+setInterval(() => {
+  if (!live() || !sizeOf(shown())[0] || is("clean")) return;
+  glow.globalAlpha = 0.3; // so that they change slowly
+  glow.drawImage(shown(), 0, 0, 16, 9);
+}, 200);
 
 function fitFrame() {
   const [width, height] = sizeOf(shown());
@@ -519,7 +529,7 @@ function goFull(on) {
   press("full", on);
   if (on) document.documentElement.requestFullscreen?.().catch(() => {}); // the page fills its window at least
   else if (document.fullscreenElement) document.exitFullscreen();
-  requestAnimationFrame(placeHandle);
+  requestAnimationFrame(() => { placeHandle(); showChosen(); });
 }
 $("full").onclick = () => goFull(!("full" in page.dataset));
 document.addEventListener("fullscreenchange", () => { if (!document.fullscreenElement && !KIOSK) goFull(false); });

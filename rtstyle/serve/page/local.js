@@ -5,7 +5,7 @@ import { changed } from "./controls.js";
 import { decodePicture } from "./camera.js";
 
 const HEIGHT = { webgpu: 360, wasm: 180 }; // of the picture that the net paints
-const GIVEN_UP = 3; // failures of the GPU in a row, after which the CPU paints
+const GIVEN_UP = 3; // failures in a row, after which the GPU is left alone, or the visit ends
 
 export class LocalVisit {
   // `plan` is what rtstyle/web/plan.py writes: the runtime, the models, each style's vector; `vectors`
@@ -112,12 +112,13 @@ export class LocalVisit {
         failures = 0;
       } catch (error) {
         if (this.closed) return;
-        if (++failures < GIVEN_UP) continue;
-        if (this.wishes.length < 2) { this.end(error.message); return; }
-        this.wishes.shift();
+        // The GPU was lost, or memory ran out: a runtime that failed once may wait for ever, so a
+        // new worker tries again.
+        const failed = this.backend;
+        if (++failures >= GIVEN_UP && this.wishes.length > 1) { this.wishes.shift(); failures = 0; }
+        if (failures >= GIVEN_UP) { this.end(error.message); return; }
         await this.open().catch((reason) => this.end(reason.message));
-        this.on.notice("The GPU was lost; the processor paints from here on.");
-        failures = 0;
+        this.on.notice(this.backend === failed ? "Painting failed, and was begun anew." : "The GPU was lost; the processor paints from here on.");
       }
     }
   }
