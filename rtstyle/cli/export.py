@@ -58,12 +58,9 @@ def import_model(
         from rtstyle.importers.command import import_files
         from rtstyle.importers.speed import speed_note
         from rtstyle.train.to_onnx import ModelCard
-    from rtstyle.files import check_output
-
-    check_output(output, overwrite=overwrite, inputs=files)
     logging.getLogger("rtstyle").setLevel(logging.INFO)  # it may take a minute: what it is doing
     card = ModelCard((name or output.stem,), description, licence)
-    spec = import_files(files, output, card, values=values)
+    spec = import_files(files, output, card, values=values, overwrite=overwrite)
     typer.echo(f"{output}: {spec.architecture}, {output.stat().st_size / 1e6:.1f} MB")
     typer.echo(speed_note(spec))
 

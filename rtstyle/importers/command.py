@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rtstyle.bench.parity import Limits, measure_runtimes, require_parity
 from rtstyle.errors import OutputError, UsageError
-from rtstyle.files import atomic_write
+from rtstyle.files import atomic_write, check_output
 from rtstyle.importers import recognise
 from rtstyle.importers.plain_onnx import wrap
 from rtstyle.model.file import UNKNOWN_STRIDE, read_model
@@ -22,7 +22,12 @@ _log = logging.getLogger("rtstyle")
 
 
 def import_files(
-    files: Sequence[Path], output: Path, card: ModelCard, *, values: str | None = None
+    files: Sequence[Path],
+    output: Path,
+    card: ModelCard,
+    *,
+    values: str | None = None,
+    overwrite: bool = False,
 ) -> ModelSpec:
     """Write the net in `files` to `output`, whole or not at all; returns what it says of itself.
 
@@ -33,6 +38,7 @@ def import_files(
         raise UsageError(f"A model file ends in .onnx, unlike {output.name}.")
     if output.resolve() in {file.resolve() for file in files}:
         raise UsageError(f"The output {output} is one of the inputs; name another file.")
+    check_output(output, overwrite=overwrite, parents=True)
     provenance = {"imported": [file.name for file in files]} | card.provenance
     if any(file.suffix == ".onnx" for file in files):
         if len(files) > 1:
