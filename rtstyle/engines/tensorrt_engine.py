@@ -157,7 +157,8 @@ class TensorRtSlot(CudaSlot):
         try:
             graph = self._cuda.record(work, self._stream)
         except EngineError as error:
-            _log.info("Painting is enqueued piece by piece: %s", error)
+            # As text: a record that is kept would keep the error's frames, and so the slot.
+            _log.info("Painting is enqueued piece by piece: %s", str(error))
             return work
         held.callback(_quietly, self._cuda.call, "GraphExecDestroy", graph)
         return lambda: self._cuda.call("GraphLaunch", graph, self._stream)
