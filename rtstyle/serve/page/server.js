@@ -9,6 +9,7 @@ export class ServerVisit {
     Object.assign(this, { on, view, camera });
     this.viewer = "";
     this.roundTrip = 0;
+    this.coded = new Map(); // seconds and frames of the last statistics, by direction
     this.closed = false;
   }
 
@@ -109,10 +110,32 @@ export class ServerVisit {
     throw new Error(sorry ?? `The picture was refused (${response.status}).`);
   }
 
-  showFigures(figures) {
-    const latency = figures.latency_ms ? figures.latency_ms + this.roundTrip : 0;
+  async showFigures(figures) {
+    const stats = await this.peer?.getStats().catch(() => null);
+    if (this.closed) return;
+    const onTheWay = this.roundTrip + (stats ? this.coding(stats) : 0);
+    const latency = figures.latency_ms ? figures.latency_ms + onTheWay : 0;
     this.on.figures({ fps: figures.fps, latency, notice: figures.notice });
     this.say({ ping: performance.now() });
+  }
+
+  // Milliseconds that a picture takes to be coded here, and that a painted one waits in the buffer and
+  // is decoded, on average since the last call; neither is in the round trip of a message.
+  coding(stats) {
+    let delay = 0;
+    for (const one of stats.values()) {
+      if (one.kind !== "video") continue;
+      const isOurs = one.type === "outbound-rtp";
+      if (!isOurs && one.type !== "inbound-rtp") continue;
+      const seconds = (isOurs ? one.totalEncodeTime : one.totalProcessingDelay) ?? 0;
+      const frames = (isOurs ? one.framesEncoded : one.framesDecoded) ?? 0;
+      const before = this.coded.get(one.type) ?? { seconds: 0, frames: 0, mean: 0 };
+      const fresh = frames - before.frames;
+      const mean = fresh > 0 ? (1000 * (seconds - before.seconds)) / fresh : before.mean;
+      this.coded.set(one.type, { seconds, frames, mean });
+      delay += mean;
+    }
+    return delay;
   }
 
   end(reason, again = false) {
