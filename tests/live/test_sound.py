@@ -102,8 +102,11 @@ def test_a_recording_of_a_clip_has_the_sound_of_its_pictures(
     (path,) = tmp_path.glob("*.mp4")
     flashes, tones = claps(path)
     assert len(flashes) >= 3
-    assert len(flashes) == len(tones)
-    assert np.abs(np.subtract(flashes, tones)).max() < 0.04
+    assert np.abs(np.diff(tones) - 1).max() < 0.04, "no sound is missing"
+    # On a busy machine a live run leaves out pictures, and with them a flash.
+    nearest = [min(abs(flash - tone) for tone in tones) for flash in flashes]
+    assert max(nearest) < 0.04
+    assert len(set(np.round(flashes))) == len(flashes) <= len(tones)
 
 
 def test_a_microphone_is_heard_and_a_missing_one_ends_nothing(
