@@ -59,8 +59,12 @@ class Rights:
 
 
 HOST = Rights(frozenset(COMMANDS), any_style=True)  # keys of the window, and stdin
-# Nothing on the host's disk, and no engines of other sizes.
-PAGE = Rights(HOST.commands - {"record", "snapshot", "quit", "stroke", "learn"})
+# Listed one by one: a new command is the host's alone until somebody lets strangers have it. So:
+# nothing on the host's disk, and no engines of other sizes.
+PAGE = Rights(frozenset({
+    "next", "previous", "style", "with", "blend", "strength", "color", "split", "mirror", "pause",
+    "scene", "fade", "cycle", "steady", "on", "keep", "lfo", "level", "beat",
+}))  # fmt: skip
 WATCH = Rights(frozenset())
 
 
