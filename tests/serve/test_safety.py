@@ -188,6 +188,26 @@ def test_a_silent_seat_is_given_up(serving: Serving) -> None:
     assert eventually(lambda: running.n_viewers == 0)
 
 
+def test_a_seat_without_pictures_is_given_up(serving: Serving) -> None:
+    """Its page offered video, but no address where that could go."""
+    running = serving(seat_seconds=0.5)
+    url = base(running)
+
+    async def offer(client: Any) -> list[str]:
+        peer = RTCPeerConnection()
+        peer.addTrack(VideoStreamTrack())
+        await peer.setLocalDescription(await peer.createOffer())
+        sdp = [x for x in peer.localDescription.sdp.splitlines() if "candidate" not in x]
+        async with client.ws_connect(f"{url}/live") as line:
+            await line.send_json({"offer": "\r\n".join(sdp) + "\r\n"})
+            said = [json.loads(message.data) async for message in line]
+        await peer.close()
+        return [one["goodbye"] for one in said if "goodbye" in one]
+
+    assert "firewall" in visit(offer, Origin=url)[0]
+    assert eventually(lambda: running.n_viewers == 0)
+
+
 def test_who_does_not_read_is_cut_off(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_SEND_SECONDS", 0.5)
     running = serving(shared=True)
