@@ -35,7 +35,7 @@ pytest.importorskip("aiortc", reason="aiortc is missing: pip install 'rtstyle[li
 from aioice import Candidate, ice  # noqa: E402
 from aiortc import RTCPeerConnection, VideoStreamTrack  # noqa: E402
 
-from rtstyle.serve import connection, server  # noqa: E402
+from rtstyle.serve import connection, uploads  # noqa: E402
 from rtstyle.serve.auth import HOST_HEADER, ServeOptions  # noqa: E402
 from rtstyle.serve.webrtc import filter_offer, prepare_webrtc  # noqa: E402
 
@@ -372,7 +372,7 @@ def test_the_host_s_pictures_leave_the_shared_gallery_with_the_host(serving: Ser
 def test_uploads_that_trickle_are_given_up(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_UPLOAD_SECONDS", 0.5)
+    monkeypatch.setattr(uploads, "_UPLOAD_SECONDS", 0.5)
     running = serving(max_viewers=2)
     url = base(running)
 
