@@ -1,101 +1,102 @@
-"""Trains the masks of people and faces: a small U-Net, taught by MediaPipe's selfie segmentation.
+"""Trains the masks of people and faces: a small net, taught by MediaPipe's selfie segmentation.
 
-    python -m export.person_mask --data DIR --minutes 300 -o person.onnx
+    python -m export.person_mask --data DIR --minutes 80 --work DIR -o person.onnx
 
-The teacher labels every picture as it is drawn: crops of openly licensed photographs and clips, and
-people of one in front of another. The student then sees it dimmed, noisy and blurred, as a webcam
-would have it. Faces are ellipses in the boxes of `faces.csv`. `HELD_OUT`, and photographs of tier
-B, are never trained on.
+The teacher labels samples once (`person_samples`); the student sees them mirrored, dimmed, noisy
+and blurred, at half size first. A stopped training goes on from its checkpoint in --work.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
+import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
 import numpy as np
-import onnxruntime as ort
+import onnx.numpy_helper
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import swa_utils
 
-from rtstyle.media.images import read_picture
+from export.person_samples import Drawing, Samples, Teacher, read_material
+from rtstyle.files import atomic_write
+from rtstyle.masks import HEIGHT, WIDTH
+from rtstyle.train.to_onnx import quiet_export
 
-HEIGHT, WIDTH = 144, 256
-HELD_OUT = ("intel_asl_brother.mkv", "sam2_juggle.mp4", "moviepy_chaplin.mp4")
-_LEFT_OUT = ("hdr", "hlg", "rot")  # in names of clips whose frames are stored otherwise than seen
-_PEOPLE = 0.03  # share of a picture from where on there is a person in it
-_FRAMES = 40  # of a clip
-_AT_HALF_SIZE = 0.5  # share of the training, at a quarter of the cost
-
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
-Mask = NDArray[np.float32]  # (H, W), 0 to 1
+LICENCE = "As rtstyle; trained on openly licensed pictures, with an Apache-2.0 net as the teacher."
+_FEW = 64  # numbers in a tensor that halving saves nothing of
+_HALF_SIZE = 96, 160  # less than half of the cost
 
 
-class _Block(nn.Module):
-    """Inverted bottleneck (Sandler et al. 2018) with a 5×5 depthwise convolution."""
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A training ends after `updates` or `minutes`, whichever comes first. `at_half_size` is the
+    share of it at half size."""
 
-    def __init__(self, width: int, expansion: int = 2) -> None:
-        super().__init__()
-        inner = width * expansion
-        self.body = nn.Sequential(
-            nn.Conv2d(width, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(),
-            nn.Conv2d(inner, inner, 5, padding=2, groups=inner, bias=False),
-            nn.BatchNorm2d(inner), nn.ReLU(),
-            nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width),
-        )  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = F.relu(x + self.body(x))
-        return out
+    minutes: float = 80.0
+    updates: int = 100_000
+    batch: int = 16
+    samples: int = 10_000
+    rate: float = 4e-3
+    warm_up: int = 200
+    at_half_size: float = 0.6
+    seed: int = 0
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
     )
 
 
-class PersonNet(nn.Module):
-    """(N, 3, 144, 256) float RGB in [0, 1] → logits of person and face (N, 2, 144, 256)."""
+class _Block(nn.Module):
+    """Residual block (He et al. 2016)."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.down2 = _conv(3, 16, 2)
-        self.down4 = nn.Sequential(_conv(16, 32, 2), _Block(32))
-        self.down8 = nn.Sequential(_conv(32, 56, 2), _Block(56), _Block(56))
-        self.down16 = nn.Sequential(_conv(56, 80, 2), *(_Block(80) for _ in range(4)))
-        self.context = nn.Conv2d(80, 80, 1)
-        self.to8, self.to4, self.to2 = (
-            nn.Conv2d(80, 56, 1),
-            nn.Conv2d(56, 32, 1),
-            nn.Conv2d(32, 16, 1),
-        )
-        self.up8, self.up4, self.up2 = _Block(56), _Block(32), _conv(16, 16)
-        self.up1 = _conv(16, 8)
-        self.out = nn.Conv2d(8, 2, 3, padding=1)
+        self.first = _conv(width, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        at2 = self.down2(x - 0.5)
-        at4 = self.down4(at2)
+        out: Tensor = F.relu(x + self.norm(self.second(self.first(x))))
+        return out
+
+
+class PersonNet(nn.Module):
+    """(N, 3, H, W) float RGB in [0, 1] → logits of person and face (N, 2, H, W); H and W are
+    multiples of 16.
+
+    A U-Net (Ronneberger et al. 2015) from a quarter of the size on, where a CPU is fast; the last
+    features hold 4×4 pixels each (sub-pixel convolution, Shi et al. 2016).
+    """
+
+    def __init__(self, widths: tuple[int, int, int] = (32, 48, 80)) -> None:
+        super().__init__()
+        at4, at8, at16 = widths
+        self.down4 = _conv(3, at4, 4, 7)
+        self.down8 = nn.Sequential(_conv(at4, at8, 2), _Block(at8))
+        self.down16 = nn.Sequential(_conv(at8, at16, 2), _Block(at16), _Block(at16))
+        self.context = nn.Conv2d(at16, at16, 1)
+        self.to8, self.to4 = nn.Conv2d(at16, at8, 1), nn.Conv2d(at8, at4, 1)
+        self.up8, self.up4 = _conv(at8, at8), _conv(at4, at4)
+        self.out = nn.Conv2d(at4, 32, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        at4 = self.down4(x - 0.5)
         at8 = self.down8(at4)
         deep = self.down16(at8)
         deep = deep * torch.sigmoid(self.context(deep.mean((2, 3), keepdim=True)))
         x = self.up8(at8 + _up(self.to8(deep)))
         x = self.up4(at4 + _up(self.to4(x)))
-        x = self.up2(at2 + _up(self.to2(x)))
-        out: Tensor = self.out(self.up1(_up(x)))
-        return out
+        return F.pixel_shuffle(self.out(x), 4)
 
 
 def _up(x: Tensor) -> Tensor:
@@ -114,178 +115,6 @@ class _Model(nn.Module):
         return torch.sigmoid(self.net(x))
 
 
-class Teacher:
-    """MediaPipe's selfie segmentation, (144, 256, 3) RGB → mask."""
-
-    def __init__(self, path: Path) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = ort.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-        self._name = self._session.get_inputs()[0].name
-
-    def __call__(self, picture: Picture) -> Mask:
-        """The mask of one picture of its size."""
-        given = {self._name: picture[None].astype(np.float32) / 255}
-        segments = np.asarray(self._session.run(None, given)[0], np.float32)[0]
-        if segments.shape[-1] == 1:
-            return np.asarray(segments[..., 0], np.float32)
-        return np.asarray(1 / (1 + np.exp(segments[..., 0] - segments[..., 1])), np.float32)
-
-
-def small(picture: Picture) -> Picture:
-    """The whole picture at the size of the nets."""
-    return np.asarray(cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def frames_of(path: Path, n_frames: int | None = None) -> Iterator[Picture]:
-    """Frames of a clip, all or so many evenly spread, at a height of 240."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        total = stream.frames or 300
-        every = 1 if n_frames is None else max(1, total // n_frames)
-        for index, frame in enumerate(container.decode(stream)):
-            if index % every == 0:
-                width = round(frame.width * 240 / frame.height / 2) * 2
-                scaled = frame.to_ndarray(format="rgb24", width=width, height=240)
-                yield np.asarray(scaled, np.uint8)
-
-
-@dataclass(frozen=True)
-class Example:
-    """A picture, and where its faces are: (n, 4) left, top, width, height as shares; None where
-    nobody looked."""
-
-    picture: Picture
-    faces: NDArray[np.float32] | None = None
-    of_clip: bool = False
-
-    def face_mask(self) -> Mask:
-        """Faces as ellipses."""
-        height, width = self.picture.shape[:2]
-        mask = np.zeros((height, width), np.float32)
-        for left, top, wide, tall in self.faces if self.faces is not None else ():
-            centre = round((left + wide / 2) * width), round((top + tall / 2) * height)
-            axes = max(1, round(wide * width * 0.55)), max(1, round(tall * height * 0.55))
-            cv2.ellipse(mask, centre, axes, 0, 0, 360, 1.0, -1)
-        return mask
-
-
-def _material(data: Path) -> list[Example]:
-    """Tier A's photographs and frames of clips, without what is held out."""
-    boxes: dict[str, list[list[float]]] = {}
-    with (Path(__file__).parent / "faces.csv").open(encoding="utf-8") as rows:
-        for row in csv.DictReader(rows):
-            box = [float(row[side]) for side in ("left", "top", "width", "height")]
-            boxes.setdefault(row["file"], []).append(box)
-    unlooked = (Path(__file__).parents[1] / "benchmarks" / "heldout.txt").read_text().split()
-    found: list[Example] = []
-    with (data / "SOURCES.csv").open(encoding="utf-8") as rows:
-        for row in csv.DictReader(rows):
-            path = data / row["file"]
-            if row["tier"] != "A" or path.name in HELD_OUT:
-                continue
-            if row["kind"] == "content":
-                picture, _ = read_picture(path)
-                faces = np.array(boxes.get(path.name, []), np.float32).reshape(-1, 4)
-                is_known = not any(path.name.startswith(Path(one).stem) for one in unlooked)
-                found.append(Example(picture, faces if is_known else None))
-            elif row["kind"] == "video" and not any(word in path.name for word in _LEFT_OUT):
-                found += [Example(picture, of_clip=True) for picture in frames_of(path, _FRAMES)]
-    return found
-
-
-class Drawing:
-    """Draws labelled samples from `examples` at random."""
-
-    def __init__(self, examples: list[Example], teacher: Teacher, seed: int) -> None:
-        self._random, self._teacher = np.random.default_rng(seed), teacher
-        self._examples = examples
-        masks = [teacher(small(example.picture)) for example in examples]
-        n_faces = [0 if example.faces is None else len(example.faces) for example in examples]
-        self._people = [i for i, mask in enumerate(masks) if mask.mean() > _PEOPLE]
-        photos = [i for i in self._people if not examples[i].of_clip]
-        self._people += photos * 4  # frames of a clip are much alike
-        self._nobody = [i for i, mask in enumerate(masks) if mask.mean() <= _PEOPLE]
-        self._faces = [i for i, n in enumerate(n_faces) if n]
-        self._masks = {i: masks[i] for i in self._people}
-        counts = len(self._people), len(self._nobody), len(self._faces)
-        print("{} pictures with people, {} without, {} with faces".format(*counts), flush=True)
-
-    def sample(self) -> tuple[Picture, Mask, Mask, bool]:
-        """What the student sees; the teacher's mask of it while it is still clean; its faces, and
-        whether they are known."""
-        draw, chance = self._random, self._random.random()
-        pool = self._people if chance < 0.6 else self._faces if chance < 0.82 else self._nobody
-        index = int(draw.choice(pool))
-        example = self._examples[index]
-        picture, faces = example.picture, example.face_mask()
-        if index in self._masks and draw.random() < 0.35:
-            picture = self._in_front(picture, np.maximum(self._masks[index], _fitted(faces)))
-        to_source = self._crop(*picture.shape[:2])
-        clean = np.asarray(_warped(picture, to_source), np.uint8)
-        return (
-            self._spoilt(clean),
-            self._teacher(clean),
-            np.asarray(_warped(faces, to_source), np.float32),
-            example.faces is not None,
-        )
-
-    def _in_front(self, person: Picture, mask: Mask) -> Picture:
-        """The person before another background."""
-        height, width = person.shape[:2]
-        back = self._examples[int(self._random.choice(self._nobody))].picture
-        back = np.asarray(cv2.resize(back, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        alpha = cv2.resize(mask, (width, height))[..., None]
-        return np.asarray(person * alpha + back * (1 - alpha), np.uint8)
-
-    def _crop(self, height: int, width: int) -> NDArray[np.float64]:
-        """From places in the sample to those in a picture of that size, (2, 3)."""
-        draw = self._random
-        aspect, share = draw.uniform(1.2, 2.1), draw.uniform(0.5, 1.0)
-        tall = min(height, width / aspect) * share
-        wide = tall * aspect
-        x, y = draw.uniform(0, width - wide), draw.uniform(0, height - tall)
-        angle = math.radians(draw.normal(0, 5))
-        flip = -1 if draw.random() < 0.5 else 1
-        scale_x, scale_y = wide / WIDTH, tall / HEIGHT
-        cos, sin = math.cos(angle), math.sin(angle)
-        turned = np.array(
-            [[flip * scale_x * cos, -scale_y * sin], [flip * scale_x * sin, scale_y * cos]]
-        )
-        centre = np.array([x + wide / 2, y + tall / 2]) - turned @ (WIDTH / 2, HEIGHT / 2)
-        return np.concatenate([turned, centre[:, None]], 1)
-
-    def _spoilt(self, clean: Picture) -> Picture:
-        """Light, colour, noise and blur of a webcam."""
-        draw = self._random
-        x = clean.astype(np.float32) / 255
-        if draw.random() < 0.2:
-            x[:] = x.mean(2, keepdims=True)
-        x = x ** np.float32(np.exp(draw.normal(0, 0.25)))
-        gain = np.exp(draw.normal(0, 0.12, 3)) * (draw.uniform(0.25, 1) if draw.random() < 0.3
-                                                  else 1.0)  # fmt: skip
-        x = x * gain.astype(np.float32)
-        if draw.random() < 0.25:
-            x = np.asarray(cv2.GaussianBlur(x, (0, 0), draw.uniform(0.4, 1.5)), np.float32)
-        sigma = abs(draw.normal(0, 0.025))
-        x = x + draw.standard_normal(x.shape, np.float32) * np.float32(sigma)
-        return np.asarray(np.clip(x * 255 + 0.5, 0, 255), np.uint8)
-
-
-def _fitted(mask: Mask) -> Mask:
-    return np.asarray(cv2.resize(mask, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _warped(picture: NDArray[Any], to_source: NDArray[np.float64]) -> NDArray[Any]:
-    shrinks = math.hypot(*to_source[:, 1])
-    if shrinks > 1.6 and picture.ndim == 3:
-        picture = cv2.blur(picture, (2, 2))
-    return cv2.warpAffine(
-        picture, to_source, (WIDTH, HEIGHT),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101,
-    )  # fmt: skip
-
-
 def _loss(logits: Tensor, target: Tensor) -> Tensor:
     """Cross entropy to the soft mask, more of it along its edge, and soft IoU; of each sample."""
     edge = F.max_pool2d(target, 7, 1, 3) + F.max_pool2d(-target, 7, 1, 3)  # 0 to 1
@@ -296,77 +125,151 @@ def _loss(logits: Tensor, target: Tensor) -> Tensor:
     return (each * (1 + 2 * edge)).mean((1, 2, 3)) + 0.3 * (1 - (both + 20) / (either + 20))
 
 
-def train(data: Path, *, minutes: float, updates: int, batch: int, seed: int) -> PersonNet:
-    """Train until `updates` or `minutes` are over; returns the mean of the weights."""
-    torch.manual_seed(seed)
-    torch.set_num_threads(1)
-    teacher = Teacher(data / "selfie_segmentation.onnx")
-    drawing = Drawing(_material(data), teacher, seed)
-    net: Any = PersonNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average: Any = swa_utils.AveragedModel(
-        net,
-        multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.998),  # type: ignore[no-untyped-call]
-        use_buffers=True,
-    )
-    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-3)
-    print(f"{sum(p.numel() for p in net.parameters())} weights", flush=True)
-    began, step, share, mean = time.monotonic(), 0, 0.0, 0.0
-    while share < 1:
-        seconds = time.monotonic() - began
-        share = max(step / updates, seconds / (60 * minutes))
-        rate = 3e-3 * min(1, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * min(1, share)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        drawn = [drawing.sample() for _ in range(batch)]
-        pictures, people, faces, known = (np.stack(part) for part in zip(*drawn, strict=True))
-        x = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255
-        y = torch.from_numpy(np.stack([people, faces], 1))
-        if share < _AT_HALF_SIZE:
-            x, y = (F.interpolate(z, (80, 128), mode="area") for z in (x, y))
-        logits = net(x)
-        of_faces = _loss(logits[:, 1:], y[:, 1:]) * torch.from_numpy(known)
-        of_people = _loss(logits[:, :1], y[:, :1])
-        loss = of_people.mean() + 0.5 * of_faces.mean()
-        optimizer.zero_grad()
+class Training:
+    """A student on its way: the net, the mean of its weights, updates and seconds so far."""
+
+    def __init__(self, samples: Samples, recipe: Recipe, net: PersonNet | None = None) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self._samples = recipe, samples
+        net = net or PersonNet()
+        self.net: Any = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average: Any = swa_utils.AveragedModel(
+            self.net,
+            multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.998),  # type: ignore[no-untyped-call]
+            use_buffers=True,
+        )
+        self._optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=recipe.rate, weight_decay=1e-3
+        )
+        self.step, self.seconds, self.loss = 0, 0.0, 0.0
+
+    @property
+    def share(self) -> float:
+        """How much of it is done."""
+        return max(self.step / self.recipe.updates, self.seconds / (60 * self.recipe.minutes))
+
+    def update(self) -> None:
+        """One update, at a rate that rises once and falls along a cosine."""
+        began = time.monotonic()
+        share = min(1.0, self.share)
+        rise, fall = (
+            min(1, (self.step + 1) / self.recipe.warm_up),
+            0.5 + 0.5 * math.cos(math.pi * share),
+        )
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.recipe.rate * rise * fall
+        random = np.random.default_rng((self.recipe.seed, self.step))
+        pictures, masks, has_faces = self._samples.batch(random, self.recipe.batch)
+        x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+        y = torch.from_numpy(masks).float() / 255
+        if share < self.recipe.at_half_size:
+            x, y = (F.interpolate(z, _HALF_SIZE, mode="area") for z in (x, y))
+        logits = self.net(x.contiguous(memory_format=torch.channels_last))
+        of_faces = _loss(logits[:, 1:], y[:, 1:]) * torch.from_numpy(has_faces)
+        loss = _loss(logits[:, :1], y[:, :1]).mean() + 0.5 * of_faces.mean()
+        self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimizer.step()
-        average.update_parameters(net)
-        step += 1
-        mean += 0.01 * (float(loss.detach()) - mean)
-        if step % 100 == 0:
-            print(f"{step} updates, {seconds:.0f} s, loss {mean:.4f}", flush=True)
-    module: PersonNet = average.module
-    return module.eval()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        self._optimizer.step()
+        self.average.update_parameters(self.net)
+        self.step += 1
+        self.loss = float(loss.detach())
+        self.seconds += time.monotonic() - began
+
+    @property
+    def result(self) -> PersonNet:
+        """The mean of the weights."""
+        module: PersonNet = self.average.module
+        return module.eval()
+
+    def save(self, path: Path) -> None:
+        """Write all that `load` goes on from."""
+        state = {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        torch.save(state, part := path.with_suffix(".part"))
+        os.replace(part, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def train(data: Path, work: Path, recipe: Recipe) -> PersonNet:
+    """Train to the end, with a checkpoint every minute; returns the mean of the weights."""
+    try:
+        samples = Samples.load(work)
+    except FileNotFoundError:
+        teacher = Teacher(data / "selfie_segmentation.onnx")
+        samples = Samples.draw(Drawing(read_material(data), teacher, recipe.seed), recipe.samples)
+        samples.save(work)
+    print(f"{len(samples.pictures)} samples", flush=True)
+    training = Training(samples, recipe)
+    checkpoint = work / "checkpoint.pt"
+    if checkpoint.is_file():
+        training.load(checkpoint)
+    mean, saved = 0.0, time.monotonic()
+    while training.share < 1:
+        training.update()
+        mean = training.loss if mean == 0 else mean + 0.02 * (training.loss - mean)
+        if training.step % 50 == 0:
+            print(f"{training.step} updates, {training.seconds:.0f} s, loss {mean:.4f}", flush=True)
+        if time.monotonic() - saved > 60:
+            training.save(checkpoint)
+            saved = time.monotonic()
+    training.save(checkpoint)
+    return training.result
 
 
 def write(net: PersonNet, output: Path) -> None:
-    """Export the net as an ONNX file."""
-    output.parent.mkdir(parents=True, exist_ok=True)
+    """Export the net as an ONNX file that stores its weights in half precision and computes in
+    float32, which runtimes turn them to when they load it."""
     frame = torch.zeros((1, HEIGHT, WIDTH, 3), dtype=torch.uint8)
-    program = torch.onnx.export(
-        _Model(net).eval(), (frame,), input_names=["frame"], output_names=["masks"], dynamo=True,
-        verbose=False,
-    )  # fmt: skip
+    with quiet_export():
+        program = torch.onnx.export(
+            _Model(net).eval(), (frame,), input_names=["frame"], output_names=["masks"],
+            dynamo=True, verbose=False,
+        )  # fmt: skip
     assert program is not None
-    program.save(str(output))
+    model = program.model_proto
+    casts = []
+    for weights in model.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT and math.prod(weights.dims) > _FEW:
+            half = onnx.numpy_helper.to_array(weights).astype(np.float16)
+            name = weights.name
+            weights.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
+            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=1))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:], model.graph.value_info[:]
+    model.graph.node.extend(nodes)
+    entry = onnx.StringStringEntryProto(key="licence", value=LICENCE)
+    model.metadata_props.append(entry)
+    with atomic_write(output, parents=True) as part:
+        onnx.save(model, part)
 
 
 def main() -> None:
     """The command line."""
+    usual = Recipe()
     parser = argparse.ArgumentParser(prog="python -m export.person_mask", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with SOURCES.csv")
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--updates", type=int, default=12_000)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--minutes", type=float, default=usual.minutes)
+    parser.add_argument("--updates", type=int, default=usual.updates)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path, default=Path("person.onnx"))
     given = parser.parse_args()
-    net = train(
-        given.data, minutes=given.minutes, updates=given.updates, batch=given.batch, seed=given.seed
-    )
-    torch.save(net.state_dict(), given.output.with_suffix(".pt"))
-    write(net, given.output)
+    torch.set_num_threads(given.threads)
+    recipe = Recipe(minutes=given.minutes, updates=given.updates)
+    write(train(given.data, given.work, recipe), given.output)
 
 
 if __name__ == "__main__":

@@ -258,6 +258,8 @@ class Pipeline:
         try:
             for frame in self._wanted():
                 how = self._passes(frame)
+                # Before the masks: the engine paints while they are looked for.
+                begun = [self._submit(frame, one) for one in how.passes]
                 masks: Mapping[str, Mask] = {}
                 if (
                     (how.areas or self.cuts_out)
@@ -267,7 +269,7 @@ class Pipeline:
                     with self.report.stages["masks"].measure():
                         masks = self.masks(frame)
                         how = how.in_view(masks)
-                begun = [self._submit(frame, one) for one in how.runs]
+                begun += [self._submit(frame, one) for _, one in how.areas if one is not None]
                 batches, times = zip(*begun, strict=True)
                 if not self._in_flight.put(_InFlight(frame, how, masks, batches, sum(times))):
                     break

@@ -51,14 +51,20 @@ class SteadyFilter:
 
     `amount` 0 changes nothing, 1 holds most. `starts` are the times at which segments begin: what
     is delivered from there on depends only on the frames from `lead` seconds before, so that it is
-    the same wherever the segment before was painted. Raises `UsageError`.
+    the same wherever the segment before was painted. `sharpens` gives back the texture that is
+    lost; masks have none. Raises `UsageError`.
     """
 
     def __init__(
-        self, amount: float, *, starts: Sequence[Fraction] = (), lead: Fraction = Fraction(1)
+        self,
+        amount: float,
+        *,
+        starts: Sequence[Fraction] = (),
+        lead: Fraction = Fraction(1),
+        sharpens: bool = True,
     ) -> None:
         check_amount(amount)
-        self.amount = amount
+        self.amount, self._sharpens = amount, sharpens
         self._starts, self._lead = list(starts), lead
         self._current: _Floats | None = None  # the last painting delivered
         self._leads: dict[Fraction, _Floats] = {}  # the same for segments that begin soon
@@ -93,6 +99,8 @@ class SteadyFilter:
             if frame.time >= start - self._lead:
                 self._leads[start] = self._held(self._leads.get(start), painted, motion)
         self._current = self._held(self._current, painted, motion)
+        if not self._sharpens:
+            return np.asarray(cv2.convertScaleAbs(self._current), np.uint8)
         return _sharpened(self._current, painted)
 
     def _motion(

@@ -47,7 +47,7 @@ LAYERS = {
     "steady": BASE,
     "media": BASE | {"channel", "files", "metrics", "plugins"},
     "engines": BASE | {"files", "image", "metrics", "model", "nets", "plugins"},
-    "masks": BASE | {"model", "steady"},
+    "masks": BASE | {"engines", "model", "steady"},
     "passes": BASE | {"engines", "image", "masks", "style"},
     "pipeline": BASE
     | {"channel", "engines", "image", "masks", "media", "metrics", "passes", "steady", "style"},

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,13 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rtstyle.engines import automatic
+from rtstyle.engines.graph import open_graph
 from rtstyle.errors import EngineError, InputNotFoundError, ModelError, StyleNotFoundError
 from rtstyle.files import cached
 from rtstyle.frame import Image
 from rtstyle.media.images import read_picture
 from rtstyle.model.file import STYLE_ENCODER, describe, fits
-from rtstyle.model.onnx_reader import FLOAT, UINT8, check_safe, read_header
+from rtstyle.model.onnx_reader import FLOAT, UINT8, read_header
 from rtstyle.model.spec import FORMAT, METADATA_KEY, ModelSpec, read_document, take
 from rtstyle.model.zoo import find_models, user_folder
 from rtstyle.style.style import Style
@@ -32,7 +31,6 @@ Vector = NDArray[np.float32]  # (1, S)
 
 # Of long and narrow pictures the middle is taken: a strip scaled by its short side would be huge.
 MAX_ASPECT = 4
-_FATAL = 4  # ONNX Runtime's log severity: what goes wrong is raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,44 +106,14 @@ def encode(encoder: StyleEncoder, painting: Image) -> Vector:
     Runs once on the best CPU runtime there is. Raises `ModelError` when the file is not safe to
     load and `EngineError` when no runtime works.
     """
-    check_safe(encoder.path)
-    problems = []
-    for name in automatic():
-        if name not in _RUNTIMES:
-            continue
-        try:
-            style = np.asarray(_RUNTIMES[name](encoder.path, painting[None]), np.float32)
-        except Exception as error:  # the runtimes' exceptions share no base class but this
-            lines = str(error).strip().splitlines()
-            problems.append(f"{name}: {lines[-1] if lines else type(error).__name__}")
-            continue
-        if style.shape == (1, encoder.style_size) and np.isfinite(style).all():
-            return style
-        problems.append(f"{name}: it gives no {encoder.style_size} finite numbers")
-    raise EngineError(f"No engine can run the style encoder {encoder.path}. {' '.join(problems)}")
-
-
-def _by_openvino(path: Path, paintings: Image) -> Vector:
-    import openvino as ov
-
-    # float32 even where the CPU has bfloat16: the statistics are cached and serve every engine.
-    compiled = ov.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.array(compiled({"painting": paintings})["style"])
-
-
-def _by_onnxruntime(path: Path, paintings: Image) -> Vector:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = _FATAL
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["style"], {"painting": paintings})[0])
-
-
-_RUNTIMES: dict[str, Callable[[Path, Image], Vector]] = {
-    "openvino": _by_openvino,
-    "onnxruntime": _by_onnxruntime,
-}
+    graph = open_graph(encoder.path)
+    style = np.asarray(graph.run(painting[None]), np.float32)
+    if style.shape != (1, encoder.style_size) or not np.isfinite(style).all():
+        raise EngineError(
+            f"The style encoder {encoder.path} gives no {encoder.style_size} finite numbers in "
+            f"{graph.runtime}."
+        )
+    return style
 
 
 def style_from_image(

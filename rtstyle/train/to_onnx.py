@@ -138,7 +138,7 @@ def _export(
     open_ = torch.export.Dim.DYNAMIC
     # pictures are open in N, H and W, everything else in N
     shapes = tuple(dict.fromkeys(range(3 if x.dim() == 4 else 1), open_) for x in inputs.values())
-    with _quiet():
+    with quiet_export():
         program = torch.onnx.export(
             module, tuple(inputs.values()), dynamo=True, opset_version=OPSET, verbose=False,
             input_names=list(inputs), output_names=[output], dynamic_shapes=shapes,
@@ -181,7 +181,7 @@ def _part_of(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_export() -> Iterator[None]:
     """Keep the exporter from talking of libraries that are not needed and of its own internals."""
     log = logging.getLogger("torch.onnx")
     level = log.level

@@ -15,13 +15,12 @@ from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
 from platformdirs.windows import Windows, get_win_folder_from_env_vars
 
-from rtstyle.engines import open_engine
+from rtstyle.engines import graph, open_engine
 from rtstyle.errors import EngineError, MediaError, ModelError, StyleNotFoundError
 from rtstyle.files import cache_folder
 from rtstyle.frame import Image
 from rtstyle.model.file import read_model
 from rtstyle.model.spec import ModelSpec
-from rtstyle.style import encoder as style_encoder
 from rtstyle.style.encoder import (
     MAX_ASPECT,
     StyleEncoder,
@@ -119,11 +118,11 @@ def test_the_engine_paints_like_it(model: ModelSpec) -> None:
     assert painted[0, 0, 0].tolist() == [c // 2 for c in COLOR]
 
 
-@pytest.mark.parametrize("runtime", list(style_encoder._RUNTIMES))
+@pytest.mark.parametrize("runtime", list(graph._RUNTIMES))
 def test_every_runtime_runs_the_encoder(
     runtime: str, model: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(style_encoder, "automatic", lambda: (runtime, "torch"))
+    monkeypatch.setattr(graph, "automatic", lambda: (runtime, "torch"))
     vector = style_from_image(flat(64, 64), model).vector
     assert vector is not None
     assert vector.tolist() == [list(COLOR)]
@@ -146,7 +145,7 @@ def test_the_encoder_runs_once_a_picture(
     first = style_from_image(flat(64, 64), model)
     kept = list(cache.iterdir())
     assert len(kept) == 1
-    monkeypatch.setattr(style_encoder, "automatic", lambda: ())
+    monkeypatch.setattr(graph, "automatic", lambda: ())
     again = style_from_image(flat(64, 64), model)
     assert first.vector is not None
     assert again.vector is not None
