@@ -1,11 +1,11 @@
 """The pages made of results: `python -m benchmarks results [FILE.json …]`.
 
 `benchmarks/results/` holds one result of `rtstyle bench --json` a machine. A FILE given is checked,
-freed of what could name somebody, and put there under its machine's key; with `--readme` that
-machine is the one of the README. Then three pages are written from what is there: `README.md` of
-that folder with all machines, `docs/speed.md` with what the other benchmarks found, and the tables
-between the marks in the README. `--check` writes nothing and exits 1 when a page is not what the
-results give.
+freed of what could name somebody, and put there under its machine's key; with `--shown` that
+machine is the one of `docs/benchmark.md`. Then three pages are written from what is there:
+`README.md` of that folder with all machines, `docs/speed.md` with what the other benchmarks found,
+and the tables between the marks in `docs/benchmark.md`. `--check` writes nothing and exits 1 when
+a page is not what the results give.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import typer
 
 from benchmarks.markdown import line, plain, table_lines
 from benchmarks.options import parse
-from benchmarks.readme_table import machine_in, with_gpus, with_table
+from benchmarks.page_tables import machine_in, with_gpus, with_table
 from benchmarks.studies import page as speed_page
 from benchmarks.studies import read_studies
 from rtstyle.bench import Document, Measured, Missing, read_document
@@ -33,7 +33,7 @@ from rtstyle.style.style import find_styles
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("benchmarks", "results")  # these three are seen from a root
 SPEED = Path("docs", "speed.md")
-README = Path("README.md")
+SHOWN = Path("docs", "benchmark.md")
 _PATH = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s'\"/\\]+[/\\])+([^\s'\"/\\]+)")
 
 
@@ -131,18 +131,18 @@ def pages(root: Path) -> dict[Path, str]:
     """Every page that results give, with its text. Raises `MediaError`."""
     folder = root / FOLDER
     documents = {path.stem: read_document(path) for path in sorted(folder.glob("*.json"))}
-    readme = (root / README).read_text(encoding="utf-8")
-    key = machine_in(readme)
+    shown = (root / SHOWN).read_text(encoding="utf-8")
+    key = machine_in(shown)
     if key is not None and key not in documents:
         raise MediaError(
-            f"The README shows the machine {key}, which is not in {folder}; submit it with "
-            "--readme, or name another one."
+            f"{SHOWN} shows the machine {key}, which is not in {folder}; submit it with --shown, "
+            "or name another one."
         )
     return {
         folder / "README.md": page(list(documents.values())),
         root / SPEED: speed_page(read_studies(folder / "studies")),
-        root / README: with_gpus(
-            with_table(readme, key, documents[key] if key else None), list(documents.values())
+        root / SHOWN: with_gpus(
+            with_table(shown, key, documents[key] if key else None), list(documents.values())
         ),
     }
 
@@ -152,7 +152,9 @@ class Options:
     """The command line."""
 
     files: Annotated[list[Path] | None, typer.Argument()] = None
-    readme: Annotated[bool, typer.Option("--readme", help="FILE's machine is the README's")] = False
+    shown: Annotated[
+        bool, typer.Option("--shown", help="FILE's machine is the one of docs/benchmark.md")
+    ] = False
     check: Annotated[bool, typer.Option("--check")] = False
     root: Annotated[Path, typer.Option(help="the tree with the pages")] = ROOT
 
@@ -161,17 +163,17 @@ def main(argv: list[str]) -> int:
     """Take files in, write the pages."""
     options = parse(Options, argv, program="python -m benchmarks results", about=__doc__)
     root, files = options.root, options.files or []
-    if options.readme and len(files) != 1:
-        raise UsageError("The README shows one machine: name one FILE with --readme.")
+    if options.shown and len(files) != 1:
+        raise UsageError(f"{SHOWN} shows one machine: name one FILE with --shown.")
     if options.check and files:
         raise UsageError("--check only looks; leave the files out.")
     for file in files:
         place = submit(file, root / FOLDER)
         print(f"{file} is now {place}.")
-        if options.readme:
-            readme = (root / README).read_text(encoding="utf-8")
-            text = with_table(readme, place.stem, read_document(place))
-            write_text(root / README, text, overwrite=True)
+        if options.shown:
+            shown = (root / SHOWN).read_text(encoding="utf-8")
+            text = with_table(shown, place.stem, read_document(place))
+            write_text(root / SHOWN, text, overwrite=True)
     stale = {
         path: text
         for path, text in pages(root).items()

@@ -215,6 +215,49 @@ def variants(
         raise ModelError(f"Outside the limits and not written: {', '.join(failed)}.")
 
 
+@app.command()
+def clip(
+    source: Annotated[str, typer.Argument(metavar="VIDEO", help="of a person before a camera")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.webp")],
+    crop: Annotated[str, typer.Option(metavar="WxH+X+Y", help="the part that is shown")],
+    style: Annotated[list[str], typer.Option(help="or several, in turn")],
+    width: Annotated[int, typer.Option(help="of the clip in pixels")] = 360,
+    fps: Annotated[int, typer.Option(help="frames a second")] = 10,
+) -> None:
+    """Write the moving picture of the README."""
+    from export.clip import parse_crop, write_clip
+
+    write_clip(source, output, styles=style, crop=parse_crop(crop), width=width, fps=fps)
+    print(f"{output}: {output.stat().st_size / 1e3:.0f} kB")
+
+
+@app.command()
+def cards(
+    check: Annotated[bool, typer.Option("--check", help="write nothing, exit 1 if stale")] = False,
+) -> None:
+    """Write docs/models/, a model card for every shipped net."""
+    from export.cards import model_cards, stale
+
+    found = stale(model_cards())
+    for path in found:
+        print(f"{path} is not what its model says." if check else f"{path} is written.")
+        if not check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(found[path], encoding="utf-8")
+    if check and found:
+        raise ModelError("Run python -m export cards.")
+
+
+@app.command()
+def site(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR")] = Path("build/site"),
+) -> None:
+    """Build the documentation of docs/ as a site."""
+    from export.site import build_site
+
+    print(f"{build_site(output)} pages are in {output}; open {output / 'index.html'}.")
+
+
 for command in (fp16, int8, tensorrt, torch_tensorrt):  # as `rtstyle export` has them
     app.command()(command)
 app.command("import")(import_model)

@@ -27,6 +27,8 @@ from rtstyle.train.loop import train
 from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.trainer import Trainer, choose_device
+from rtstyle.train.ways import Way
+from rtstyle.train.ways.distillation import Distillation
 from rtstyle.train.ways.paintings import Paintings
 
 BOOK = Path(__file__).parent / "trainings.toml"
@@ -41,13 +43,15 @@ _RECIPE = {field.name for field in fields(Recipe)}
 @dataclass(frozen=True, slots=True)
 class Training:
     """One net of the book: names of its paintings, its recipe, the net that it starts from, the
-    folder of `CHECKPOINTS` that its weights are kept in, and what the quality report is told."""
+    folder of `CHECKPOINTS` that its weights are kept in, and what the quality report is told.
+    With a `teacher` it imitates that net, in whose styles it paints, and not the paintings."""
 
     name: str
     paintings: tuple[str, ...]
     recipe: Recipe
     kept_as: str
     init: str | None = None
+    teacher: str | None = None
     report: tuple[Mapping[str, str], ...] = ()
 
     def taught(self) -> tuple[str, ...]:
@@ -99,14 +103,15 @@ def _whole(tables: dict[str, dict[str, Any]], name: str, depth: int = 0) -> dict
 
 def _training(name: str, table: dict[str, Any]) -> Training:
     paintings = tuple(table.pop("paintings"))
-    init, report = table.pop("init", "") or None, tuple(table.pop("report", ()))
+    init, teacher = (table.pop(key, "") or None for key in ("init", "teacher"))
+    report = tuple(table.pop("report", ()))
     kept_as = table.pop("kept_as", name)
     if unknown := set(table) - _RECIPE:
         raise UsageError(f"The training {name} has the unknown {', '.join(sorted(unknown))}.")
     recipe = Recipe(**table)
     styles = styles_option(recipe.architecture, len(paintings))
     recipe = replace(recipe, options=recipe.options | styles)
-    training = Training(name, paintings, recipe, kept_as, init, report)
+    training = Training(name, paintings, recipe, kept_as, init, teacher, report)
     training.taught()  # a number that no painting has is a mistake of the book
     return training
 
@@ -168,9 +173,14 @@ def _train(training: Training, material: Material) -> None:
     photos = load_photos(material.content, cache=material.work, without=held_out)
     if recipe.face_weight or recipe.portraits:
         photos = with_faces(photos, material.faces)
+    way: Way
+    if training.teacher:
+        way = Distillation(photos, _start(training.teacher, material.work), training.paintings)
+    else:
+        way = Paintings(photos, load_paintings(files, recipe.style_size)[1])
     trainer = Trainer(
         recipe,
-        Paintings(photos, load_paintings(files, recipe.style_size)[1]),
+        way,
         loss_net=_loss_net(recipe.loss_net, material.loss_nets),
         device=choose_device(material.device),
         init=None if begun or training.init is None else _start(training.init, material.work),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,15 @@ FREE: Shape = ("N", "H", "W", 3)
 def save(
     path: Path,
     nodes: Sequence[onnx.NodeProto],
-    inputs: dict[str, tuple[int, Shape | None]],
-    outputs: dict[str, tuple[int, Shape | None]],
+    inputs: Mapping[str, tuple[int, Shape | None]],
+    outputs: Mapping[str, tuple[int, Shape | None]],
     *,
     weights: Sequence[onnx.TensorProto] = (),
     metadata: dict[str, str] | None = None,
 ) -> Path:
     """Write a graph to `path`; inputs and outputs are (TensorProto.DataType, shape) by name."""
 
-    def values(message: dict[str, tuple[int, Shape | None]]) -> list[Any]:
+    def values(message: Mapping[str, tuple[int, Shape | None]]) -> list[Any]:
         return [helper.make_tensor_value_info(name, *kind) for name, kind in message.items()]
 
     graph = helper.make_graph(nodes, "test", values(inputs), values(outputs), list(weights))

@@ -21,9 +21,9 @@ LIBRARIES = {  # that onnxruntime-gpu's CUDA provider links
     "nvidia-cublas", "nvidia-cuda-nvrtc", "nvidia-cuda-runtime", "nvidia-cudnn-cu13",
     "nvidia-cufft", "nvidia-curand",
 }  # fmt: skip
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 GPU_PAGE = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
-WRITTEN = sorted(set(re.findall(r"'\.\[([a-z,-]+)\]'", README + GPU_PAGE)))
+PAGES = "".join(path.read_text("utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
+WRITTEN = sorted(set(re.findall(r"'\.\[([a-z,-]+)\]'", PAGES)))
 ON_GPUS = ("gpu", "gpu-trt", "tensorrt", "rtx", "torch", "torch-tensorrt")
 
 
@@ -59,6 +59,13 @@ def test_the_provider_gets_the_tensorrt_that_it_links() -> None:
     for extra in ("tensorrt", "rtx", "gpu", "gpu-trt"):
         names = {r.name for r in requirements(extra)}
         assert names >= {"cuda-bindings", "onnx"}, "CUDA's calls, half precision at load"
+
+
+def test_the_line_without_openvino_has_what_the_package_requires() -> None:
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^pip install ('numpy.*)$", page, re.MULTILINE)
+    wanted = {text for text in PROJECT["dependencies"] if not text.startswith("openvino")}
+    assert set(re.findall("'([^']+)'", line)) == wanted | set(EXTRAS["cpu"])
 
 
 @pytest.mark.parametrize("extra", [extra for extra in EXTRAS if extra in ON_GPUS])

@@ -68,6 +68,14 @@ def _way(
             help="Folders with pictures of the same names.",
         ),
     ] = None,
+    distil: Annotated[
+        str | None,
+        Option(
+            metavar="MODEL",
+            rich_help_panel=_PAIRS,
+            help="A smaller net that paints every style of this model.",
+        ),
+    ] = None,
     keyframe: Annotated[
         list[str] | None,
         Option(
@@ -123,6 +131,7 @@ def _way(
     ways: dict[str, tuple[Any, dict[str, Any]]] = {
         "pairs": (pairs, {}),
         "teacher": (teacher, {"count": count, "jobs": jobs, "limit": limit}),
+        "distil": (distil, {}),
         "keyframe": (keyframe, {"video": video}),
         "unpaired": (
             unpaired,
@@ -145,6 +154,8 @@ def _way(
             settings |= {"before": given[0], "after": given[1]}
         case "teacher":
             settings["command"] = given
+        case "distil":
+            settings["model"] = Path(given)
         case "keyframe":
             if video is None:
                 raise UsageError("The video of the keyframes is missing: --video CLIP.mp4.")
@@ -365,7 +376,7 @@ def train(
         changes["options"] = defaults.get("options", {}) | changes["options"]
     recipe = Recipe(**(defaults | changes))
     is_own = init is None and row is not None and not {"architecture", "options"} & changes.keys()
-    if is_own and recipe.architecture == "fast":
+    if is_own and recipe.architecture == "fast" and kind != "distil":
         init = "gallery"
     with ExitStack() as stack:
         material = _material(way, tuple(content or ()), stack) if row else None
@@ -420,7 +431,7 @@ _NETS = {
     "add": "fast",
 }  # fmt: skip
 _FILTER_COLOURS = 1_000_000  # of the photographs, from which a filter is learnt
-_NEED_CONTENT = ("teacher", "unpaired", "text")
+_NEED_CONTENT = ("teacher", "distil", "unpaired", "text")
 
 
 def _may_fetch() -> bool:
@@ -438,8 +449,8 @@ def _one_of(way: str | None, paintings: dict[str, Path | None]) -> tuple[str, Pa
     if len(named) != 1:
         raise UsageError(
             "Name one thing to learn: a PAINTING, --cin DIR, --bank DIR, --adain DIR, "
-            f"--add PAINTING, --teacher, --pairs, --keyframe, --unpaired or --text; {len(named)} "
-            "were given."
+            f"--add PAINTING, --teacher, --pairs, --distil, --keyframe, --unpaired or --text; "
+            f"{len(named)} were given."
         )
     return named[0]
 

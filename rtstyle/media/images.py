@@ -14,7 +14,7 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
 
-from rtstyle.errors import InputNotFoundError, MediaError, OutputError
+from rtstyle.errors import InputNotFoundError, MediaError, OutputError, needs_extra
 from rtstyle.files import check_output, write_output
 from rtstyle.frame import Image
 from rtstyle.media.options import HEIF_SUFFIXES, PICTURE_SUFFIXES
@@ -55,8 +55,8 @@ def read_picture(path: Path) -> tuple[Image, bool]:
 
 
 def _decoded_heif(path: Path, data: bytes) -> tuple[Image, bool]:
-    import pillow_heif
-
+    with needs_extra("heic", f"{path} is a HEIC photograph, which"):
+        import pillow_heif
     try:
         photo = pillow_heif.open_heif(data, convert_hdr_to_8bit=True, reload_size=True)
         found = np.asarray(photo)

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import html
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from rtstyle import __version__
-from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.live.controls import COMMANDS, Controls, Rights, parse, spoken
+from rtstyle.errors import RtstyleError
+from rtstyle.live.controls import COMMANDS, Controls, Rights
 from rtstyle.live.session import Figures
 from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import HOST_HEADER
 from rtstyle.serve.connection import Connection
+from rtstyle.serve.program_socket import LONGEST_MESSAGE, ProgramSocket, carry_out
 from rtstyle.web.plan import settings_message
 
 _ROOT = "/api/v1"
-_LONGEST_MESSAGE = 8 * 1024
 
 
 class Api:
@@ -32,6 +33,8 @@ class Api:
 
     def __init__(self, state: AppState, visit: Callable[[str], Connection | None]) -> None:
         self._state, self._visit = state, visit
+        # By whether they may command: who only watches keeps no host out.
+        self._n_sockets: Counter[bool] = Counter()
 
     def add_routes(self, router: web.UrlDispatcher, **options: Any) -> None:
         """Add every endpoint to the server's."""
@@ -59,26 +62,28 @@ class Api:
     async def _do(self, request: web.Request) -> web.Response:
         try:
             controls, rights = self._run(request)
-            text = (await request.content.read(_LONGEST_MESSAGE)).decode()
-            return web.json_response(_answer(text, controls, rights))
+            text = (await request.content.read(LONGEST_MESSAGE)).decode()
+            return web.json_response(carry_out(text, controls, rights))
         except (RtstyleError, UnicodeDecodeError) as error:
             is_ours = isinstance(error, RtstyleError)
             sentence = str(error) if is_ours else "A command is text in UTF-8."
             return web.json_response({"sorry": sentence}, status=400)
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        """Each message is a command, each answer as that of POST."""
-        controls, rights = self._run(request)
-        socket = web.WebSocketResponse(heartbeat=10.0, max_msg_size=_LONGEST_MESSAGE)
-        await socket.prepare(request)
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                try:
-                    answer = _answer(message.data, controls, rights)
-                except RtstyleError as error:
-                    answer = {"sorry": str(error)}
-                await socket.send_str(json.dumps(answer))
-        return socket
+        _, rights = self._run(request)
+        limit, may_command = self._state.options.max_viewers, bool(rights.commands)
+        if self._n_sockets[may_command] >= limit:
+            raise web.HTTPTooManyRequests(
+                text=json.dumps({"sorry": f"At most {limit} programs are connected at a time."}),
+                content_type="application/json",
+            )
+        idle_seconds = self._state.options.idle_seconds
+        self._n_sockets[may_command] += 1
+        try:
+            socket = ProgramSocket(lambda: self._run(request), idle_seconds=idle_seconds)
+            return await socket.serve(request)
+        finally:
+            self._n_sockets[may_command] -= 1
 
     def _run(self, request: web.Request) -> tuple[Controls, Rights]:
         """What the request is about, and what it may do."""
@@ -109,19 +114,6 @@ class Api:
             f'<p><a href="{_ROOT}/openapi.json">openapi.json</a></p></html>',
             content_type="text/html",
         )
-
-
-def _answer(text: str, controls: Controls, rights: Rights) -> dict[str, Any]:
-    """Carry out {"do": "style udnie"}, {"strength": 0.5} or plain text; the settings after it."""
-    if text.lstrip().startswith("{"):
-        try:
-            ((name, value),) = json.loads(text).items()
-        except (ValueError, RecursionError):
-            raise UsageError('One command was expected, such as {"do": "style udnie"}.') from None
-        text = value if name == "do" and isinstance(value, str) else spoken(name, value)
-    if text:
-        controls.do(parse(text, rights))
-    return settings_message(controls.settings)
 
 
 def _operation(summary: str, **more: Any) -> dict[str, Any]:
@@ -161,6 +153,11 @@ _DOCUMENT: dict[str, Any] = {
         f"{_ROOT}/do": {
             "post": _operation("Carry out one command.", requestBody=_BODY, security=[{"host": []}])
         },
-        f"{_ROOT}/socket": {"get": _operation("A web socket: a command each message.")},
+        f"{_ROOT}/socket": {
+            "get": _operation(
+                "A web socket: a command each message, an empty one for the settings alone. Ends "
+                "where none comes for half a minute."
+            )
+        },
     },
 }

@@ -23,7 +23,9 @@ from rtstyle.live.controls import Command, Rights, Settings, parse
 from rtstyle.live.session import Figures, Session
 from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import is_loopback
-from rtstyle.serve.tracks import StylizedTrack, TrackSink, TrackSource, filter_offer
+from rtstyle.serve.capture_clock import CaptureClock
+from rtstyle.serve.tracks import StylizedTrack, TrackSink, TrackSource
+from rtstyle.serve.webrtc import filter_offer
 from rtstyle.style.style import Style
 from rtstyle.web.plan import settings_message
 
@@ -81,6 +83,7 @@ class Connection:
         self._peer: RTCPeerConnection | None = None
         self._sink = state.shared.sink if state.shared else TrackSink(self._loop)
         self._track: StylizedTrack | None = None
+        self._clock: CaptureClock | None = None
         self._source: TrackSource | None = None
         self._session: Session | None = None
         self._thread: Thread | None = None
@@ -201,10 +204,13 @@ class Connection:
         try:
             sdp = filter_offer(offer, from_loopback=self._is_loopback)
             await peer.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
-            peer.addTrack(self._track)
+            sender = peer.addTrack(self._track)
             if self._state.shared is not None:  # nothing is received that nobody reads
                 for transceiver in peer.getTransceivers():
                     transceiver.direction = "sendonly"
+            else:
+                self._clock = CaptureClock(sender, peer.getReceivers()[0])
+                self._track.on_sent = self._on_sent
             await peer.setLocalDescription(await peer.createAnswer())
         except Exception as error:
             # aiortc raises, and asserts, whatever malformed text makes it stumble over.
@@ -249,7 +255,13 @@ class Connection:
                 self._start(self.close(reason))
                 return
             figures, notice = self._figures()
-            await self.say({"figures": asdict(figures) | {"notice": notice}})
+            pictures = self._clock.take() if self._clock else []
+            await self.say({"figures": asdict(figures) | {"notice": notice, "pictures": pictures}})
+
+    def _on_sent(self, ticks: int) -> None:
+        pts = self._source.pts(ticks) if self._source else None
+        if self._clock is not None and pts is not None:
+            self._clock.sent(pts)
 
     def _figures(self) -> tuple[Figures, str]:
         if self._state.shared is not None:

@@ -9,14 +9,10 @@ import cv2
 import numpy as np
 
 from rtstyle.demo import sample_photos
-from rtstyle.engines import open_engine
 from rtstyle.errors import MediaError, OutputError
 from rtstyle.frame import Image
 from rtstyle.image import Look, finish, geometry, prepare
-from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import Canvas, EnginePool
-from rtstyle.live.overlay import compose
-from rtstyle.live.session import LiveOptions
 from rtstyle.style.style import Style
 
 _EXPECTED = "a JPEG, PNG or WebP picture was expected"
@@ -91,25 +87,6 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def paint_snapshot(
-    picture: Image, settings: Settings, live: LiveOptions, pool: EnginePool
-) -> bytes:
-    """The picture (H, W, 3), painted as the settings say at its own size, as a PNG file.
-
-    The engine is not kept, since every size takes one of its own. Raises `EngineError`.
-    """
-    style = settings.mixed
-    look = Look(strength=settings.strength, preserve_color=settings.preserve_color,
-                stroke=live.stroke)  # fmt: skip
-    if settings.mirror:
-        picture = np.ascontiguousarray(picture[:, ::-1])
-    with open_engine(pool.options, style.model) as engine:
-        batch = prepare(picture, model=engine.model, look=look)
-        stylized = engine.submit(batch, style.vector, look.strength).result()
-        finished = finish(stylized, picture, model=engine.model, look=look)
-    return _encoded(compose(finished, picture, split=settings.split, stamped=False), ".png")
-
-
 WIDTH, HEIGHT = 288, 216
 
 
@@ -128,13 +105,13 @@ class Thumbnails:
             if style.name not in self._done:
                 if self._photo is None:
                     self._photo = _portrait(sample_photos()[0])
-                self._done[style.name] = _encoded(self._stylized(style, self._photo))
+                self._done[style.name] = encoded(self._stylized(style, self._photo))
             return self._done[style.name]
 
     def of(self, style: Style, picture: Image) -> bytes:
         """One of another picture (H, W, 3), not kept."""
         with self._lock:
-            return _encoded(self._stylized(style, _middle(picture)))
+            return encoded(self._stylized(style, _middle(picture)))
 
     def _stylized(self, style: Style, photo: Image) -> Image:
         look = Look()
@@ -165,10 +142,11 @@ def _middle(picture: Image) -> Image:
     return np.asarray(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _encoded(image: Image, suffix: str = ".jpg") -> bytes:
+def encoded(image: Image, suffix: str = ".jpg") -> bytes:
+    """The picture (H, W, 3) as a file of that kind. Raises `OutputError`."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 88] if suffix == ".jpg" else []
-    encoded, data = cv2.imencode(suffix, bgr, quality)
-    if not encoded:
+    done, data = cv2.imencode(suffix, bgr, quality)
+    if not done:
         raise OutputError(f"A picture cannot be encoded as {suffix}.")
     return data.tobytes()

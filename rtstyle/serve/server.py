@@ -28,8 +28,9 @@ from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import ServeOptions, authorize, harden
 from rtstyle.serve.certificate import own_certificate
 from rtstyle.serve.connection import Connection
-from rtstyle.serve.pictures import decode_upload, paint_snapshot
-from rtstyle.serve.tracks import prepare_webrtc
+from rtstyle.serve.pictures import decode_upload
+from rtstyle.serve.snapshot import paint_snapshot
+from rtstyle.serve.webrtc import prepare_webrtc
 from rtstyle.style.scene import Scene
 from rtstyle.style.style import Style
 from rtstyle.web.plan import Plan, plan_painting, settings_message

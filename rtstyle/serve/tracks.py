@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from threading import Event, Lock
 from time import perf_counter
@@ -13,9 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from aioice import Candidate, ice
 from aiortc import MediaStreamTrack
-from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
@@ -26,6 +22,7 @@ from rtstyle.frame import Frame, Image, StreamInfo
 from rtstyle.media.base import Origin
 from rtstyle.media.devices.source import TIME_BASE
 
+_REMEMBERED = 256  # frames that may be on their way
 _MAX_PIXELS = 1920 * 1080  # of a picture from a browser; larger ones are scaled down
 
 
@@ -47,6 +44,7 @@ class TrackSource(Closing):
         self._closed = Event()
         self._reformatter = VideoReformatter()
         self._newest = first
+        self._pts: dict[int, int] = {}
         self.push(first)
 
     def push(self, frame: VideoFrame) -> None:
@@ -54,6 +52,10 @@ class TrackSource(Closing):
         self.last_push = perf_counter()
         self._newest = frame
         self._pictures.put((self.last_push, frame))
+
+    def pts(self, ticks: int) -> int | None:
+        """The browser's own pts of the frame of that time, for as long as that can be asked."""
+        return self._pts.get(ticks)
 
     def newest(self) -> Image:
         """The newest picture."""
@@ -73,6 +75,9 @@ class TrackSource(Closing):
                 continue
             self.notice = ""
             last = max(round((received[0] - self._started) / TIME_BASE), last + 1)
+            self._pts[last] = received[1].pts or 0
+            if len(self._pts) > _REMEMBERED:
+                del self._pts[next(iter(self._pts))]
             yield Frame(self._rgb(received[1], self._reformatter), last * TIME_BASE, index)
             index += 1
 
@@ -146,14 +151,17 @@ class TrackSink(Closing):
 
 
 class StylizedTrack(MediaStreamTrack):
-    """The newest stylized frame, whenever the connection asks for one. Lives in asyncio."""
+    """The newest stylized frame, whenever the connection asks for one. `on_sent` is called with
+    the pts of every frame that was sent. Lives in asyncio."""
 
     kind = "video"
 
     def __init__(self) -> None:
         super().__init__()
         self._newest: VideoFrame | None = None
+        self._sent: int | None = None
         self._unsent = asyncio.Event()
+        self.on_sent: Callable[[int], None] = lambda ticks: None
 
     def show(self, frame: VideoFrame) -> None:
         """Replace the frame that waits to be sent."""
@@ -166,94 +174,13 @@ class StylizedTrack(MediaStreamTrack):
         self._unsent.set()
 
     async def recv(self) -> Any:
-        """The next frame that was not sent yet. Raises `MediaStreamError` at the end."""
+        """The next frame that was not sent yet; the one before has been. Raises `MediaStreamError`
+        at the end."""
+        if self._sent is not None:
+            self.on_sent(self._sent)
         await self._unsent.wait()
         self._unsent.clear()
         if self.readyState != "live" or self._newest is None:
             raise MediaStreamError
+        self._sent = self._newest.pts
         return self._newest
-
-
-# What follows reaches into aiortc and aioice where they have no setting; pyproject.toml pins both.
-
-# Bits a second at first and at most. Brush strokes are all texture: at aiortc's own 0.5 and 1.5
-# million they turn to blocks.
-_FIRST_BITRATE, _LARGEST_BITRATE = 1_500_000, 6_000_000
-_MOST_CANDIDATES, _LONGEST_OFFER = 32, 32 * 1024
-_MDNS_NAME = re.compile(r"[0-9a-f-]{36}\.local", re.IGNORECASE)
-
-_addresses = ice.get_host_addresses
-_validate = ice.validate_remote_candidate
-
-
-def prepare_webrtc() -> None:
-    """Raise the bit rates, let a machine without any network talk to itself, and send nothing to
-    names that resolve to addresses that no other browser has.
-
-    aioice never offers 127.0.0.1, so that a browser on this very machine could not reach us in a
-    train. Applies to every connection made later; more than once does no harm.
-    """
-    ice.get_host_addresses = _addresses_or_loopback
-    ice.validate_remote_candidate = _validate_resolved
-    vpx.DEFAULT_BITRATE = h264.DEFAULT_BITRATE = _FIRST_BITRATE
-    vpx.MAX_BITRATE = h264.MAX_BITRATE = _LARGEST_BITRATE
-
-
-def filter_offer(sdp: str, *, from_loopback: bool) -> str:
-    """The offer with only those ICE candidates that are answered.
-
-    Those are the addresses that a browser may have: UDP on a port above 1023, of a private or
-    public unicast address or a name that mDNS resolves; loopback only for a client on loopback.
-    Raises `ValueError` for an offer too long or of anything but one video: aiortc keeps what
-    comes for a track that nobody reads.
-    """
-    lines = sdp.splitlines()
-    media = [line.partition(" ")[0] for line in lines if line.startswith("m=")]
-    if len(sdp) > _LONGEST_OFFER or media != ["m=video"]:
-        raise ValueError("One video was expected in the offer.")
-    kept, n_candidates = [], 0
-    for line in lines:
-        if line[2:].startswith("candidate"):
-            n_candidates += 1
-            allowed = n_candidates <= _MOST_CANDIDATES
-            if not allowed or not _is_answered(line, from_loopback=from_loopback):
-                continue
-        kept.append(line)
-    return "\r\n".join(kept) + "\r\n"
-
-
-def _is_answered(line: str, *, from_loopback: bool) -> bool:
-    """RFC 8839, 5.1: a=candidate:foundation component transport priority address port …"""
-    parts = line.split()
-    if len(parts) < 8 or parts[2].lower() != "udp" or not parts[5].isdecimal():
-        return False
-    address = parts[4]
-    if not 1024 <= int(parts[5][:6]) <= 65_535:
-        return False
-    return bool(_MDNS_NAME.fullmatch(address)) or is_browser_address(
-        address, from_loopback=from_loopback
-    )
-
-
-def is_browser_address(address: str, *, from_loopback: bool) -> bool:
-    """Whether a browser elsewhere may have this IP address, or one here if `from_loopback`."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    if ip.is_loopback:
-        return from_loopback
-    odd = ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
-    return not odd and not (ip.version == 4 and int(ip) >> 24 == 0)
-
-
-def _addresses_or_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-    return _addresses(use_ipv4=use_ipv4, use_ipv6=use_ipv6) or ["127.0.0.1"]
-
-
-def _validate_resolved(candidate: Candidate, host: str) -> str:
-    """Offers have been filtered; this looks at what mDNS names in them resolved to."""
-    if host != candidate.host and not is_browser_address(host, from_loopback=False):
-        raise ValueError(f"{candidate.host} resolves to {host}")
-    return _validate(candidate, host)

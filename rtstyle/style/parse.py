@@ -152,3 +152,9 @@ def _is_file(text: str) -> bool:
         return Path(text).expanduser().is_file()
     except (OSError, RuntimeError, ValueError):  # too long a name, no home, a null character
         return False
+
+
+def weights_file(name: Path) -> Path:
+    """The file `name`, or that of the user's or the shipped model of that name."""
+    model = None if name.exists() else _model(str(name), find_models())
+    return name if model is None else model.path

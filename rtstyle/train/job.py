@@ -18,11 +18,10 @@ from rtstyle.media.images import read_picture, write_picture
 from rtstyle.media.options import PICTURE_SUFFIXES
 from rtstyle.metrics import busy_cores, n_cores
 from rtstyle.model.spec import ModelSpec
-from rtstyle.model.zoo import find_models
 from rtstyle.nets import styles_option
 from rtstyle.nets.checkpoint import load_checkpoint_net
 from rtstyle.nets.onnx_weights import load_onnx_net
-from rtstyle.style.style import name_key
+from rtstyle.style.parse import weights_file
 from rtstyle.train.data import PHOTO_CACHES, demo_photos, load_content, resize_short_side
 from rtstyle.train.loop import train
 from rtstyle.train.perceptual import load_perceptual_net
@@ -96,7 +95,10 @@ def run_job(
     if job.material is None:
         recipe, names, way = _paintings(job, recipe, earlier)
     else:
-        way, names = job.material.open(job.folder, on_prepare), job.names
+        way = job.material.open(job.folder, on_prepare)
+        names = way.names or job.names
+        styles = styles_option(recipe.architecture, len(names))
+        recipe = replace(recipe, options=recipe.options | styles)
     loss_net = load_perceptual_net(job.loss_net)
     recipe = recipe.suited_to(loss_net.kind)
     _take_threads(job.threads, device)
@@ -238,17 +240,10 @@ def _start(job: Job) -> tuple[nn.Module | None, ModelSpec | None]:
         return net, spec
     if job.init is None:
         return None, None
-    init = job.init if job.init.exists() else _named(job.init)
+    init = weights_file(job.init)
     if init.suffix == ".onnx":
         return load_onnx_net(init)[0], None
     return load_checkpoint_net(init)[0], None
-
-
-def _named(name: Path) -> Path:
-    """The file of the user's or the shipped model of that name, or what was told."""
-    key = name_key(str(name))
-    models = (model.path for model in find_models())
-    return next((path for path in models if name_key(path.stem) == key), name)
 
 
 def _one_more(

@@ -47,6 +47,16 @@ class Drawn:
         return self.vector @ self.vector.new_tensor(values)
 
 
+def draw_styles(rng: np.random.Generator, batch: int, size: int) -> NDArray[np.float32]:
+    """Style vectors (batch, size): a random style for every picture; every fourth batch mixes two
+    (Dumoulin et al. 2017, §3.3, train without; with it a mix is as steady as what it mixes)."""
+    vectors = np.zeros((batch, size), np.float32)
+    share = 1.0 if rng.integers(_BLEND_EVERY) else rng.uniform(0, 1, batch)
+    for part in (share, 1 - np.asarray(share)):
+        vectors[np.arange(batch), rng.integers(size, size=batch)] += part
+    return vectors
+
+
 class Styles(Protocol):
     """Where the styles of a batch come from."""
 

@@ -23,7 +23,7 @@ def shown(level: str = "memory", *, fps: float = 99.0, **more: object) -> Measur
 
 
 OTHER = replace(document(shown()), machine=replace(MACHINE, cpu="Other", cores=64))
-README = (
+SHOWN = (
     "# Title\n\n<!-- speed: none -->\nNot measured yet.\n<!-- speed ends -->\n\nThe end.\n"
     "<!-- gpus -->\n<!-- gpus end -->\n"
 )
@@ -32,8 +32,8 @@ README = (
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A tree with pages."""
-    (tmp_path / "README.md").write_text(README)
     (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "benchmark.md").write_text(SHOWN)
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     return tmp_path
 
@@ -65,7 +65,7 @@ def test_submitted_machines_make_a_page(root: Path) -> None:
     assert results(root, "--check") == 0
 
 
-def test_a_submitted_gpu_is_in_the_readme(root: Path) -> None:
+def test_a_submitted_gpu_is_on_the_page(root: Path) -> None:
     """As `rtstyle gpu-check --json` writes it: every engine alone, at two sizes."""
     rows = [
         replace(
@@ -81,7 +81,9 @@ def test_a_submitted_gpu_is_in_the_readme(root: Path) -> None:
     path = root / "gpu.json"
     path.write_text(replace(document(*rows), machine=machine).to_json())
     assert results(root, path) == 0
-    text = (root / "README.md").read_text(encoding="utf-8").partition("<!-- gpus -->")[2]
+    text = (
+        (root / "docs" / "benchmark.md").read_text(encoding="utf-8").partition("<!-- gpus -->")[2]
+    )
     start = "| Test \\<GPU\\>, driver 580.1 | starry_night |"
     assert (
         f"{start} tensorrt fp16 | 4000.4 | 1800.0 | 26.0 | 300.0 | 1980.0 | 61.0 | 0.01 |" in text
@@ -110,26 +112,26 @@ def test_checks_of_gpus_are_kept_and_shown(root: Path) -> None:
         results(root, path)
 
 
-def test_the_readme_shows_one_machine(root: Path) -> None:
+def test_the_page_shows_one_machine(root: Path) -> None:
     path = root / "mine.json"
     rows = (shown("engine", fps=50.0), shown("file", fps=31.4), shown("file", width=1280))
     path.write_text(document(*rows).to_json())
-    assert results(root, path, "--readme") == 0
-    text = (root / "README.md").read_text(encoding="utf-8")
+    assert results(root, path, "--shown") == 0
+    text = (root / "docs" / "benchmark.md").read_text(encoding="utf-8")
     assert text.startswith("# Title\n\n<!-- speed: test-cpu-4-")
     assert "<!-- speed ends -->\n\nThe end.\n<!-- gpus -->\nNot measured yet: no GPU" in text
     assert "| file | openvino | 31.4 | 99.0 | 26.0 | 0.01 |" in text
     assert "| engine | openvino | 50.0 | – | 26.0 | 0.01 |" in text
     assert "Not measured yet" not in text.partition("<!-- gpus -->")[0]
     assert results(root, "--check") == 0
-    (root / "README.md").write_text(text.replace("31.4", "61.4"))
+    (root / "docs" / "benchmark.md").write_text(text.replace("31.4", "61.4"))
     assert results(root, "--check") == 1, "a figure that was changed by hand"
     assert results(root) == 0
-    assert (root / "README.md").read_text(encoding="utf-8") == text
-    (root / "README.md").write_text(text.replace("speed: test", "speed: gone"))
+    assert (root / "docs" / "benchmark.md").read_text(encoding="utf-8") == text
+    (root / "docs" / "benchmark.md").write_text(text.replace("speed: test", "speed: gone"))
     with pytest.raises(MediaError, match="shows the machine gone-cpu"):
         results(root)
-    (root / "README.md").write_text("no marks")
+    (root / "docs" / "benchmark.md").write_text("no marks")
     with pytest.raises(MediaError, match="no place for the table"):
         results(root)
 
@@ -145,8 +147,8 @@ def test_a_hostile_submission_stays_text_and_names_nobody(root: Path) -> None:
     )
     path = root / "bad.json"
     path.write_text(message.to_json())
-    assert results(root, path, "--readme") == 0
-    for page in ("README.md", "benchmarks/results/README.md"):
+    assert results(root, path, "--shown") == 0
+    for page in ("docs/benchmark.md", "benchmarks/results/README.md"):
         text = (root / page).read_text(encoding="utf-8")
         assert not re.search(
             r"(?<!\\)[<`!\[]img|(?<!\\)<img|(?<!\\)\[a|(?<!\\)`x|http:|www\.|@me", text
@@ -164,7 +166,7 @@ def test_a_submission_without_figures_or_of_own_styles_is_refused(root: Path) ->
     with pytest.raises(MediaError, match="compared by shipped styles"):
         results(root, path)
     with pytest.raises(UsageError, match="one FILE"):
-        results(root, "--readme")
+        results(root, "--shown")
     assert not list((root / "benchmarks" / "results").iterdir())
 
 

@@ -20,12 +20,13 @@ from rtstyle.frame import Frame
 from rtstyle.image import Look
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
-from rtstyle.live.session import Session
+from rtstyle.live.session import LiveOptions, Session
 from rtstyle.masks import PersonMasks
 from rtstyle.media import WriteOptions, open_source
 from rtstyle.media.images import write_picture
 from rtstyle.media.synthetic import NullSink
 from rtstyle.rendering.api import render
+from rtstyle.serve.snapshot import paint_snapshot
 from rtstyle.style.scene import read_area, scene_of, sorted_areas
 from rtstyle.style.style import Area, Style
 from tests.graphs import save
@@ -219,6 +220,26 @@ def test_live_commands_say_where(
         session.run(act)
     assert session.trouble == ""
     assert Keeping.last[0].max() < 20
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_snapshot_has_the_areas_of_the_run(
+    masked: bool, red_is_person: Path, gallery: list[Style], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bright, dark, waves = gallery
+    if not masked:  # as the run goes on then
+        monkeypatch.setenv("RTSTYLE_MASKS", "nowhere.onnx")
+    picture = cv2.resize(_picture(40), None, fx=2.0, fy=2.0, interpolation=cv2.INTER_NEAREST)
+    areas = (Area("background", waves, 0.0), Area("person", dark))
+    with EnginePool(EngineOptions(name="onnxruntime", threads=1)) as pool:
+        settings = Settings(style=bright, areas=areas, mirror=True)
+        png = paint_snapshot(np.asarray(picture, np.uint8), settings, LiveOptions(), pool)
+    painted = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    assert painted is not None
+    assert painted.shape == (288, 512, 3)
+    person, back = painted[240:280, 280:420], painted[:40]  # mirrored
+    assert (person.max() < 30) == masked
+    np.testing.assert_allclose(back, 120, atol=2)
 
 
 def test_places_are_read_once_each() -> None:

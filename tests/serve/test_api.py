@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,8 +17,9 @@ from tests.serve.conftest import Running
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is missing: pip install 'rtstyle[live]'")
 pytest.importorskip("aiortc", reason="aiortc is missing: pip install 'rtstyle[live]'")
 
+from rtstyle.serve import program_socket  # noqa: E402
 from rtstyle.serve.auth import HOST_HEADER  # noqa: E402
-from tests.serve.test_server import base, status_of, visit  # noqa: E402
+from tests.serve.test_server import base, flood, status_of, visit  # noqa: E402
 
 Serving = Callable[..., Running]
 
@@ -91,6 +94,76 @@ def test_a_thousand_wrong_messages_over_a_socket_change_nothing(serving: Serving
     heard = visit(talk, **_key(running))
     assert heard.count("sorry") >= 990  # white space alone asks for nothing
     assert running.controls.settings == before
+
+
+def test_sockets_are_few_and_end_when_nothing_is_said(serving: Serving) -> None:
+    running = serving(shared=True, max_viewers=2, idle_seconds=1.0)
+    url = f"{base(running)}/api/v1/socket"
+
+    async def talk(client: Any) -> None:
+        silent = [await client.ws_connect(url, origin=base(running)) for _ in range(2)]
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await client.ws_connect(url, origin=base(running))
+        assert refused.value.status == 429
+        # who only watches keeps no host out, who talks on is not sent away
+        async with client.ws_connect(url, headers=_key(running)) as host:
+            for _ in range(8):
+                await asyncio.sleep(0.25)
+                await host.send_str("")
+                assert "settings" in json.loads((await host.receive()).data)
+            for socket in silent:
+                assert (await socket.receive(5)).type in (
+                    aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED,
+                )  # fmt: skip
+            again = await client.ws_connect(url, origin=base(running))
+            await again.send_bytes(b"next")
+            assert json.loads((await again.receive()).data) == {"sorry": "A command is text."}
+
+    visit(talk)
+
+
+def test_messages_beyond_a_rate_wait(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program_socket, "_PER_SECOND", 100.0)
+    monkeypatch.setattr(program_socket, "_BURST", 10.0)
+    running = serving(shared=True)
+
+    async def talk(client: Any) -> float:
+        async with client.ws_connect(f"{base(running)}/api/v1/socket") as socket:
+            start = time.monotonic()
+            for _ in range(110):
+                await socket.send_str("next")
+            for _ in range(110):
+                assert "settings" in json.loads((await socket.receive()).data)
+            return time.monotonic() - start
+
+    assert visit(talk, **_key(running)) > 0.9
+
+
+def test_a_program_that_does_not_read_is_cut_off(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program_socket, "_SEND_SECONDS", 0.5)
+    monkeypatch.setattr(program_socket, "_PER_SECOND", 1e9)
+    running = serving(shared=True)
+    flood(running, "/api/v1/socket")
+    assert status_of(base(running)) == 200
+
+
+def test_a_socket_ends_with_the_visit_that_it_changes(serving: Serving) -> None:
+    running = serving()
+    url = base(running)
+
+    async def talk(client: Any) -> Any:
+        async with client.ws_connect(f"{url}/live") as page:
+            viewer = json.loads((await page.receive()).data)["hello"]["viewer"]
+            socket = await client.ws_connect(f"{url}/api/v1/socket?viewer={viewer}")
+            await socket.send_str("next")
+            assert json.loads((await socket.receive()).data)["settings"]["style"] == "dark"
+        await asyncio.sleep(0.5)
+        await socket.send_str("next")
+        return (await socket.receive(5)).type
+
+    assert visit(talk, Origin=url) is not aiohttp.WSMsgType.TEXT
 
 
 def test_a_visitor_changes_a_run_of_their_own(serving: Serving) -> None:

@@ -446,3 +446,64 @@ def test_a_server_lets_browsers_paint(
         page.keyboard.press("s")
         until(lambda: look(page)[:, :28, 1].mean() > 110 and look(page)[:, 36:, 1].mean() < 40)
         assert errors == []
+
+
+FLASHES = """
+  const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 36 });
+  const context = canvas.getContext("2d");
+  let bright = false;
+  const draw = () => {
+    context.fillStyle = bright ? "#fff" : "#333";
+    context.fillRect(0, 0, 64, 36);
+  };
+  setInterval(draw, 16);
+  setInterval(() => {
+    bright = !bright;
+    draw();
+    if (bright) window.flash = performance.now();
+  }, 400);
+  navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(30);
+"""
+AGES = """async () => {
+  const { ServerVisit } = await import("./server.js");
+  const shown = new Map(), { measure } = ServerVisit.prototype;  // RTP → when its flash was shown
+  window.rest = [];  // what the page's age leaves unexplained of a flash's way to the screen
+  ServerVisit.prototype.measure = function (pictures) {
+    for (const [rtp, captured] of pictures) {
+      if (!shown.has(rtp)) continue;
+      const [flash, presented] = shown.get(rtp);
+      window.rest.push(presented - flash - (performance.timeOrigin + presented - captured));
+    }
+    return window.age = measure.call(this, pictures);
+  };
+  const one = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
+  const pixel = one.getContext("2d", { willReadFrequently: true });
+  let before = 255;
+  const look = (_, { rtpTimestamp, presentationTime }) => {
+    pixel.drawImage(painted, 0, 0, 1, 1);
+    const light = pixel.getImageData(0, 0, 1, 1).data[0];
+    if (light > 140 && before <= 140) shown.set(rtpTimestamp, [window.flash, presentationTime]);
+    before = light;
+    painted.requestVideoFrameCallback(look);
+  };
+  painted.requestVideoFrameCallback(look);
+}"""
+
+
+def test_the_page_knows_how_old_its_pictures_are(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    """By that much it delays the sound of a recording."""
+    running = serving()
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 640, "height": 360})
+        page.add_init_script(FLASHES)
+        page.goto(f"{running.url}?strength=1")
+        page.click("#start")
+        live(page)
+        page.evaluate(AGES)
+        until(lambda: page.evaluate("rest.length") >= 8, 60)
+        assert 0 < page.evaluate("age") < 5000
+        rest = sorted(page.evaluate("rest"))
+    # A flash is captured within one frame of the camera, which a busy machine makes longer.
+    assert -25 < rest[len(rest) // 2] < 100

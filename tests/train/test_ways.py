@@ -18,7 +18,7 @@ from rtstyle.bench.parity import require_parity
 from rtstyle.engines import open_engine
 from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
 from rtstyle.media.images import read_picture, write_picture
-from rtstyle.nets import build_net
+from rtstyle.nets import build_net, per_style
 from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.train import job as training
 from rtstyle.train.data import load_photos
@@ -27,7 +27,9 @@ from rtstyle.train.perceptual import load_perceptual_net
 from rtstyle.train.preview import stylize
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.teacher import Teacher
+from rtstyle.train.to_onnx import ModelCard, write_model
 from rtstyle.train.trainer import Trainer
+from rtstyle.train.ways.distillation import Larger
 from rtstyle.train.ways.keyframes import Keyframe, Keyframes
 from rtstyle.train.ways.pairs import Pair, PairFolders, Pairs, crop_of
 from rtstyle.train.ways.text import Clip as ClipModel
@@ -419,3 +421,50 @@ def test_a_tiny_clip_is_read_from_its_folder(tmp_path: Path) -> None:
     assert clip.size == 32
     assert clip.texts(["a dog", "fire"]).norm(dim=1).tolist() == pytest.approx([1, 1], rel=1e-5)
     assert clip.images(torch.rand(3, 3, 32, 32)).shape == (3, 8)
+
+
+def _two_styles(folder: Path) -> Path:
+    """A model of two styles, each with random weights of its own."""
+    torch.manual_seed(4)
+    net = build_net("fast", width=8, deep=16, blocks=1, tail=8, styles=2).eval()
+    with torch.no_grad():
+        for parameter in per_style(net):
+            parameter += 0.5 * torch.randn_like(parameter)
+    card = ModelCard(styles=("one", "other"))
+    return write_model(
+        net, folder / "large.onnx", card, architecture="fast", check=require_parity
+    ).path
+
+
+def test_a_smaller_net_learns_every_style_of_a_larger_one(tmp_path: Path) -> None:
+    large = _two_styles(tmp_path)
+    losses: list[dict[str, float]] = []
+    material = Larger(model=large, content=(make_photos(tmp_path / "photos"),))
+    options = {"width": 8, "deep": 8, "blocks": 1, "tail": 8}
+    recipe = replace(TINY, options=options, stability_weight=0.0, updates=70)
+    spec = run_job(
+        replace(_job(tmp_path, material=material), names=()),
+        recipe,
+        on_step=lambda done, terms: losses.append(terms),
+    )
+    assert spec.styles == ("one", "other")
+    assert spec.style_size == 2
+    assert spec.provenance["imitates"] == ["one", "other"]
+    assert np.mean([x["l1"] for x in losses[-10:]]) < 0.8 * np.mean([x["l1"] for x in losses[:5]])
+    photo = read_picture(tmp_path / "photos" / "photo0.png")[0][None, :64, :64]
+    wanted, painted = (
+        [
+            stylize(load_onnx_net(path)[0], photo, style[None]).astype(float)
+            for style in torch.eye(2)
+        ]
+        for path in (large, spec.path)
+    )
+    for own, other in ((0, 1), (1, 0)):  # each style is nearest to its own
+        away = [np.abs(painted[own] - target).mean() for target in (wanted[own], wanted[other])]
+        assert away[0] < 0.9 * away[1]
+
+
+def test_a_model_of_any_painting_has_no_styles_to_imitate(tmp_path: Path) -> None:
+    material = Larger(model=Path("any_picture"), content=())
+    with pytest.raises(TrainingError, match="paints any picture"):
+        material.open(tmp_path, nothing)

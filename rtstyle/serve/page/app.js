@@ -295,9 +295,9 @@ function showProgress(text, share = 0) {
   bar.lastElementChild.textContent = text;
 }
 
-let latency = 0; // of the pictures, in milliseconds
+let age = 0; // of what is shown, in milliseconds: at first the latency, at last an interval more
 function showFigures(now) {
-  ({ latency } = now);
+  age = now.latency + (now.fps ? 500 / now.fps : 0);
   const where = now.where ? ` · ${now.where}` : "";
   $("figures").textContent = `${now.fps.toFixed(0)} fps · ${now.latency ? `${Math.round(now.latency)} ms` : "…"}${where}`;
   if (now.notice !== standing) { standing = now.notice; if (!noticeTimer) notify(""); }
@@ -567,7 +567,7 @@ async function toggleRecord() {
   try {
     let microphone = null;
     if ($("microphone").checked) microphone = await openMicrophone().catch((error) => { notify(error.message); return null; });
-    recording = new Recording(shown, sizeOf(shown()), microphone, () => latency);
+    recording = new Recording(shown, sizeOf(shown()), microphone, () => age);
     press("record", true);
     const tick = () => {
       if (!recording) return;

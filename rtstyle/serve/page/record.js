@@ -2,11 +2,13 @@
 // becomes of the camera: pictures are drawn onto a canvas, and the canvas is recorded.
 
 const KINDS = ["video/mp4;codecs=avc1.42E01F,mp4a.40.2", "video/mp4", "video/webm;codecs=vp9,opus", "video/webm"];
+const INTERVAL = 1000 / 30; // between the pictures of a recording, in milliseconds
+const LONGEST = 5; // seconds that sound can wait
 
 export class Recording {
-  // `shown()` gives the element that shows the picture, `latency()` how many milliseconds after the
-  // camera; `microphone` is a track, or null.
-  constructor(shown, size, microphone, latency) {
+  // `shown()` gives the element that shows the picture, `age()` for how many milliseconds after its
+  // capture on average; `microphone` is a track, or null.
+  constructor(shown, size, microphone, age) {
     this.canvas = document.createElement("canvas");
     [this.canvas.width, this.canvas.height] = size.map((side) => Math.max(2, side & ~1));
     this.context = this.canvas.getContext("2d");
@@ -14,9 +16,9 @@ export class Recording {
     if (!this.kind) throw new Error("This browser cannot record.");
     this.shown = shown;
     this.microphone = microphone;
-    this.latency = latency;
+    this.age = age;
     this.draw();
-    this.timer = setInterval(() => this.draw(), 1000 / 30);
+    this.timer = setInterval(() => this.draw(), INTERVAL);
     const stream = this.canvas.captureStream(30);
     if (microphone) stream.addTrack(this.delayed(microphone));
     this.recorder = new MediaRecorder(stream, { mimeType: this.kind, videoBitsPerSecond: 6_000_000 });
@@ -26,12 +28,14 @@ export class Recording {
     this.began = performance.now();
   }
 
-  // Sound needs no painting: it waits as long as the pictures take.
+  // Sound needs no painting: it waits as long as the pictures take, which are drawn and then recorded
+  // for one interval.
   delayed(track) {
     this.audio = new AudioContext();
-    const late = this.audio.createDelay(2), out = this.audio.createMediaStreamDestination();
-    late.delayTime.value = this.latency() / 1000;
-    this.follower = setInterval(() => late.delayTime.setTargetAtTime(this.latency() / 1000, this.audio.currentTime, 0.5), 1000);
+    const late = this.audio.createDelay(LONGEST), out = this.audio.createMediaStreamDestination();
+    const wait = () => Math.min(LONGEST, (this.age() + INTERVAL / 2) / 1000);
+    late.delayTime.value = wait();
+    this.follower = setInterval(() => late.delayTime.setTargetAtTime(wait(), this.audio.currentTime, 0.5), 1000);
     this.audio.createMediaStreamSource(new MediaStream([track])).connect(late).connect(out);
     return out.stream.getAudioTracks()[0];
   }

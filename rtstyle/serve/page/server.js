@@ -1,6 +1,9 @@
 // A visit whose pictures are painted by the server: one socket for words, one WebRTC connection for
 // pictures. Has the methods of `LocalVisit` in local.js.
 
+const REMEMBERED = 200; // pictures that are sent and not shown yet, or the other way round
+const MOST_AGE = 20000; // milliseconds; beyond them a clock is wrong
+
 export class ServerVisit {
   // `on` has: gallery, settings, figures, notice, progress, ended(reason, { again }).
   // `view` is the video element that shows the painted pictures, `camera` the one that shows the
@@ -9,7 +12,9 @@ export class ServerVisit {
     Object.assign(this, { on, view, camera });
     this.viewer = "";
     this.roundTrip = 0;
-    this.coded = new Map(); // seconds and frames of the last statistics, by direction
+    this.captured = new Map(); // RTP timestamps of pictures → when, in ms of Unix time
+    this.presented = new Map();
+    this.age = 0;
     this.closed = false;
   }
 
@@ -49,6 +54,7 @@ export class ServerVisit {
   async negotiate(stream) {
     this.peer = new RTCPeerConnection({ iceServers: [] });
     this.peer.ontrack = ({ streams, track }) => { this.view.srcObject = streams[0] ?? new MediaStream([track]); };
+    this.watch();
     this.peer.onconnectionstatechange = () => {
       if (this.peer?.connectionState === "failed") this.end("The video connection failed; a firewall may be in the way.");
     };
@@ -110,32 +116,40 @@ export class ServerVisit {
     throw new Error(sorry ?? `The picture was refused (${response.status}).`);
   }
 
-  async showFigures(figures) {
-    const stats = await this.peer?.getStats().catch(() => null);
-    if (this.closed) return;
-    const onTheWay = this.roundTrip + (stats ? this.coding(stats) : 0);
-    const latency = figures.latency_ms ? figures.latency_ms + onTheWay : 0;
+  showFigures({ pictures, ...figures }) {
+    const age = this.measure(pictures);
+    // by the figures of the server alone, where this browser does not say which picture it shows
+    const latency = age || (figures.latency_ms && figures.latency_ms + this.roundTrip);
     this.on.figures({ fps: figures.fps, latency, notice: figures.notice });
     this.say({ ping: performance.now() });
   }
 
-  // Milliseconds that a picture takes to be coded here, and that a painted one waits in the buffer and
-  // is decoded, on average since the last call; neither is in the round trip of a message.
-  coding(stats) {
-    let delay = 0;
-    for (const one of stats.values()) {
-      if (one.kind !== "video") continue;
-      const isOurs = one.type === "outbound-rtp";
-      if (!isOurs && one.type !== "inbound-rtp") continue;
-      const seconds = (isOurs ? one.totalEncodeTime : one.totalProcessingDelay) ?? 0;
-      const frames = (isOurs ? one.framesEncoded : one.framesDecoded) ?? 0;
-      const before = this.coded.get(one.type) ?? { seconds: 0, frames: 0, mean: 0 };
-      const fresh = frames - before.frames;
-      const mean = fresh > 0 ? (1000 * (seconds - before.seconds)) / fresh : before.mean;
-      this.coded.set(one.type, { seconds, frames, mean });
-      delay += mean;
+  // How old pictures are when they are shown, in milliseconds: the server says of each, by its RTP
+  // timestamp, when it was captured, by this machine's clock.
+  measure(pictures) {
+    for (const [rtp, time] of pictures) this.captured.set(rtp, time);
+    const ages = [];
+    for (const [rtp, time] of this.presented) {
+      if (!this.captured.has(rtp)) continue;
+      ages.push(time - this.captured.get(rtp));
+      this.captured.delete(rtp);
+      this.presented.delete(rtp);
     }
-    return delay;
+    for (const noted of [this.captured, this.presented]) {
+      for (const rtp of [...noted.keys()].slice(0, -REMEMBERED)) noted.delete(rtp);
+    }
+    const mean = ages.reduce((sum, age) => sum + age / ages.length, 0);
+    if (mean > 0 && mean < MOST_AGE) this.age = this.age ? (this.age + mean) / 2 : mean;
+    return this.age;
+  }
+
+  // Note when which picture is shown.
+  watch() {
+    this.view.requestVideoFrameCallback?.((_, { rtpTimestamp, presentationTime }) => {
+      if (this.closed) return;
+      if (rtpTimestamp !== undefined) this.presented.set(rtpTimestamp, performance.timeOrigin + presentationTime);
+      this.watch();
+    });
   }
 
   end(reason, again = false) {

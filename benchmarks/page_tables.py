@@ -1,4 +1,5 @@
-"""The README's tables: what one machine gives, between marks that name it, and all GPUs."""
+"""The tables of docs/benchmark.md: what one machine gives, between marks that name it, and all
+GPUs."""
 
 from __future__ import annotations
 
@@ -25,29 +26,29 @@ _BOUNDED = {
 }
 
 
-def machine_in(readme: str) -> str | None:
-    """The key of the machine that the README shows; None while it shows none.
+def machine_in(page: str) -> str | None:
+    """The key of the machine that the page shows; None while it shows none.
 
     Raises `MediaError` without the marks.
     """
-    key = _found(readme)["key"]
+    key = _found(page)["key"]
     return None if key == _NOBODY else key
 
 
-def with_table(readme: str, key: str | None, document: Document | None) -> str:
-    """The README with the table of `document`. Raises `MediaError` without the marks."""
-    found = _found(readme)
+def with_table(page: str, key: str | None, document: Document | None) -> str:
+    """The page with the table of `document`. Raises `MediaError` without the marks."""
+    found = _found(page)
     body = "\n".join(table(document) if document else ["Not measured yet."])
     marked = f"<!-- speed: {key or _NOBODY} -->\n{body}\n<!-- speed ends -->\n"
-    return readme[: found.start()] + marked + readme[found.end() :]
+    return page[: found.start()] + marked + page[found.end() :]
 
 
-def with_gpus(readme: str, documents: Sequence[Document]) -> str:
-    """The README with the engines of every GPU among `documents`, alone, as `rtstyle gpu-check`
+def with_gpus(page: str, documents: Sequence[Document]) -> str:
+    """The page with the engines of every GPU among `documents`, alone, as `rtstyle gpu-check`
     measures them. Raises `MediaError` without the marks."""
-    if not (found := _GPU_MARKS.search(readme)):
+    if not (found := _GPU_MARKS.search(page)):
         raise MediaError(
-            "The README has no place for GPUs: a line `<!-- gpus -->` and `<!-- gpus end -->`."
+            "The page has no place for GPUs: a line `<!-- gpus -->` and `<!-- gpus end -->`."
         )
     groups: dict[tuple[str, str, str], dict[tuple[int, int], Measured]] = {}
     for document in documents:
@@ -68,7 +69,7 @@ def with_gpus(readme: str, documents: Sequence[Document]) -> str:
             f"follows at {sizes[-1]}, “off by” against the reference engine in grey levels.",
         ]
     body = "\n".join(("<!-- gpus -->", *lines, "<!-- gpus end -->", ""))
-    return readme[: found.start()] + body + readme[found.end() :]
+    return page[: found.start()] + body + page[found.end() :]
 
 
 def _gpu_cells(found: dict[tuple[int, int], Measured]) -> list[str]:
@@ -128,10 +129,10 @@ def _cells(
     ]
 
 
-def _found(readme: str) -> re.Match[str]:
-    if not (found := _MARKS.search(readme)):
+def _found(page: str) -> re.Match[str]:
+    if not (found := _MARKS.search(page)):
         raise MediaError(
-            "The README has no place for the table: a line `<!-- speed: none -->` and a line "
+            "The page has no place for the table: a line `<!-- speed: none -->` and a line "
             "`<!-- speed ends -->`."
         )
     return found
