@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from rtstyle.closing import Closing
-from rtstyle.errors import OutputError, RtstyleError, needs_extra
+from rtstyle.errors import MissingExtraError, OutputError, RtstyleError, install_line
 
 KEYS = {
     "<ctrl>+<alt>+<right>": "next",
@@ -34,9 +34,10 @@ class HotKeys(Closing):
 
     def __init__(self, do: Callable[[str], None], *, on_note: Callable[[str], None]) -> None:
         self._do, self._on_note = do, on_note
-        if not find_spec("pynput"):
-            with needs_extra("hotkeys", "Hot keys"):
-                raise ModuleNotFoundError(name="pynput")
+        if find_spec("pynput") is None:
+            raise MissingExtraError(
+                f"Hot keys need pynput, which is not installed: {install_line('hotkeys')}."
+            )
         try:
             from pynput.keyboard import GlobalHotKeys
 

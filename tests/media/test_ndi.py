@@ -30,7 +30,7 @@ def test_without_its_library_one_sentence_says_how_to_get_it(
 
 
 def test_frames_arrive_with_their_alpha(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("cyndilib", reason="cyndilib is not installed")
+    pytest.importorskip("cyndilib.sender", reason="cyndilib is not installed")
     from cyndilib.finder import Finder
     from cyndilib.receiver import Receiver
     from cyndilib.video_frame import VideoFrameSync
