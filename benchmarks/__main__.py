@@ -15,6 +15,7 @@ BENCHMARKS = {
     "quality": ("benchmarks.quality.command", "How good the stylized frames are."),
     "students": ("benchmarks.students", "How near nets are to the teachers that they imitate."),
     "unpaired": ("benchmarks.unpaired", "How near nets bring photographs to a collection."),
+    "masks": ("benchmarks.masks", "How near the masks of people are to their teacher's."),
     "fidelity": ("benchmarks.fidelity", "Whether frames, times and sound survive."),
     "reliability": ("benchmarks.reliability.command", "Whether anything is lost under faults."),
     "live": ("benchmarks.live", "Frame rate, latency, memory and style switches of `live`."),

@@ -128,7 +128,7 @@ class Drawing:
         self._examples = examples
         masks = [_of_whole(example.picture, teacher) for example in examples]
         n_faces = [0 if example.faces is None else len(example.faces) for example in examples]
-        self._people = [i for i, mask in enumerate(masks) if _holds_person(mask)]
+        self._people = [i for i, mask in enumerate(masks) if holds_person(mask)]
         photos = [i for i in self._people if not examples[i].of_clip]
         self._people += photos * 4  # frames of a clip are much alike
         people = set(self._people)
@@ -194,7 +194,8 @@ def _of_whole(picture: Picture, teacher: Label) -> Mask:
     return teacher(given)[:, columns]
 
 
-def _holds_person(mask: Mask) -> bool:
+def holds_person(mask: Mask) -> bool:
+    """Whether a mask of the teacher surely has a person in it."""
     sure, possible = (mask > 0.9).mean(), (mask > 0.1).mean()
     return bool(mask.mean() > _PEOPLE and sure > _CERTAIN * possible)
 

@@ -90,6 +90,8 @@ def combine(
     painted = iter(images[len(how.passes) :])
     for area, one in how.areas:
         image = whole if one is None else next(painted)
+        if area.backdrop is not None:
+            image = area.backdrop.behind(original)
         if area.strength is not None:
             weights = area.strength, 1 - area.strength
             image = np.asarray(

@@ -151,6 +151,10 @@ def live(
             help="Take commands from MIDI; `learn strength` in --control binds the next knob.",
         ),
     ] = None,
+    hot_keys: Annotated[
+        bool,
+        Option("--hot-keys", help="Hear Ctrl+Alt and arrows, s, p, r whichever window is active."),
+    ] = False,
     sound: Annotated[
         str,
         Option(
@@ -200,6 +204,7 @@ def live(
         serve=page() if "web" in sinks else None,
         osc=osc,
         midi=midi,
+        hot_keys=hot_keys,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # files are completed, viewers told
     outcome = run_live(

@@ -73,8 +73,9 @@ def _areas(
     on: Annotated[
         list[str] | None,
         Option(
-            metavar="PLACE=STYLE|0..1",
-            help="Another style or strength for the person, the background or the face.",
+            metavar="PLACE=STYLE|0..1|blur|picture:FILE",
+            help="Another style or strength for the person, the background or the face, or the "
+            "background blurred, or a picture.",
         ),
     ] = None,
     keep: Annotated[

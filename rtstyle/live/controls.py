@@ -8,6 +8,7 @@
     fade 1.5                                    seconds that later changes of style take
     cycle 10                                    the next scene every so many seconds; 0 ends that
     on person udnie | on face 0.3 | on face off | keep person
+    on background blur | on background picture:beach.jpg
     stroke 0.03 | stroke off | steady 0.5       of the picture's shorter side; the filter's strength
     lfo strength 0.2 0.8 4 | lfo strength off   moves a knob there and back in 4 seconds
     level blend 0 1 | beat strength 0.4 1       moves a knob by the sound
@@ -27,6 +28,7 @@ from threading import Lock
 
 from rtstyle.errors import StyleNotFoundError, UsageError
 from rtstyle.live.modulation import SOURCES, Modulation
+from rtstyle.style.backdrop import BLUR, Backdrop, read_backdrop
 from rtstyle.style.parse import find_style
 from rtstyle.style.scene import Scene, scene_named
 from rtstyle.style.style import PLACES, Area, Style, can_mix, mix
@@ -286,7 +288,8 @@ class Controls:
         argument: object = command.argument
         if isinstance(argument, str) and _ARGUMENTS[command.name] in (_STYLE, _AREA):
             # Before the lock is taken: it may open files.
-            argument = self._named(argument, command.any_style) if argument else None
+            behind = self._backdrop(command, argument) if command.place else None
+            argument = behind or (self._named(argument, command.any_style) if argument else None)
         with self._lock:
             now = self._settings
             if command.place:
@@ -394,6 +397,10 @@ class Controls:
             return self._find(name)
         raise StyleNotFoundError(f"There is no style {name[:40]!r} in the gallery.")
 
+    @staticmethod
+    def _backdrop(command: Command, text: str) -> Backdrop | None:
+        return read_backdrop(text) if text == BLUR or command.any_style else None
+
     def _of_gallery(self, text: str) -> Style | None:
         """The style of that exact name, or the mix of such; None where one is missing."""
         if style := next((s for s in self._gallery if s.name == text), None):
@@ -430,7 +437,9 @@ def _with_area(areas: tuple[Area, ...], place: str, what: object) -> tuple[Area,
     now = next((area for area in areas if area.where == place), Area(place))
     others = [area for area in areas if area.where != place]
     if isinstance(what, Style):
-        others.append(replace(now, style=what))
+        others.append(replace(now, style=what, backdrop=None))
+    elif isinstance(what, Backdrop):
+        others.append(replace(now, style=None, backdrop=what))
     elif isinstance(what, Change):
         strength = _moved(1.0 if now.strength is None else now.strength, what)
         others.append(replace(now, strength=strength))

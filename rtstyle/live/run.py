@@ -15,6 +15,7 @@ from rtstyle.errors import MediaError, RtstyleError, UsageError
 from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.hot_keys import HotKeys
 from rtstyle.live.midi import MidiInput
 from rtstyle.live.osc import OscServer
 from rtstyle.live.recorder import FromZero, RecorderSink
@@ -51,7 +52,8 @@ class LiveJob:
     servers get it. A clip that goes to a file is played once.
     Recordings go to `folder`; they and video files are encoded where `hwaccel` says. `serve` is the
     `rtstyle.serve.auth.ServeOptions` of the page. `osc` and `midi` are what `OscServer` and
-    `MidiInput` take. Raises `UsageError` for a sink given twice.
+    `MidiInput` take; with `hot_keys`, keys are heard wherever the focus is. Raises `UsageError`
+    for a sink given twice.
     """
 
     settings: Settings
@@ -70,6 +72,7 @@ class LiveJob:
     serve: object = None
     osc: str | None = None
     midi: str | None = None
+    hot_keys: bool = False
 
     def __post_init__(self) -> None:
         for name in self.sinks:
@@ -141,6 +144,8 @@ def run_live(
             on_note(f"OSC is heard at port {osc.port}; {osc.prefix}style is an address")
         if job.midi is not None:
             stack.enter_context(MidiInput(job.midi, controls, on_note=status.note))
+        if job.hot_keys:
+            stack.enter_context(HotKeys(controls.do, on_note=status.note))
         end = None if job.seconds is None else perf_counter() + job.seconds
 
         def check_end(figures: Figures) -> None:

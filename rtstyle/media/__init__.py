@@ -131,6 +131,7 @@ SINKS = {
     "window": Row(f"{_DEVICES}.window:WindowSink", lambda name: name == "window", live=True),
     "web": Row("rtstyle.serve.web_sink:WebSink", lambda name: name == "web", live=True),
     "virtualcam": Row(f"{_DEVICES}.virtualcam:VirtualCameraSink", _word("virtualcam"), live=True),
+    "ndi": Row(f"{_DEVICES}.ndi:NdiSink", _word("ndi"), live=True),
     "null": Row("rtstyle.media.synthetic:NullSink", _word("null"), live=True),
     "network": Row(f"{_DEVICES}.network:NetworkSink", _address(*_SERVERS), live=True),
     "pipe": Row(f"{_VIDEO}.pipe:PipeSink", lambda name: name in ("-", "pipe:", "pipe:1")),

@@ -215,7 +215,12 @@ def _style_facts(style: Style) -> list[str]:
 
 def _area_facts(area: Area) -> Facts:
     style = None if area.style is None else _style_facts(area.style)
-    return {"where": area.where, "style": style, "strength": area.strength}
+    facts: Facts = {"where": area.where, "style": style, "strength": area.strength}
+    if area.backdrop is None:
+        return facts
+    picture = area.backdrop.picture
+    pixels = b"" if picture is None else repr(picture.shape).encode() + picture.tobytes()
+    return facts | {"backdrop": [area.backdrop.name, _digest(pixels)]}
 
 
 def _digest(data: bytes) -> str:

@@ -83,7 +83,7 @@ class AppState:
         names = {style.name for style in self.gallery}
         for row in message["gallery"]:
             row["own"] = row["name"] not in names
-        return message
+        return message | {"scenes": [scene.name for scene in controls.scenes]}
 
     @property
     def painting(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from rtstyle.errors import InputNotFoundError, RtstyleError, UsageError
 from rtstyle.image import Look
+from rtstyle.style.backdrop import read_backdrop
 from rtstyle.style.parse import find_style
 from rtstyle.style.style import PLACES, Area, Style, name_key
 
@@ -65,14 +66,15 @@ def scene_of(knobs: Mapping[str, object], name: str = "") -> Scene:
 
 
 def read_area(where: str, value: object) -> Area:
-    """What is painted at a place, by a strength from 0 to 1 or by a style. Raises `UsageError`, and
-    what `find_style` raises."""
+    """What is painted at a place, by a strength from 0 to 1, a style or a backdrop. Raises
+    `UsageError`, and what `find_style` and `read_backdrop` raise."""
     if where not in PLACES:
         raise UsageError(f"A place is {', '.join(PLACES)}, not {where[:40]!r}.")
     try:
         strength = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return Area(where, _style(where, value))
+        backdrop = read_backdrop(value) if isinstance(value, str) else None
+        return Area(where, backdrop=backdrop) if backdrop else Area(where, _style(where, value))
     return Area(where, strength=_number(0, 1)(where, strength))
 
 
@@ -80,19 +82,15 @@ def sorted_areas(areas: Iterable[Area]) -> tuple[Area, ...]:
     """In the order in which they lie over each other. Raises `UsageError` for one given twice."""
     found: dict[tuple[str, bool], Area] = {}
     for area in areas:
-        if found.setdefault((area.where, area.style is None), area) is not area:
+        if found.setdefault((area.where, area.strength is not None), area) is not area:
             raise UsageError(f"The place {area.where} is given twice; once is enough.")
     merged = []
     for where in PLACES:
-        style, strength = found.get((where, False)), found.get((where, True))
-        if style is not None or strength is not None:
-            merged.append(
-                Area(
-                    where,
-                    style.style if style is not None else None,
-                    strength.strength if strength is not None else None,
-                )
-            )
+        what, strength = found.get((where, False)), found.get((where, True))
+        if what is not None and strength is not None:
+            merged.append(replace(what, strength=strength.strength))
+        elif one := what or strength:
+            merged.append(one)
     return tuple(merged)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rtstyle.errors import StyleNotFoundError, UsageError
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import find_models
+from rtstyle.style.backdrop import Backdrop
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,13 @@ PLACES = ("background", "person", "face")  # the later one lies on top
 @dataclass(frozen=True, slots=True)
 class Area:
     """What is painted otherwise: the "person", the "background" or the "face" of a frame, in a
-    `style` of its own, by a `strength` of its own, or both."""
+    `style` of its own, by a `strength` of its own, or both. A `backdrop` is shown in place of a
+    painting."""
 
     where: str
     style: Style | None = None
     strength: float | None = None
+    backdrop: Backdrop | None = None
 
 
 def find_styles() -> list[Style]:

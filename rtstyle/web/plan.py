@@ -55,7 +55,10 @@ def settings_message(settings: Settings) -> dict[str, Any]:
             "stroke": settings.stroke,
             "steady": settings.steady,
             "on": {
-                area.where: [area.style.name if area.style else None, area.strength]
+                area.where: [
+                    area.style.name if area.style else area.backdrop and area.backdrop.name,
+                    area.strength,
+                ]
                 for area in settings.areas
             },
             "moved": [m.knob for m in settings.modulations],

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from rtstyle.engines import EngineOptions
-from rtstyle.errors import ModelError, UsageError
+from rtstyle.errors import InputNotFoundError, ModelError, StyleNotFoundError, UsageError
 from rtstyle.frame import Frame
 from rtstyle.image import Look
-from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.controls import PAGE, Controls, Settings, parse
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions, Session
 from rtstyle.masks import PersonMasks
@@ -27,6 +27,7 @@ from rtstyle.media.images import write_picture
 from rtstyle.media.synthetic import NullSink
 from rtstyle.rendering.api import render
 from rtstyle.serve.snapshot import paint_snapshot
+from rtstyle.style.backdrop import Backdrop
 from rtstyle.style.scene import read_area, scene_of, sorted_areas
 from rtstyle.style.style import Area, Style
 from tests.graphs import save
@@ -240,6 +241,45 @@ def test_a_snapshot_has_the_areas_of_the_run(
     person, back = painted[240:280, 280:420], painted[:40]  # mirrored
     assert (person.max() < 30) == masked
     np.testing.assert_allclose(back, 120, atol=2)
+
+
+def test_a_background_is_blurred_or_a_picture(
+    red_is_person: Path, gallery: list[Style], tmp_path: Path
+) -> None:
+    """The person is painted before the frame's own background, blurred, or before a beach."""
+    _, dark, _ = gallery
+    beach = np.zeros((300, 400, 3), np.uint8)
+    beach[:, :] = (20, 60, 250)
+    write_picture(tmp_path / "beach.png", beach, overwrite=False)
+    image = _picture(30)
+    image[::2] //= 2  # stripes, which a blur takes
+    write_picture(tmp_path / "in.png", image, overwrite=False)
+    for what in ("blur", f"picture:{tmp_path / 'beach.png'}"):
+        areas = [read_area("background", what)]
+        output = tmp_path / f"{what[:4]}.png"
+        render(tmp_path / "in.png", output, style=dark, areas=areas, engine="onnxruntime")
+        painted = np.asarray(cv2.imread(str(output)))[..., ::-1]
+        back = painted[:30, 150:].astype(int)
+        if what == "blur":
+            assert 70 < back.mean() < 110
+            assert np.abs(np.diff(back, axis=0)).max() < 12
+        else:
+            assert np.abs(back - beach[0, 0]).max() <= 2
+        assert painted[120:140, 45:100].mean() < 40
+    with pytest.raises(InputNotFoundError):
+        read_area("background", "picture:none.png")
+
+    controls = Controls(gallery, Settings(style=dark))
+    controls.do("on background blur")
+    controls.do("on background 0.5")
+    assert controls.settings.areas == (Area("background", None, 0.5, Backdrop("blur")),)
+    picture = f"on background picture:{tmp_path / 'beach.png'}"
+    with pytest.raises(StyleNotFoundError):  # a page opens no files
+        controls.do(parse(picture, PAGE))
+    controls.do(picture)
+    assert controls.settings.areas[0].backdrop == Backdrop("beach.png")
+    controls.do("on background dark")
+    assert controls.settings.areas == (Area("background", dark, 0.5),)
 
 
 def test_places_are_read_once_each() -> None:

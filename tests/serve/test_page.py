@@ -125,10 +125,13 @@ def test_what_cannot_be_is_said_on_the_page(
 
 def test_a_painting_that_all_watch(models: Path, tmp_path: Path) -> None:
     """`rtstyle live --to web`: what the host changes, everybody sees, and stdin ends it."""
+    scenes = tmp_path / "scenes.toml"
+    scenes.write_text('[night]\nstyle = "dark"\n[noon]\nstyle = "bright"\n')
     process = subprocess.Popen(
         [
             sys.executable, "-m", "rtstyle.cli", "live", "lavfi:testsrc2=size=160x96:rate=15",
             "--to", "web", "--port", "0", "-s", "bright", "--engine", "onnxruntime", "--control",
+            "--scenes", str(scenes),
         ],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"RTSTYLE_MODELS": str(models)},
@@ -150,6 +153,13 @@ def test_a_painting_that_all_watch(models: Path, tmp_path: Path) -> None:
             pages[1].click('.style[data-name="dark"]')
             until(lambda: look(pages[0]).mean() < 40)
             until(lambda: pages[0].inner_text("#current") == "Dark")
+            pages[1].click("#scene-next")
+            until(lambda: pages[1].input_value("#scene") == "night")
+            pages[1].select_option("#scene", "noon")
+            until(lambda: look(pages[0]).mean() > 80)
+            assert not pages[0].is_visible("#scene")
+            pages[1].click("#scene-previous")
+            until(lambda: look(pages[0]).mean() < 40)
             for page, name in zip(pages, ("watching", "host"), strict=True):
                 shot(page, name)
         stdout, stderr = process.communicate("quit\n", timeout=30)

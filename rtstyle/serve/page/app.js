@@ -268,10 +268,12 @@ function greet(hello) {
   $("open").hidden = about.mode === "watch" || KIOSK || is("clean");
   document.querySelector('[data-drop="source"]').hidden = $("open").hidden;
   $("setup").hidden = about.mode === "watch";
+  $("scene").replaceChildren(new Option("none", ""), ...(about.scenes ?? []).map((name) => new Option(name)));
   enable();
 }
 
 function enable() {
+  $("scenes").hidden = !about.controls || paintsHere() || !about.scenes?.length;
   for (const id of ["pause", "mirror", "split"]) $(id).disabled = !live() || !about.controls;
   for (const id of ["snapshot", "record", "stop"]) $(id).disabled = !live();
   for (const id of ["strength", "color"]) $(id).disabled = !about.controls;
@@ -385,6 +387,7 @@ function showSettings(now) {
   $("blend").disabled = $("partner").disabled = !relatives.length || !about.controls;
   $("mix").classList.toggle("off", $("blend").disabled);
   $("color").checked = settings.color;
+  $("scene").value = settings.scene ?? "";
   press("pause", settings.pause);
   press("mirror", settings.mirror);
   press("split", settings.split !== null);
@@ -492,6 +495,8 @@ for (const id of ["strength", "blend"]) {
   });
 }
 $("partner").onchange = () => perform(`with ${$("partner").value}`);
+$("scene").onchange = () => { if ($("scene").value) perform(`scene ${$("scene").value}`); };
+for (const step of ["previous", "next"]) $(`scene-${step}`).onclick = () => perform(`scene ${step}`);
 $("color").onchange = () => perform(`color ${$("color").checked ? "on" : "off"}`);
 for (const id of ["pause", "mirror", "split"]) $(id).onclick = () => perform(id);
 $("start").onclick = () => { file = null; start(); };
