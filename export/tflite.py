@@ -7,6 +7,7 @@ confuse the axes of our nets.
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -79,5 +80,8 @@ def write_tflite(style: Style, output: Path, size: tuple[int, int]) -> tuple[flo
             f"average, {p999:.1f} at the 99.9th percentile; at most {_MEAN:g} and {_P999:g} are "
             "allowed."
         )
-    write_output(output, bytes(program.tflite_model()), overwrite=False)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "net.tflite"
+        program.export(str(path))
+        write_output(output, path.read_bytes(), overwrite=False)
     return mean, p999
