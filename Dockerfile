@@ -13,14 +13,14 @@ COPY constraints.txt /tmp/constraints.txt
 RUN --mount=from=wheel,source=/wheels,target=/wheels \
     python -m venv /opt/rtstyle \
     && wheel="$(find /wheels -name '*.whl')" \
-    && /opt/rtstyle/bin/pip install --no-cache-dir -c /tmp/constraints.txt "${wheel}[live]"
+    && /opt/rtstyle/bin/pip install --no-cache-dir -c /tmp/constraints.txt "${wheel}[heic,live]"
 
 # The driver comes with the NVIDIA container toolkit, CUDA's libraries with the packages.
 FROM python:3.13-slim AS cuda
 RUN --mount=from=wheel,source=/wheels,target=/wheels \
     python -m venv /opt/rtstyle \
     && wheel="$(find /wheels -name '*.whl')" \
-    && /opt/rtstyle/bin/pip install --no-cache-dir "${wheel}[live,tensorrt]" \
+    && /opt/rtstyle/bin/pip install --no-cache-dir "${wheel}[heic,live,tensorrt]" \
     && useradd --uid 1000 --create-home rtstyle
 ENV PATH=/opt/rtstyle/bin:$PATH RTSTYLE_CACHE=/home/rtstyle/cache \
     NVIDIA_DRIVER_CAPABILITIES=compute,video,utility

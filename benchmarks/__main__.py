@@ -24,6 +24,8 @@ BENCHMARKS = {
     "history": ("benchmarks.history", "The tracked cases over time, on this machine."),
     "results": ("benchmarks.catalogue", "The pages made of the results."),
     "peers": ("benchmarks.peers", "One net by every runtime, side by side."),
+    "first-minutes": ("benchmarks.first_minutes", "The README and the wheel, step by step, timed."),
+    "hosts": ("benchmarks.hosts", "One style inside other programs, beside rtstyle."),
     "roofline": ("benchmarks.roofline", "Which share of this machine's peak a model reaches."),
     "gpu-kernels": ("benchmarks.gpu_kernels", "The fused kernels and nets on an NVIDIA GPU."),
     "gpu-bounds": ("benchmarks.gpu_bounds", "The most that GPUs could reach, by counting."),

@@ -34,7 +34,7 @@ from rtstyle import __version__
 from rtstyle.bench.case import parse_size
 from rtstyle.bench.sources import make_clip
 from rtstyle.engines import EngineOptions, open_engine
-from rtstyle.errors import EngineError, RtstyleError, UsageError
+from rtstyle.errors import EngineError, RtstyleError, UsageError, install_line
 from rtstyle.frame import Image
 from rtstyle.media import WriteOptions, open_source
 from rtstyle.model.file import read_model
@@ -344,7 +344,7 @@ def main(argv: list[str]) -> int:
             net = make_net(folder, width, height, channels=options.channels)
         except ImportError as error:
             raise EngineError(
-                f"The peers run a net that torch makes ({error}): pip install 'rtstyle[train]'."
+                f"The peers run a net that torch makes ({error}): {install_line('train')}."
             ) from None
         rows = measure_peers(
             net, clip, folder, names=options.peer or list(PEERS),

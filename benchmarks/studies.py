@@ -46,6 +46,13 @@ STUDIES = {
         "arithmetic; the floor is what decoding, converting and encoding cost without any net, so "
         "no program from file to file can be faster.",
     ),
+    "hosts": (
+        "One style inside other programs",
+        "python -m benchmarks hosts --vapoursynth PYTHON",
+        "The files that `rtstyle export-for` writes, each in the runtime of its host, beside "
+        "rtstyle's engine with its own padding and cropping; all in float32 on the same pictures, "
+        "in turn. Bounded by the net's arithmetic in each runtime.",
+    ),
     "roofline": (
         "The share of the machine that is reached",
         "python -m benchmarks roofline",

@@ -216,6 +216,22 @@ def variants(
 
 
 @app.command()
+def tflite(
+    style: Annotated[str, typer.Argument(metavar="STYLE")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.tflite")],
+    size: Annotated[str, typer.Option(metavar="WxH", help="of every frame")],
+) -> None:
+    """Write a style as a TensorFlow Lite file."""
+    from export.tflite import write_tflite
+    from rtstyle.bench.case import parse_size
+    from rtstyle.style.parse import find_style
+
+    width, height = parse_size(size)
+    mean, p999 = write_tflite(find_style(style), output, (height, width))
+    print(f"{output}: mean {mean:.4f}, 99.9th percentile {p999:.3f} grey levels from the engine")
+
+
+@app.command()
 def clip(
     source: Annotated[str, typer.Argument(metavar="VIDEO", help="of a person before a camera")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.webp")],

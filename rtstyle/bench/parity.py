@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rtstyle.demo import sample_photos
 from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.base import Batch, Engine, StyleVector
-from rtstyle.errors import EngineError, ModelError
+from rtstyle.errors import EngineError, ModelError, install_line
 from rtstyle.image import Look, prepare
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.style import Style
@@ -135,7 +135,7 @@ def measure_engine(engine: Engine, style: Style) -> tuple[Difference, str]:
     if name == "onnxruntime" and find_spec(name) is None:
         name = "openvino"
         if (engine.name, engine.precision) == (name, "fp32"):
-            raise EngineError("There is no second engine to compare with; pip install onnxruntime.")
+            raise EngineError(f"There is no second engine to compare with; {install_line('cpu')}.")
     photo = np.ascontiguousarray(sample_photos()[0][:_SIDE, :_SIDE])
     stylized = _stylized(engine, style, photo)
     with open_engine(EngineOptions(name=name, precision="fp32"), model) as reference:

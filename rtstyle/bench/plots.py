@@ -15,7 +15,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from rtstyle.bench.result import PARTS, Measured
-from rtstyle.errors import RtstyleError
+from rtstyle.errors import RtstyleError, install_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def check_plotting() -> None:
         import_module("matplotlib")
     except ImportError:
         raise RtstyleError(
-            "The HTML page needs matplotlib, which is not installed: pip install 'rtstyle[bench]'. "
+            f"The HTML page needs matplotlib, which is not installed: {install_line('bench')}. "
             "--json and --markdown need nothing."
         ) from None
 

@@ -70,7 +70,7 @@ def examine() -> tuple[list[Finding], bool]:
         Finding("packages", ", ".join(_versions()), _two_runtimes()),
         Finding(
             "engines", ", ".join(working) or "none",
-            "" if paints else "pip install openvino, or onnxruntime",
+            "" if paints else "pip install openvino, or " + install_line("cpu"),
         ),
     ]  # fmt: skip
     findings += [

@@ -197,6 +197,8 @@ def _main() -> NoReturn:
             "programs.",
             FAILURE,
         )
+    except ImportError as error:  # of a library that rtstyle itself requires
+        _fail(_broken(error), FAILURE)
     except Exception as error:
         if (show := getattr(error, "show", None)) is not None:
             show()  # wrong options: typer's own error, which shows the usage
@@ -211,6 +213,18 @@ def _main() -> NoReturn:
     if status == INTERRUPTED:
         _fail("Interrupted.", INTERRUPTED)
     sys.exit(status or 0)
+
+
+def _broken(error: ImportError) -> str:
+    """What to do about a library that is there and cannot be loaded, or is missing."""
+    if "cv2" in f"{error.name} {error.path}" or "libGL" in str(error):
+        # opencv-python, which asks for libGL, lies over what opencv-python-headless installed
+        mend = (
+            "pip uninstall opencv-python opencv-contrib-python, then pip install "
+            "--force-reinstall opencv-python-headless"
+        )
+        return f"OpenCV cannot be loaded ({error}): {mend}."
+    return f"The installation is not whole ({error}): pip install --force-reinstall rtstyle."
 
 
 def _fail(sentence: str, status: int) -> NoReturn:

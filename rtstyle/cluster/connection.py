@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from rtstyle.errors import ClusterError
+from rtstyle.errors import ClusterError, install_line
 from rtstyle.metrics import n_cores
 from rtstyle.rendering.store import FolderLock
 
@@ -64,7 +64,7 @@ def _library() -> Any:
         import ray
     except ImportError:
         raise ClusterError(
-            "--cluster needs Ray, which is not installed: pip install 'rtstyle[cluster]'."
+            f"--cluster needs Ray, which is not installed: {install_line('cluster')}."
         ) from None
     return ray
 

@@ -24,7 +24,7 @@ from rtstyle.engines.cuda.memory import HINT, BatchSplitter, OutOfDeviceMemoryEr
 from rtstyle.engines.cuda.slot import Inputs, Slot
 from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.watchdog import CLOSING_SECONDS, outlive
-from rtstyle.errors import EngineError
+from rtstyle.errors import EngineError, install_line
 from rtstyle.files import cache_folder
 from rtstyle.model.spec import ModelSpec
 
@@ -215,8 +215,8 @@ class ProviderEngine(Engine):
         if session.get_providers()[0] != self.provider:
             raise EngineError(
                 f"{self.provider} is listed but did not load: a library of its version of CUDA, "
-                "cuDNN or TensorRT is missing. `rtstyle --debug` shows which; pip install "
-                "'rtstyle[gpu]' brings them."
+                "cuDNN or TensorRT is missing. `rtstyle --debug` shows which; "
+                f"{install_line('gpu')}."
             )
         return session
 
@@ -254,7 +254,7 @@ class OnnxRuntimeTensorRtEngine(ProviderEngine):
         if not found.startswith(f"{_TENSORRT}."):
             raise EngineError(
                 f"ONNX Runtime's TensorRT provider needs TensorRT {_TENSORRT}, not {found}; "
-                "pip install 'rtstyle[gpu-trt]'."
+                f"{install_line('gpu-trt')}."
             )
 
     def options(self) -> dict[str, str]:

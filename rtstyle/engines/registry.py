@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
 
-from rtstyle.errors import EngineError, UsageError
+from rtstyle.errors import EngineError, UsageError, install_line
 from rtstyle.plugins import add_rows
 
 
@@ -34,7 +34,8 @@ class EngineRow:
     nothing else is asked for; `takes_half` engines have it from the graph, which is then half, its
     norms in the form `norms`, see `half`.
     `faster_in_int8` engines gain from INT8 variants. `rank` is the place in the order that "auto"
-    tries, None where it does not try the engine.
+    tries, None where it does not try the engine. `extra` is that of rtstyle that installs
+    it, if one does.
     """
 
     target: str
@@ -44,6 +45,7 @@ class EngineRow:
     faster_in_int8: bool = False
     precision: str = "fp32"
     norms: str = "fused"
+    extra: str = ""
 
     @property
     def takes_half(self) -> bool:
@@ -65,11 +67,14 @@ ENGINES = {
         "rtstyle.engines.openvino_engine:OpenVinoBf16Engine", faster_in_int8=True, precision="bf16"
     ),
     "onnxruntime": EngineRow(  # slower in INT8 than in float
-        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeEngine", rank=lambda machine: 21
+        "rtstyle.engines.onnxruntime_engine:OnnxRuntimeEngine", rank=lambda machine: 21, extra="cpu"
     ),
-    "torch": EngineRow("rtstyle.engines.torch_engine:TorchEngine", rank=lambda machine: 30),
+    "torch": EngineRow(
+        "rtstyle.engines.torch_engine:TorchEngine", rank=lambda machine: 30, extra="torch"
+    ),
     "tensorrt": EngineRow(
         "rtstyle.engines.tensorrt_engine:TensorRtEngine",
+        extra="tensorrt",
         rank=_with_nvidia(0),
         runs_on_gpu=True,
         precision="fp16",
@@ -78,6 +83,7 @@ ENGINES = {
     ),
     "tensorrt-rtx": EngineRow(
         "rtstyle.engines.tensorrt_engine:TensorRtRtxEngine",
+        extra="rtx",
         rank=_with_nvidia(1),
         runs_on_gpu=True,
         precision="fp16",
@@ -86,35 +92,41 @@ ENGINES = {
     ),
     "torch-cuda": EngineRow(
         "rtstyle.engines.torch_engine:TorchCudaEngine",
+        extra="torch",
         rank=_with_nvidia(2),
         runs_on_gpu=True,
         precision="fp16",
     ),
     "torch-tensorrt": EngineRow(
         "rtstyle.engines.torch_tensorrt_engine:TorchTensorRtEngine",
+        extra="torch-tensorrt",
         runs_on_gpu=True,
         precision="fp16",
     ),
     "onnxruntime-tensorrt": EngineRow(
         "rtstyle.engines.onnxruntime_engine:OnnxRuntimeTensorRtEngine",
+        extra="gpu-trt",
         rank=_with_nvidia(3),
         runs_on_gpu=True,
         precision="fp16",
     ),
     "onnxruntime-cuda": EngineRow(
         "rtstyle.engines.onnxruntime_engine:OnnxRuntimeCudaEngine",
+        extra="gpu",
         rank=_with_nvidia(4),
         runs_on_gpu=True,
         precision="fp16",
     ),
     "directml": EngineRow(
         "rtstyle.engines.onnxruntime_engine:DirectMlEngine",
+        extra="directml",
         rank=lambda machine: 10 if machine.system == "win32" and not machine.has_nvidia else None,
         runs_on_gpu=True,
         precision="fp16",
     ),
     "coreml": EngineRow(
         "rtstyle.engines.onnxruntime_engine:CoreMlEngine",
+        extra="cpu",
         rank=lambda machine: 10 if machine.system == "darwin" else None,
     ),
     "identity": EngineRow("rtstyle.engines.identity_engine:IdentityEngine"),
@@ -155,9 +167,9 @@ def engine_row(name: str) -> EngineRow:
 
 def load_engine_class(name: str) -> Any:
     """Import the engine's class. Raises `EngineError` when its package is missing."""
+    row = engine_row(name)
     try:
-        return resolve_name(engine_row(name).target)
+        return resolve_name(row.target)
     except ImportError as error:
-        raise EngineError(
-            f"The engine {name} cannot be loaded ({error}); install its package first."
-        ) from error
+        mend = install_line(row.extra) if row.extra else "install its package first"
+        raise EngineError(f"The engine {name} cannot be loaded ({error}); {mend}.") from error

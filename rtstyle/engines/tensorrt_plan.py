@@ -21,7 +21,7 @@ import numpy as np
 from rtstyle.engines.base import Shapes
 from rtstyle.engines.cuda.device import Gpu
 from rtstyle.engines.cuda.memory import HINT, OutOfDeviceMemoryError
-from rtstyle.errors import EngineError
+from rtstyle.errors import EngineError, install_line
 from rtstyle.files import atomic_write, cache_folder
 
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -68,7 +68,7 @@ def load_runtime(name: str) -> Runtime:
         logger = _make_logger(module)
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         raise EngineError(
-            f"{_MODULES[name]} cannot be loaded ({error}); pip install 'rtstyle[{_EXTRAS[name]}]'."
+            f"{_MODULES[name]} cannot be loaded ({error}); {install_line(_EXTRAS[name])}."
         ) from None
     numbers = tuple(int(part) for part in version.split(".")[:2])
     if name == "tensorrt" and numbers < _OLDEST:

@@ -14,7 +14,7 @@ from rtstyle.engines.cuda.engine import Runner, SlotEngine
 from rtstyle.engines.options import DEFAULTS, EngineOptions
 from rtstyle.engines.torch_engine import TorchCudaEngine
 from rtstyle.engines.torch_modules import device_error, device_name, find_device
-from rtstyle.errors import EngineError
+from rtstyle.errors import EngineError, install_line
 from rtstyle.model.spec import ModelSpec
 
 
@@ -81,6 +81,6 @@ def _load_runtime() -> Any:
         return import_module("torch_tensorrt")
     except (ImportError, OSError, RuntimeError) as error:
         raise EngineError(
-            f"torch-tensorrt cannot be loaded ({error}); pip install 'rtstyle[torch-tensorrt]' "
-            f"brings the version for torch {torch.__version__.split('+')[0]}."
+            f"torch-tensorrt cannot be loaded ({error}); the version for torch "
+            f"{torch.__version__.split('+')[0]} comes by {install_line('torch-tensorrt')}."
         ) from None

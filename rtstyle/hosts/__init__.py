@@ -99,6 +99,11 @@ def export_for(
     unknown host or a missing size, `OutputExistsError`, and `ModelError` when the host's runtime
     does not paint what the engine paints, in which case nothing is written.
     """
+    if host == "tflite":
+        raise UsageError(
+            "TensorFlow Lite takes no ONNX file, and converters from ONNX confuse our nets' axes; "
+            "in a clone, python -m export tflite writes one from the torch net."
+        )
     if host not in HOSTS:
         raise UsageError(f"There is no host {host!r}; known are {', '.join(HOSTS)}.")
     row = HOSTS[host]

@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import signal
 import ssl
-from collections.abc import Callable, Collection
-from itertools import count
-from pathlib import Path
-from typing import TypeVar
-from urllib.parse import unquote
+from collections.abc import Callable
 
 from aiohttp import web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 
 from rtstyle.engines import EngineOptions
-from rtstyle.errors import MediaError, OutputError, RtstyleError, UsageError
-from rtstyle.frame import Image
-from rtstyle.live.controls import Command, Settings
+from rtstyle.errors import OutputError, RtstyleError, UsageError
+from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import LiveOptions
 from rtstyle.serve.api import Api
@@ -28,8 +22,7 @@ from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import ServeOptions, authorize, harden
 from rtstyle.serve.certificate import own_certificate
 from rtstyle.serve.connection import Connection
-from rtstyle.serve.pictures import decode_upload
-from rtstyle.serve.snapshot import paint_snapshot
+from rtstyle.serve.uploads import Uploads
 from rtstyle.serve.webrtc import prepare_webrtc
 from rtstyle.style.scene import Scene
 from rtstyle.style.style import Style
@@ -37,11 +30,7 @@ from rtstyle.web.plan import Plan, plan_painting, settings_message
 from rtstyle.web.runtime import fetch_runtime, kept_runtime
 from rtstyle.web.site import PAGE, page_file
 
-T = TypeVar("T")
-
 _log = logging.getLogger("rtstyle")
-_UPLOAD_SECONDS = 60.0  # that a picture may take to arrive
-_LARGEST_SNAPSHOT = 1920 * 1920  # pixels; the page sends nothing larger
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _FOR_GOOD = "private, max-age=31536000, immutable"  # the name holds the content's digest
 
@@ -94,8 +83,6 @@ class Server:
     def __init__(self, state: AppState) -> None:
         self._state = state
         self._connections: dict[str, Connection] = {}
-        self._receiving = asyncio.Semaphore(state.options.max_viewers)  # uploads take memory
-        self._decoding = asyncio.Lock()  # and decoding them takes more
         self._runner: web.AppRunner | None = None
         self._thumbnail_task: asyncio.Task[None] | None = None
         self.port = state.options.port
@@ -122,8 +109,7 @@ class Server:
         }.items():
             router.add_get(path, handler, expect_handler=_expect)
         Api(self._state, self._connections.get).add_routes(router, expect_handler=_expect)
-        router.add_post("/paintings", self._upload, expect_handler=_expect)
-        router.add_post("/snapshots", self._snapshot, expect_handler=_expect)
+        Uploads(self._state, self._connections.get).add_routes(router, expect_handler=_expect)
         router.add_route("*", "/{path:.*}", _not_found, expect_handler=_expect)
         self._runner = web.AppRunner(
             application, access_log=None, logger=_logger(), shutdown_timeout=2.0,
@@ -234,83 +220,6 @@ class Server:
         finally:
             del self._connections[visit.id]
 
-    async def _upload(self, request: web.Request) -> web.Response:
-        """A picture, as the body of the request, becomes a style of the visit that sent it."""
-        if (visit := self._visit(request)) is None:
-            return _sorry(403, "Open the page first; this visit is over.")
-        if "style" not in visit.rights.commands:
-            return _sorry(403, "Only the host chooses the style here.")
-        if not self._state.takes_uploads:
-            return _sorry(409, "No model for any painting is installed.")
-        name = _style_name(request.query.get("name", ""), {s.name for s in visit.controls.gallery})
-        style = await self._taken(
-            request,
-            visit,
-            lambda picture: self._state.style_of_picture(picture, name),
-            max_pixels=self._state.options.max_pixels,
-        )
-        if isinstance(style, web.Response):
-            return style
-        visit.keep(style, most=self._state.options.max_uploads)
-        await visit.say(self._state.gallery_message(visit.controls))
-        with contextlib.suppress(UsageError):
-            visit.controls.do(Command("style", name))
-        return web.json_response({"name": name})
-
-    async def _snapshot(self, request: web.Request) -> web.Response:
-        """What a visitor's camera shows, at its full size, as the visit paints it."""
-        visit, state = self._visit(request), self._state
-        if visit is None or state.shared is not None:
-            return _sorry(403, "Open the page first; this visit is over.")
-        settings = visit.controls.settings
-        png = await self._taken(
-            request,
-            visit,
-            lambda picture: paint_snapshot(picture, settings, state.live, state.pool),
-            max_pixels=_LARGEST_SNAPSHOT,
-        )
-        if isinstance(png, web.Response):
-            return png
-        return web.Response(body=png, content_type="image/png")
-
-    def _visit(self, request: web.Request) -> Connection | None:
-        return self._connections.get(request.query.get("viewer", ""))
-
-    async def _taken(
-        self,
-        request: web.Request,
-        visit: Connection,
-        use: Callable[[Image], T],
-        *,
-        max_pixels: int,
-    ) -> T | web.Response:
-        """What `use` makes, in a thread, of the picture in the request's body; else the refusal."""
-        options = self._state.options
-        too_large = f"A picture may have at most {options.max_bytes / 1e6:g} MB."
-        if (request.content_length or 0) > options.max_bytes:
-            return _sorry(413, too_large)
-        if visit.uploading.locked() or self._receiving.locked():
-            return _sorry(429, "One picture at a time; wait for the one before.")
-
-        def decode_and_use(data: bytes) -> T:
-            return use(decode_upload(data, max_pixels=max_pixels))
-
-        async with visit.uploading, self._receiving:
-            try:
-                async with asyncio.timeout(_UPLOAD_SECONDS):
-                    data = await request.read()
-                async with self._decoding:
-                    return await asyncio.to_thread(decode_and_use, data)
-            except TimeoutError:
-                return _sorry(408, "The picture took too long; try a smaller one.")
-            except web.HTTPRequestEntityTooLarge:
-                return _sorry(413, too_large)
-            except MediaError as error:
-                return _sorry(415, str(error))
-            except RtstyleError as error:
-                _log.warning("A picture cannot be used: %s", error)
-                return _sorry(500, "This picture cannot be painted here.")
-
     def _is_host(self, request: web.Request) -> bool:
         return self._state.options.is_host(request)
 
@@ -327,17 +236,6 @@ def _logger() -> logging.Logger:
     return logger
 
 
-def _style_name(file_name: str, taken: Collection[str]) -> str:
-    """A short style name from a file's: letters, digits, spaces; never a number or a path.
-
-    Another picture of the same name gets a number.
-    """
-    stem = Path(unquote(file_name)).stem
-    words = " ".join(re.sub(r"[^\w .-]|_", " ", stem).strip(" .-").split())[:32] or "picture"
-    names = (f"“{words}{f' {n}' if n > 1 else ''}”" for n in count(1))
-    return next(name for name in names if name not in taken)
-
-
 async def _healthy(request: web.Request) -> web.StreamResponse:
     """For supervisors, and for pages that wait for a restart."""
     return web.Response(text="ok")
@@ -352,10 +250,6 @@ async def _expect(request: web.Request) -> None:
     if request.headers.get("Expect", "").lower() != "100-continue":
         raise web.HTTPExpectationFailed
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def _sorry(status: int, sentence: str) -> web.Response:
-    return web.json_response({"sorry": sentence}, status=status)
 
 
 def _tls(options: ServeOptions) -> ssl.SSLContext | None:

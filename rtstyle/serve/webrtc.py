@@ -10,7 +10,6 @@ from aioice import Candidate, ice
 from aiortc import rtcrtpreceiver
 from aiortc.codecs import h264, vpx
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
-from aiortc.rtp import RtpPacket
 
 # Bits a second at first and at most. Brush strokes are all texture: at aiortc's own 0.5 and 1.5
 # million they turn to blocks.
@@ -43,16 +42,24 @@ class PromptJitterBuffer(JitterBuffer):
     aiortc's own waits for the first packet of the next one: a whole frame of latency.
     """
 
-    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
-        """Whether pictures were lost, and the oldest picture once it is complete."""
-        is_lost, frame = super().add(packet)
-        return is_lost, frame or (self._oldest() if self._is_video else None)
+    _given: int | None = None  # the RTP timestamp of the last picture
 
-    def _oldest(self) -> JitterFrame | None:
+    def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
+        """The oldest picture, once it is complete."""
+        frame = None
+        if self._is_video and self._origin is not None:
+            while self._at(0) is not None and self._at(0).timestamp == self._given:
+                self.remove(1)  # padding, which comes after the marker
+            frame = self._marked()
+        frame = frame or super()._remove_frame(sequence_number)
+        if frame is not None:
+            self._given = frame.timestamp
+        return frame if frame is not None and frame.data else None
+
+    def _marked(self) -> JitterFrame | None:
         packets: list[Any] = []
-        first = self._origin or 0
         while len(packets) < self.capacity:
-            packet = self._packets[(first + len(packets)) % self.capacity]
+            packet = self._at(len(packets))
             if packet is None or (packets and packet.timestamp != packets[0].timestamp):
                 return None
             packets.append(packet)
@@ -60,6 +67,10 @@ class PromptJitterBuffer(JitterBuffer):
                 self.remove(len(packets))
                 return JitterFrame(b"".join(p._data for p in packets), packet.timestamp)
         return None
+
+    def _at(self, place: int) -> Any:
+        """The packet that is `place` after the next one; None where it has not come."""
+        return self._packets[((self._origin or 0) + place) % self.capacity]
 
 
 def filter_offer(sdp: str, *, from_loopback: bool) -> str:

@@ -143,6 +143,7 @@ def test_javascript_parses(tmp_path: Path, gallery: Style) -> None:
     ("host", "name", "size", "sentence"),
     [
         ("photoshop", "mix.onnx", SIZE, "no host 'photoshop'"),
+        ("tflite", "mix.tflite", SIZE, "python -m export tflite"),
         ("opencv", "mix.onnx", None, "one size alone"),
         ("opencv", "mix.bin", SIZE, "end its name in .onnx"),
         ("opencv", "mix.onnx", (8, 300), "32 pixels a side"),

@@ -42,8 +42,9 @@ def write_camera(path: Path, *, width: int = 320, height: int = 180, n_frames: i
 
 
 @contextmanager
-def browser(camera: Path, *flags: str) -> Iterator[Any]:
-    """A Chromium that films `camera` and asks nobody. Skips where there is none."""
+def browser(camera: Path | None, *flags: str) -> Iterator[Any]:
+    """A Chromium that films `camera`, or has four cameras of its own of which WebRTC cannot send
+    the second's 16 bits. It asks nobody. Skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium).")
@@ -54,8 +55,8 @@ def browser(camera: Path, *flags: str) -> Iterator[Any]:
                 "--no-sandbox",
                 "--allow-loopback-in-peer-connection",  # a CI may have no network at all
                 "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-video-capture={camera}",
+                "--use-fake-device-for-media-stream=device-count=4",
+                *([f"--use-file-for-fake-video-capture={camera}"] if camera else []),
                 *flags,
             ],
         )

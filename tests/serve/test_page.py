@@ -192,7 +192,7 @@ def test_a_recording_keeps_its_size_when_the_pictures_do_not(
         live(page)
         until(lambda: look(page)[..., 1].mean() > 120)
         page.click("#record")
-        until(lambda: page.inner_text("#timer").endswith("0:01"))
+        until(lambda: page.inner_text("#timer") >= "0:01")
         page.set_input_files("#media", str(photo))  # instead of the camera, taller than wide
         until(lambda: page.evaluate("painted.videoHeight > painted.videoWidth"))
         until(lambda: look(page)[..., 0].mean() > 150)
@@ -365,10 +365,17 @@ def test_what_a_camera_or_a_microphone_refuses_is_said(
         page.add_init_script("""
           const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
           window.refused = "NotAllowedError";
-          navigator.mediaDevices.getUserMedia = (wish) => window.refused || wish.audio
+          navigator.mediaDevices.getUserMedia = (wish) => window.asked ? new Promise(() => {})
+            : window.refused || wish.audio
             ? Promise.reject(new DOMException("", window.refused || "NotFoundError")) : real(wish);
         """)
         page.goto(running.url)
+        page.evaluate("window.asked = 'nobody answers'")
+        page.click("#start")
+        until(lambda: "Waiting for the camera" in page.inner_text("#progress"))
+        page.wait_for_timeout(500)
+        assert running.n_viewers == 0  # a question holds no seat
+        page.reload()
         page.click("#start")
         until(lambda: "not allowed" in page.inner_text("#problem"))
         page.evaluate("window.refused = ''")
@@ -517,3 +524,127 @@ def test_the_page_knows_how_old_its_pictures_are(
         rest = sorted(page.evaluate("rest"))
     # A flash is captured within one frame of the camera, which a busy machine makes longer.
     assert -25 < rest[len(rest) // 2] < 100
+
+
+# As a phone has it: the last camera is the one at the back. Keeps what the progress bar says.
+PHONE = """
+  const media = navigator.mediaDevices, open = media.getUserMedia.bind(media);
+  media.getUserMedia = async (wish) => {
+    const back = wish.video?.facingMode === "environment";
+    if (back) {
+      const ids = (await media.enumerateDevices()).filter((one) => one.kind === "videoinput");
+      wish = { ...wish, video: { ...wish.video, deviceId: { exact: ids[3].deviceId } } };
+    }
+    const stream = await open(wish), [track] = stream.getVideoTracks();
+    if (track) {
+      const settings = track.getSettings.bind(track);
+      track.getSettings = () => ({ ...settings(), facingMode: back ? "environment" : "user" });
+    }
+    return stream;
+  };
+  window.said = [];
+  addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
+    const bar = document.getElementById("progress");
+    if (!bar.hidden) window.said.push([Number(bar.ariaValueNow), bar.innerText]);
+  }).observe(document.getElementById("progress"), { subtree: true, attributes: true }));
+"""
+
+
+def test_camera_size_and_flip_while_live_on_a_phone(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = serving()
+    with browser(None) as chromium:
+        context = chromium.new_context(
+            viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+        )
+        page = context.new_page()
+        page.add_init_script(PHONE)
+        page.goto(running.url)
+        page.wait_for_selector(".style img.there")
+        page.tap("#start")
+        live(page)
+        said = page.evaluate("said")  # from the click to the first picture
+        assert [share for share, _ in said] == sorted(share for share, _ in said)
+        assert {"Waiting for the camera …", "Connecting …"} <= {text for _, text in said}
+
+        def camera() -> str:
+            return str(page.evaluate("camera.srcObject.getVideoTracks()[0].getSettings().deviceId"))
+
+        first = camera()
+        assert page.get_attribute("#mirror", "aria-pressed") == "true"
+        page.tap("#setup")
+        page.check("#microphone")
+        page.tap("#record")
+        until(lambda: page.inner_text("#timer") >= "0:01")
+        page.tap("#setup")
+        page.select_option("#height", "480")
+        until(lambda: page.evaluate("camera.videoHeight") == 480)
+        other = page.eval_on_selector_all("#cameras option", "options => options[3].value")
+        page.select_option("#cameras", other)
+        until(lambda: camera() == other)
+        page.select_option("#cameras", first)
+        until(lambda: camera() == first)
+        page.tap("#flip")
+        until(lambda: camera() == other)
+        until(lambda: page.get_attribute("#mirror", "aria-pressed") == "false")
+        assert page.evaluate("camera.videoHeight") == 480  # as it was chosen
+        before = look(page)
+        until(lambda: np.abs(look(page) - before).max() > 60)  # it moves
+        page.tap("#frame")  # away from the menu
+        with page.expect_download() as download:
+            page.tap("#record")
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        until(lambda: page.evaluate(FACES) == ["blob:", "blob:"], 60)  # the viewer's own
+        page.tap("#full")
+        page.wait_for_selector('body[data-idle=""]', state="attached")
+        page.wait_for_timeout(400)
+        assert page.evaluate("getComputedStyle(bar).opacity") == "0"
+        page.touchscreen.tap(195, 300)  # on the picture: its controls come back
+        until(lambda: page.evaluate("getComputedStyle(bar).opacity") == "1")
+        assert running.n_viewers == 1  # all of it in one visit
+    with av.open(str(path)) as file:
+        assert len({(frame.width, frame.height) for frame in file.decode(video=0)}) == 1
+    with av.open(str(path)) as file:
+        loudest = max(np.abs(frame.to_ndarray()).max() for frame in file.decode(audio=0))
+    assert loudest > 0.01  # the microphone
+
+
+FACES = """[...document.querySelectorAll(".style img")].map((one) => one.src.slice(0, 5))"""
+
+
+def test_two_viewers_have_a_picture_and_a_style_each(
+    serving: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = serving(max_viewers=2)
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        pages = [chromium.new_context().new_page() for _ in range(2)]
+        for page, style in zip(pages, ("bright", "dark"), strict=True):
+            page.goto(f"{running.url}?style={style}")
+            page.click("#start")
+            live(page)
+        until(lambda: brightness(pages[0]) > 60 and brightness(pages[1]) < 40)
+        pages[1].click('.style[data-name="bright"]')
+        pages[0].click('.style[data-name="dark"]')
+        until(lambda: brightness(pages[0]) < 40 and brightness(pages[1]) > 60)
+        pages[0].click("#stop")
+        until(lambda: running.n_viewers == 1)
+        first = look(pages[1])
+        until(lambda: np.abs(look(pages[1]) - first).max() > 100)  # the other goes on
+
+
+def test_what_is_chosen_is_seen_in_forced_colours(serving: Callable[..., Running]) -> None:
+    """Where the browser takes colours and shadows away, an outline is left."""
+    running = serving()
+    with browser(None) as chromium:
+        page = chromium.new_page(viewport={"width": 1440, "height": 900}, forced_colors="active")
+        page.goto(running.url)
+        page.wait_for_selector(".style img.there")
+        outline = """(names) => names.map((name) => {
+          const style = getComputedStyle(document.querySelector(name), "::after");
+          return style.outlineStyle;
+        })"""
+        chosen = ['.style[aria-pressed="true"]', '.style[aria-pressed="false"]']
+        assert page.evaluate(outline, chosen) == ["solid", "none"]
+        assert axe_violations(page) == []

@@ -35,7 +35,7 @@ pytest.importorskip("aiortc", reason="aiortc is missing: pip install 'rtstyle[li
 from aioice import Candidate, ice  # noqa: E402
 from aiortc import RTCPeerConnection, VideoStreamTrack  # noqa: E402
 
-from rtstyle.serve import connection, server  # noqa: E402
+from rtstyle.serve import connection, uploads  # noqa: E402
 from rtstyle.serve.auth import HOST_HEADER, ServeOptions  # noqa: E402
 from rtstyle.serve.webrtc import filter_offer, prepare_webrtc  # noqa: E402
 
@@ -185,6 +185,26 @@ def test_a_silent_seat_is_given_up(serving: Serving) -> None:
     waited, last = visit(wait_for_a_seat, Origin=base(running))
     assert waited < 8
     assert all("did not ask for video" in said[0] for said in last)
+    assert eventually(lambda: running.n_viewers == 0)
+
+
+def test_a_seat_without_pictures_is_given_up(serving: Serving) -> None:
+    """Its page offered video, but no address where that could go."""
+    running = serving(seat_seconds=0.5)
+    url = base(running)
+
+    async def offer(client: Any) -> list[str]:
+        peer = RTCPeerConnection()
+        peer.addTrack(VideoStreamTrack())
+        await peer.setLocalDescription(await peer.createOffer())
+        sdp = [x for x in peer.localDescription.sdp.splitlines() if "candidate" not in x]
+        async with client.ws_connect(f"{url}/live") as line:
+            await line.send_json({"offer": "\r\n".join(sdp) + "\r\n"})
+            said = [json.loads(message.data) async for message in line]
+        await peer.close()
+        return [one["goodbye"] for one in said if "goodbye" in one]
+
+    assert "firewall" in visit(offer, Origin=url)[0]
     assert eventually(lambda: running.n_viewers == 0)
 
 
@@ -352,7 +372,7 @@ def test_the_host_s_pictures_leave_the_shared_gallery_with_the_host(serving: Ser
 def test_uploads_that_trickle_are_given_up(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_UPLOAD_SECONDS", 0.5)
+    monkeypatch.setattr(uploads, "_UPLOAD_SECONDS", 0.5)
     running = serving(max_viewers=2)
     url = base(running)
 

@@ -53,6 +53,14 @@ def test_a_picture_comes_with_its_last_packet() -> None:
     late = packets(*sizes)
     late[1], late[2] = late[2], late[1]  # the marker before the packet that is missing
     assert heard(late)[0] == (3, 0, whole[0])
+    padded = packets(2, 2, 1)
+    for packet in padded[2:]:
+        packet.sequence_number = (packet.sequence_number + 2) % 65_536
+    for n in range(2):  # padding after the first picture, of its timestamp
+        padding: Any = RtpPacket(sequence_number=(65_532 + n) % 65_536, timestamp=0)
+        padding._data = b""
+        padded.insert(2 + n, padding)
+    assert [(n, time) for n, time, _ in heard(padded)] == [(2, 0), (6, 3000), (7, 6000)]
     rng = random.Random(0)
     for _ in range(50):  # near order: nothing is lost, doubled or put together wrongly
         sent = packets(*sizes, *[2] * 20)

@@ -144,6 +144,8 @@ def test_after_the_first_visit_no_network_is_needed(host: Host, tmp_path: Path) 
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{host.address}?paint=cpu&height=64")
         page.wait_for_selector(".style img.there")
+        udnie = page.inner_text('.style[data-name="udnie"]')
+        assert "Udnie\nFrancis Picabia, 1913" in udnie
         page.click("#start")
         live(page)
         until(lambda: "processor" in page.inner_text("#figures"), 60)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtstyle.engines.cuda.memory import HINT, OutOfDeviceMemoryError
-from rtstyle.errors import EngineError
+from rtstyle.errors import EngineError, install_line
 
 _log = logging.getLogger("rtstyle")
 _OUT_OF_MEMORY, _NOT_READY = 2, 600  # cudaErrorMemoryAllocation, cudaErrorNotReady
@@ -52,7 +52,7 @@ class Cuda:
             self._rt: Any = import_module("cuda.bindings.runtime")
         except ImportError as error:
             raise EngineError(
-                f"CUDA cannot be called ({error}); pip install 'rtstyle[nvidia]'."
+                f"CUDA cannot be called ({error}); {install_line('nvidia')}."
             ) from None
         version = int(self.call("DriverGetVersion"))
         driver = (version // 1000, version % 1000 // 10)

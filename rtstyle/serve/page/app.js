@@ -543,7 +543,7 @@ let idleTimer = 0;
 function stir() {
   delete page.dataset.idle;
   clearTimeout(idleTimer);
-  idleTimer = setTimeout(() => { if (!$("bar").matches(":focus-within") && $("menu").hidden) page.dataset.idle = ""; }, 3500);
+  idleTimer = setTimeout(() => { if (!$("bar").querySelector(":focus-visible") && $("menu").hidden) page.dataset.idle = ""; }, 3500);
   clearTimeout(kioskTimer);
   if (KIOSK) kioskTimer = setTimeout(startAfresh, IDLE_SECONDS * 1000);
 }

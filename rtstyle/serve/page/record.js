@@ -28,12 +28,12 @@ export class Recording {
     this.began = performance.now();
   }
 
-  // Sound needs no painting: it waits as long as the pictures take, which are drawn and then recorded
-  // for one interval.
+  // Sound needs no painting: it waits as long as the pictures take. (That a picture is recorded for an
+  // interval makes it half of one older, which is about what sound takes through these nodes.)
   delayed(track) {
     this.audio = new AudioContext();
     const late = this.audio.createDelay(LONGEST), out = this.audio.createMediaStreamDestination();
-    const wait = () => Math.min(LONGEST, (this.age() + INTERVAL / 2) / 1000);
+    const wait = () => Math.min(LONGEST, this.age() / 1000);
     late.delayTime.value = wait();
     this.follower = setInterval(() => late.delayTime.setTargetAtTime(wait(), this.audio.currentTime, 0.5), 1000);
     this.audio.createMediaStreamSource(new MediaStream([track])).connect(late).connect(out);
