@@ -43,13 +43,13 @@ class Recipe:
     """A training ends after `updates` or `minutes`, whichever comes first. `at_half_size` is the
     share of it at half size."""
 
-    minutes: float = 80.0
+    minutes: float = 82.0
     updates: int = 100_000
     batch: int = 16
     samples: int = 10_000
     rate: float = 4e-3
     warm_up: int = 200
-    at_half_size: float = 0.6
+    at_half_size: float = 0.93
     seed: int = 0
 
 

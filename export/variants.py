@@ -10,7 +10,7 @@ from rtstyle.errors import InputNotFoundError, ModelError
 from rtstyle.nets.checkpoint import load_checkpoint_net
 from rtstyle.variants.variant import Variant, write_variant
 
-MAX_ZOO_BYTES = 30_000_000  # of all models, their encoders and their variants together
+MAX_ZOO_BYTES = 34_000_000  # of all models, their encoders and their variants together
 CHECKPOINT = "checkpoint.safetensors"
 
 

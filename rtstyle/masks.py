@@ -28,7 +28,7 @@ HEIGHT, WIDTH = 144, 256  # that the net runs at
 _NARROWEST = 1.2  # aspect of what is stretched to the net's; narrower pictures get borders
 _STEADINESS = 0.9
 _RADIUS, _EPSILON = 3, 3e-4  # of the guided filter, at the net's size
-_SURE = 0.1  # of a mask, from where on it is 0, and 1 as far from there
+_SURE = 0.2  # of a mask, from where on it is 0, and 1 as far from there
 
 Mask = NDArray[np.float32]  # (H, W), 0 to 1
 
