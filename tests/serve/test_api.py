@@ -118,6 +118,8 @@ def test_sockets_are_few_and_end_when_nothing_is_said(serving: Serving) -> None:
             again = await client.ws_connect(url, origin=base(running))
             await again.send_bytes(b"next")
             assert json.loads((await again.receive()).data) == {"sorry": "A command is text."}
+            for socket in (*silent, again):
+                await socket.close()
 
     visit(talk)
 
@@ -161,7 +163,9 @@ def test_a_socket_ends_with_the_visit_that_it_changes(serving: Serving) -> None:
             assert json.loads((await socket.receive()).data)["settings"]["style"] == "dark"
         await asyncio.sleep(0.5)
         await socket.send_str("next")
-        return (await socket.receive(5)).type
+        kind = (await socket.receive(5)).type
+        await socket.close()
+        return kind
 
     assert visit(talk, Origin=url) is not aiohttp.WSMsgType.TEXT
 
