@@ -156,5 +156,6 @@ def _is_file(text: str) -> bool:
 
 def weights_file(name: Path) -> Path:
     """The file `name`, or that of the user's or the shipped model of that name."""
-    model = None if name.exists() else _model(str(name), find_models())
-    return name if model is None else model.path
+    key = name_key(str(name))
+    models = () if name.exists() else find_models()
+    return next((m.path for m in models if name_key(m.path.stem) == key), name)

@@ -102,7 +102,8 @@ SOURCES: dict[str, Callable[[Path], AbstractContextManager[LiveSource]]] = {
 
 def test_every_live_row_is_tried() -> None:
     assert set(SOURCES) == {kind for kind, row in media.SOURCES.items() if row.live}
-    assert set(SINKS) == {kind for kind, row in media.SINKS.items() if row.live is not False}
+    live = {kind for kind, row in media.SINKS.items() if row.live is not False}
+    assert set(SINKS) == live - {"ndi"}  # whose library is an extra: tests/media/test_ndi.py
 
 
 @pytest.mark.parametrize("name", SOURCES)
