@@ -47,14 +47,30 @@ class Drawn:
         return self.vector @ self.vector.new_tensor(values)
 
 
-def draw_styles(rng: np.random.Generator, batch: int, size: int) -> NDArray[np.float32]:
-    """Style vectors (batch, size): a random style for every picture; every fourth batch mixes two
-    (Dumoulin et al. 2017, §3.3, train without; with it a mix is as steady as what it mixes)."""
-    vectors = np.zeros((batch, size), np.float32)
-    share = 1.0 if rng.integers(_BLEND_EVERY) else rng.uniform(0, 1, batch)
-    for part in (share, 1 - np.asarray(share)):
-        vectors[np.arange(batch), rng.integers(size, size=batch)] += part
-    return vectors
+def pick_styles(
+    rng: np.random.Generator,
+    batch: int,
+    count: int,
+    shares: NDArray[np.float64] | None = None,
+) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """A random one of `count` styles for every picture and how much it weighs; every fourth batch
+    blends two (Dumoulin et al. 2017, §3.3, train without; with it a mix is as steady as what it
+    mixes). `shares` tell how often each is drawn against the others, and sum to 1."""
+
+    def pick() -> NDArray[np.int64]:
+        # without repeats as long as there are styles enough: each batch sees many
+        if shares is None:
+            return rng.permutation(max(count, batch))[:batch] % count
+        return rng.choice(count, batch, replace=batch > count, p=shares)
+
+    whole = np.ones(batch, np.float32)
+    if count == 1:
+        return [(np.zeros(batch, np.int64), whole)]
+    first, second = pick(), pick()
+    if rng.integers(_BLEND_EVERY):
+        return [(first, whole)]
+    share = rng.uniform(0, 1, batch).astype(np.float32)
+    return [(first, share), (second, 1 - share)]
 
 
 class Styles(Protocol):
@@ -65,8 +81,7 @@ class Styles(Protocol):
 
 
 class FixedPaintings:
-    """A random painting of the set for every picture; every fourth batch blends two (Dumoulin et
-    al. 2017, §3.3, train without; with it a mix is as steady as what it mixes).
+    """A random painting of the set for every picture, now and then a blend of two.
 
     `style_size` is how many styles the net has, 0 for a net that takes no vector. The paintings are
     its styles from number `first` on: fewer than all when one is taught to a trained net. `shares`
@@ -89,21 +104,7 @@ class FixedPaintings:
         self._shares = None if shares is None else np.asarray(shares) / sum(shares)
 
     def draw(self, rng: np.random.Generator, photo: Tensor) -> Drawn:
-        batch = len(photo)
-        whole = np.ones(batch, np.float32)
-        if self._count == 1:
-            return self._drawn([(np.zeros(batch, np.int64), whole)])
-        first, second = self._pick(rng, batch), self._pick(rng, batch)
-        if rng.integers(_BLEND_EVERY):
-            return self._drawn([(first, whole)])
-        share = rng.uniform(0, 1, batch).astype(np.float32)
-        return self._drawn([(first, share), (second, 1 - share)])
-
-    def _pick(self, rng: np.random.Generator, batch: int) -> NDArray[np.int64]:
-        # without repeats as long as there are styles enough: each batch sees many
-        if self._shares is None:
-            return rng.permutation(max(self._count, batch))[:batch] % self._count
-        return rng.choice(self._count, batch, replace=batch > self._count, p=self._shares)
+        return self._drawn(pick_styles(rng, len(photo), self._count, self._shares))
 
     def _drawn(self, parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> Drawn:
         vector = torch.zeros(len(parts[0][0]), self._style_size, device=self._device)

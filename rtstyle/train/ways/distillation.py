@@ -21,9 +21,9 @@ from rtstyle.style.parse import weights_file
 from rtstyle.train.data import Photos, demo_photos, load_content, random_crops, to_float
 from rtstyle.train.losses import Peaks
 from rtstyle.train.preview import contact_sheet, square, stylize
-from rtstyle.train.targets import draw_styles
+from rtstyle.train.targets import pick_styles
 from rtstyle.train.ways import Progress, Terms, Way, Weights
-from rtstyle.train.ways.pairs import relative_l1
+from rtstyle.train.ways.pairs import features_l1
 
 WEIGHTS = {"l1": 4.0, "features": 2.0}
 _SHOWN, _SHOWN_STYLES = 5, 4
@@ -86,12 +86,9 @@ class Distillation(Way):
         with self.peaks.watch() if r.peak_weight else nullcontext():
             painted = trainer.paint(photo + canvas, style)
         features = trainer.features(painted, r.style_layers)
-        total = sum(r.style_layers.values())
         terms = {
             "l1": (painted - target).abs().mean((1, 2, 3)),
-            "features": torch.stack(
-                [w / total * relative_l1(features[k], wanted[k]) for k, w in r.style_layers.items()]
-            ).sum(0),
+            "features": features_l1(features, wanted, r.style_layers),
         }
         if r.peak_weight:
             terms["peaks"] = self.peaks.loss()
@@ -103,7 +100,10 @@ class Distillation(Way):
         size = int(getattr(self.trainer.net, "style_size", 0))
         if not size:
             return None
-        return torch.from_numpy(draw_styles(self.trainer.rng, batch, size)).to(self.trainer.device)
+        vector = torch.zeros(batch, size)
+        for chosen, share in pick_styles(self.trainer.rng, batch, size):
+            vector[torch.arange(batch), torch.from_numpy(chosen)] += torch.from_numpy(share)
+        return vector.to(self.trainer.device)
 
     def sheet(self, net: nn.Module) -> Image:
         """Photographs; then, for some styles, what the larger net makes of them, and this one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -151,13 +151,10 @@ class Pairs(Way):
         with torch.no_grad():
             wanted = trainer.features(target, r.style_layers)
         features = trainer.features(painted, r.style_layers)
-        total = sum(r.style_layers.values())
         self._seen = before, target, painted.detach()
         terms = {
             "l1": (painted - target).abs().mean((1, 2, 3)),
-            "features": torch.stack(
-                [w / total * relative_l1(features[k], wanted[k]) for k, w in r.style_layers.items()]
-            ).sum(0),
+            "features": features_l1(features, wanted, r.style_layers),
             "adversarial": fooling(self.critics["patches"], torch.cat([before, painted], 1)),
         }
         weights = WEIGHTS | r.weights | {"stability": r.stability_weight * r.stability_every}
@@ -214,6 +211,14 @@ def relative_l1(x: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference over the target's mean absolute value: (N, C, H, W) twice → (N,)."""
     x, target = x.float(), target.float()
     return (x - target).abs().mean((1, 2, 3)) / (target.abs().mean((1, 2, 3)) + 1e-6)
+
+
+def features_l1(
+    features: Mapping[str, Tensor], wanted: Mapping[str, Tensor], layers: Mapping[str, float]
+) -> Tensor:
+    """The mean of `relative_l1` over the layers, each (N, C, H, W), by their weights → (N,)."""
+    parts = [weight * relative_l1(features[k], wanted[k]) for k, weight in layers.items()]
+    return torch.stack(parts).sum(0) / sum(layers.values())
 
 
 def crop_of(pair: Pair, size: int, rng: np.random.Generator) -> Pair:
