@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler, Middleware
 
 from rtstyle.errors import InputNotFoundError, UsageError
@@ -115,6 +115,10 @@ def authorize(options: ServeOptions) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.version < HttpVersion10 and request.transport is not None:
+            # A request line without an address; an answer in HTTP/0.9 would be none.
+            request.transport.abort()
+            return _refused("HTTP/1.1 was expected.")
         if options.is_local and not is_loopback(_hostname(request.host)):
             # Another site's name that was made to point here (DNS rebinding).
             return _refused("This page is only for this machine; open it as localhost.")

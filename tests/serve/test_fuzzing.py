@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.serve.conftest import Running
@@ -137,6 +137,7 @@ def test_any_request_is_answered(serving: Callable[..., Running]) -> None:
 
     @FUZZ
     @given(st.sampled_from(METHODS), path, query, headers, st.booleans(), st.binary(max_size=50))
+    @example("CONNECT", "", {}, [], False, b"")  # HTTP/0.9 to aiohttp
     def request(
         method: str,
         path: str,
