@@ -1,12 +1,15 @@
 """A new user's first ten minutes: `python -m benchmarks first-minutes`.
 
 Runs the README's steps one after the other in a new clone and a new environment, then those of the
-wheel alone, each as it is written there, and prints how long each took and how large the
-environment is. Needs the package index and git; nothing outside a temporary folder is changed.
+wheel alone, with OpenVINO and with ONNX Runtime, each as it is written in the README or on
+`docs/install.md`. Prints how long each step took, what it wrote last, and how large each environment
+is. Needs the package index and git; nothing outside a temporary folder is changed.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -32,6 +35,7 @@ class Options:
 
     python: Annotated[str, typer.Option(help="to make environments with")] = sys.executable
     wheel: Annotated[Path | None, typer.Option(help="built already; else one is made")] = None
+    film: Annotated[Path | None, typer.Option(help="to paint; else the demo clip")] = None
 
 
 def main(argv: list[str]) -> int:
@@ -42,23 +46,29 @@ def main(argv: list[str]) -> int:
         folder = Path(name)
         for place, title, command in _steps(folder, options):
             place.mkdir(exist_ok=True)
-            seconds = _run(command.replace("python3", options.python, 1), place)
-            print(f"{seconds:7.1f} s  {title}: {command}", flush=True)
+            command_here = command.replace("python3", options.python, 1)
+            seconds, last = _run(command_here, place, cache=folder / "cache")
+            print(f"{seconds:7.1f} s  {title}: {command}\n{'':11}{last}", flush=True)
         for environment in sorted(folder.glob("*/.venv")):
-            files = (path for path in environment.rglob("*") if path.is_file())
+            files = [p for p in environment.rglob("*") if p.is_file() and "pip" not in p.parts]
             size = sum(path.lstat().st_size for path in files) / 1e6
-            print(f"{size:7.0f} MB {environment.parent.name}")
+            print(f"{size:7.0f} MB {environment.parent.name}, without pip")
     print(f"{perf_counter() - began:7.1f} s  in all")
     return 0
 
 
 def _steps(folder: Path, options: Options) -> Iterator[tuple[Path, str, str]]:
     """Where each step runs, what it is, and its command."""
-    clone, alone, dist = folder / "clone", folder / "wheel", folder / "dist"
+    clone, dist = folder / "clone", folder / "dist"
     yield folder, "clone", f"git clone -q {ROOT} clone"
     yield clone, "install and demo", f"{_SETUP} -c constraints.txt . && {_BIN}rtstyle demo"
     yield clone, "what there is", f"{_BIN}rtstyle styles"
-    yield clone, "one photograph", f"{_BIN}rtstyle render rtstyle/samples/astronaut.jpg me.png"
+    film = options.film.resolve() if options.film else "rtstyle-demo.mp4"
+    yield clone, "a film", f"{_BIN}rtstyle render {film} painted.mp4 --style starry_night"
+    photo = "rtstyle/samples/astronaut.jpg"
+    yield clone, "a photograph", f"{_BIN}rtstyle render {photo} painted.png --style great_wave"
+    like = "--style rtstyle/samples/coffee.jpg"
+    yield clone, "like a picture", f"{_BIN}rtstyle render {photo} like_mine.png {like}"
     yield clone, "what is missing", f"{_BIN}rtstyle doctor"
     yield clone, "the extra live", f"{_BIN}pip install -q -c constraints.txt '.[live]'"
     source = "lavfi:testsrc2=size=640x360:rate=30"
@@ -66,14 +76,26 @@ def _steps(folder: Path, options: Options) -> Iterator[tuple[Path, str, str]]:
     wheel = options.wheel.resolve() if options.wheel else dist / "*.whl"
     if options.wheel is None:
         yield clone, "build a wheel", f"{_BIN}pip wheel -q --no-deps -w {dist} ."
-    yield alone, "the wheel and its demo", f"{_SETUP} {wheel} && {_BIN}rtstyle demo"
+    demo = f"{_BIN}rtstyle demo"
+    yield folder / "wheel", "the wheel, by OpenVINO", f"{_SETUP} {wheel} && {demo}"
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    (packages,) = re.findall(r"^pip install ('numpy.*)$", page, re.MULTILINE)
+    line = f"{_SETUP} --no-deps {wheel} && {_BIN}pip install -q {packages} && {demo}"
+    yield folder / "wheel-onnxruntime", "the wheel, by ONNX Runtime alone", line
 
 
-def _run(command: str, place: Path) -> float:
+def _run(command: str, place: Path, *, cache: Path) -> tuple[float, str]:
+    """The seconds that a command took, and the last line that it wrote."""
+    hidden = ("PYTHON", "VIRTUAL_ENV", "RTSTYLE_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
     start = perf_counter()
     done = subprocess.run(
-        command, shell=True, cwd=place, capture_output=True, text=True, check=False
-    )
+        command, shell=True, cwd=place, env=environment | {"RTSTYLE_CACHE": str(cache)},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False,
+    )  # fmt: skip
+    seconds = perf_counter() - start
     if done.returncode:
-        raise RtstyleError(f"{command} ended with {done.returncode}: {done.stderr.strip()[-600:]}")
-    return perf_counter() - start
+        raise RtstyleError(f"{command} ended with {done.returncode}: {done.stdout.strip()[-600:]}")
+    lines = done.stdout.splitlines()
+    return seconds, lines[-1].strip() if lines else ""
