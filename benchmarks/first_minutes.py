@@ -1,9 +1,9 @@
 """A new user's first ten minutes: `python -m benchmarks first-minutes`.
 
-Runs the README's steps one after the other in a new clone and a new environment, then those of the
-wheel alone, with OpenVINO and with ONNX Runtime, each as it is written in the README or on
-`docs/install.md`. Prints how long each step took, what it wrote last, and how large each environment
-is. Needs the package index and git; nothing outside a temporary folder is changed.
+Runs the steps of the README, and of the wheel alone with OpenVINO and with ONNX Runtime, one after
+the other, each as it is written there or on `docs/install.md`, in new environments. Prints how long
+each took, what it wrote last, and how large the environments are. Needs the package index and git;
+nothing outside a temporary folder is changed.
 """
 
 from __future__ import annotations
