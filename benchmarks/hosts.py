@@ -3,6 +3,7 @@
 `rtstyle export-for` writes the style for each host; every host paints the same pictures in turn,
 A B C, A B C, …, in the runtime and form that it really has: VapourSynth through its own frames in
 the Python that `--vapoursynth` names (where `vapoursynth` and `vapoursynth-mlrt-ov` are installed),
+Node.js with the packages of the folder that `--javascript` names (`npm install onnxruntime-node`),
 OpenCV's DNN module and ONNX Runtime by the lines of their snippets, FFmpeg's `dnn_processing` where
 `ffmpeg` has it. A host that is not here is missing with its reason. It goes to
 `benchmarks/results/studies/hosts.json`.
@@ -71,6 +72,31 @@ np.save("painted.npy", np.stack([np.stack(p, -1) for p in planes]).astype(np.flo
 print(seconds, vs.__version__)
 """
 
+# Reads frames.bin, paints it as the snippet does, writes painted.bin, prints seconds and version.
+_JAVASCRIPT = """
+const { createRequire } = require("module"), fs = require("fs");
+const load = createRequire(process.argv[2] + "/"), ort = load("onnxruntime-node");
+const [count, height, width] = process.argv.slice(3, 6).map(Number), area = width * height;
+const frames = fs.readFileSync("frames.bin"), painted = new Float32Array(count * 3 * area);
+(async () => {
+  const threads = { intraOpNumThreads: Number(process.argv[6]) };
+  const session = await ort.InferenceSession.create("javascript.onnx", threads);
+  const paint = async (n) => {
+    const planes = new Float32Array(3 * area);
+    for (let i = 0; i < area; i++)
+      for (let c = 0; c < 3; c++) planes[c * area + i] = frames[3 * (n * area + i) + c] / 255;
+    const input = new ort.Tensor("float32", planes, [1, 3, height, width]);
+    return (await session.run({ input })).output.data;
+  };
+  await paint(0);
+  const began = performance.now();
+  for (let n = 0; n < count; n++) painted.set(await paint(n), 3 * area * n);
+  const seconds = (performance.now() - began) / 1000;
+  fs.writeFileSync("painted.bin", painted);
+  console.log(seconds, load("onnxruntime-node/package.json").version);
+})();
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -99,6 +125,9 @@ class Options:
     threads: int | None = None
     vapoursynth: Annotated[
         Path | None, typer.Option(metavar="PYTHON", help="that has VapourSynth and mlrt-ov")
+    ] = None
+    javascript: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="where onnxruntime-node is installed")
     ] = None
     out: Path | None = None
 
@@ -239,6 +268,32 @@ def _vapoursynth(path: Path, options: Options) -> tuple[str, Paint]:
     return run([first])[0], lambda images: run(images)[1:]
 
 
+def _javascript(path: Path, options: Options) -> tuple[str, Paint]:
+    if options.javascript is None:
+        raise EngineError("not asked for, by --javascript FOLDER")
+    packages = options.javascript.resolve()
+    (script := path.with_name("paint.cjs")).write_text(_JAVASCRIPT, encoding="utf-8")
+
+    def run(images: Sequence[Image]) -> tuple[str, list[NDArray[np.float32]], float]:
+        frames = np.stack(images)
+        frames.tofile(path.with_name("frames.bin"))
+        given = [packages, *frames.shape[:3], options.threads or 0]
+        done = subprocess.run(
+            ["node", script, *map(str, given)],
+            cwd=path.parent, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            errors = [line for line in done.stderr.splitlines() if "Error" in line]
+            raise EngineError(errors[0] if errors else f"node ended with {done.returncode}")
+        seconds, version = done.stdout.split()
+        painted = np.fromfile(path.with_name("painted.bin"), np.float32)
+        planes = painted.reshape(len(images), 3, *frames.shape[1:3]) * 255
+        return version, list(planes.transpose(0, 2, 3, 1)), float(seconds)
+
+    first = np.zeros((64, 64, 3), np.uint8)
+    return run([first])[0], lambda images: run(images)[1:]
+
+
 def _ffmpeg(path: Path, options: Options) -> tuple[str, Paint]:
     program = shutil.which("ffmpeg")
     if program is None:
@@ -269,6 +324,7 @@ _HOSTS: dict[str, Callable[[Path, Options], tuple[str, Paint]]] = {
     "vapoursynth": _vapoursynth,
     "opencv": _opencv,
     "onnxruntime": _onnxruntime,
+    "javascript": _javascript,
     "ffmpeg": _ffmpeg,
 }
 

@@ -48,7 +48,7 @@ STUDIES = {
     ),
     "hosts": (
         "One style inside other programs",
-        "python -m benchmarks hosts --vapoursynth PYTHON",
+        "python -m benchmarks hosts --vapoursynth PYTHON --javascript FOLDER",
         "The files that `rtstyle export-for` writes, each in the runtime of its host, beside "
         "rtstyle's engine with its own padding and cropping; all in float32 on the same pictures, "
         "in turn. Bounded by the net's arithmetic in each runtime.",

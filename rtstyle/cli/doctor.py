@@ -18,6 +18,8 @@ from rtstyle.errors import install_line
 _EXTRAS = {
     "live": ("windows, virtual cameras and the page", ("pygame", "pyvirtualcam", "aiohttp")),
     "train": ("training, and files for other programs", ("torch", "onnx", "safetensors")),
+    "control": ("OSC and MIDI", ("pythonosc", "mido", "rtmidi")),
+    "heic": ("HEIC photographs", ("pillow_heif",)),
     "bench": ("plots of a benchmark", ("matplotlib", "scipy")),
     "cluster": ("render --cluster", ("ray",)),
 }
@@ -56,7 +58,7 @@ def doctor(
 def examine() -> tuple[list[Finding], bool]:
     """Every finding, and whether an engine works that can paint."""
     from rtstyle.bench.machine import this_machine
-    from rtstyle.engines import available_engines
+    from rtstyle.engines import automatic, available_engines
     from rtstyle.model.zoo import find_models
     from rtstyle.style.style import find_styles
 
@@ -67,15 +69,18 @@ def examine() -> tuple[list[Finding], bool]:
     findings = [
         Finding("rtstyle", f"{__version__}, Python {machine.python}"),
         Finding("machine", str(machine)),
-        Finding("packages", ", ".join(_versions()), _two_runtimes()),
+        Finding("packages", ", ".join(installed_versions()), _two_runtimes()),
         Finding(
             "engines", ", ".join(working) or "none",
             "" if paints else "pip install openvino, or " + install_line("cpu"),
         ),
     ]  # fmt: skip
-    findings += [
-        Finding("", f"not {info.name}: {info.problem}") for info in engines if info.problem
-    ]
+    absent = {info.name: info.problem for info in engines if info.problem}
+    tried = automatic()
+    findings += [Finding("", f"not {name}: {absent[name]}") for name in tried if name in absent]
+    if others := [name for name in absent if name not in tried]:
+        text = f"for other machines: {', '.join(others)}; rtstyle engines says why"
+        findings.append(Finding("", text))
     findings += [
         Finding(
             f"[{extra}]", f"missing: {', '.join(missing)}, for {purpose}",
@@ -94,7 +99,8 @@ def examine() -> tuple[list[Finding], bool]:
     return findings, paints
 
 
-def _versions() -> list[str]:
+def installed_versions() -> list[str]:
+    """The packages that decide what paints, as "openvino 2026.4.1"; none of them is loaded."""
     from importlib import metadata
 
     found = []
@@ -107,7 +113,7 @@ def _versions() -> list[str]:
 
 
 def _two_runtimes() -> str:
-    runtimes = [one for one in _versions() if one.startswith("onnxruntime")]
+    runtimes = [one for one in installed_versions() if one.startswith("onnxruntime")]
     if len(runtimes) < 2:
         return ""
     return (

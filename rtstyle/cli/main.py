@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import sys
 import threading
 import traceback
@@ -18,7 +19,7 @@ from typer import Option
 from rtstyle import __version__
 from rtstyle.cli.bench import bench
 from rtstyle.cli.config import ENVIRONMENT, Default, config, default_map, origin_of, read_defaults
-from rtstyle.cli.doctor import doctor
+from rtstyle.cli.doctor import doctor, installed_versions
 from rtstyle.cli.export import app as export_app
 from rtstyle.cli.export import import_model
 from rtstyle.cli.gpu_check import gpu_check
@@ -54,7 +55,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"rtstyle {__version__}")
+        python = f"Python {platform.python_version()}, {sys.platform} {platform.machine()}"
+        typer.echo(f"rtstyle {__version__} ({python}; {', '.join(installed_versions())})")
         raise typer.Exit
 
 
@@ -63,7 +65,7 @@ def _common(
     debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
-        Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version."),
+        Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the versions."),
     ] = False,
 ) -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")

@@ -215,6 +215,8 @@ def _output_name(source: str) -> str:
     )
 
     path = Path("stdin" if source in ("-", "pipe:", "pipe:0") else source)
+    if path.is_dir():  # of still pictures alone, and painted into one
+        return path.resolve().name
     suffix = path.suffix.lower()
     moves = suffix in (*PICTURE_SUFFIXES, *PHOTO_SUFFIXES) and is_animation(path)
     if suffix in PHOTO_SUFFIXES:

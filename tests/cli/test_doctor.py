@@ -27,6 +27,12 @@ def test_this_machine_paints() -> None:
     assert {row["subject"] for row in json.loads(result.stdout)} >= {"machine", "packages", "cache"}
 
 
+def test_the_version_is_a_line_for_bug_reports() -> None:
+    (line,) = CliRunner().invoke(app, ["--version"]).stdout.splitlines()
+    assert line.startswith(f"rtstyle {rtstyle.__version__} (Python 3.")
+    assert f"openvino {metadata.version('openvino')}" in line
+
+
 def test_what_is_missing_comes_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     none = [
         replace(info, problem=info.problem or "it is not installed")

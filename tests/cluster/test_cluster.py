@@ -312,6 +312,9 @@ def test_inputs_and_outputs(tmp_path: Path) -> None:
     assert [name for _, name in targets(["x/a.ts", "b.webm"], folder, folder=False)] == [
         f"{folder}/a.mp4", f"{folder}/b.webm",
     ]  # fmt: skip
+    (tmp_path / "photos").mkdir()
+    found = targets(["a.mp4", f"{tmp_path}/photos/"], folder, folder=False)
+    assert [name for _, name in found] == [f"{folder}/a.mp4", f"{folder}/photos"]
     with pytest.raises(UsageError, match="names a file"):
         targets(["a.mp4", "b.mp4"], "o.mp4", folder=False)
     with pytest.raises(UsageError, match="same name"):

@@ -66,7 +66,7 @@ def _http(folder: Path) -> Iterator[LiveSource]:
         yield source
 
 
-def _pattern_device(source: Input) -> AvDevice:
+def pattern_device(source: Input) -> AvDevice:
     """In place of a camera or a screen, which the machine need not have."""
     return AvDevice(replace(source, url="testsrc2=size=64x48:rate=25", format="lavfi", options={}))
 
@@ -76,7 +76,7 @@ def _webcam(folder: Path) -> Iterator[LiveSource]:
     mode = CameraMode(64, 48, 25)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(webcam, "find_cameras", lambda: [Camera("/dev/video0", "Camera", (mode,))])
-        patch.setattr(webcam, "AvDevice", _pattern_device)
+        patch.setattr(webcam, "AvDevice", pattern_device)
         with open_source("webcam:0", ReadOptions(camera=mode), live=True) as source:
             yield source
 
@@ -86,7 +86,7 @@ def _screen(folder: Path) -> Iterator[LiveSource]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DISPLAY", ":7")
         patch.setattr("sys.platform", "linux")
-        patch.setattr(capture, "AvDevice", _pattern_device)
+        patch.setattr(capture, "AvDevice", pattern_device)
         with open_source("screen:64x48", live=True) as source:
             yield source
 
