@@ -52,7 +52,7 @@ class Passes:
 
     def in_view(self, masks: Mapping[str, Mask]) -> Passes:
         """Without the areas that are not in the frame."""
-        areas = tuple(one for one in self.areas if masks[one[0].where].mean() > _IN_VIEW)
+        areas = tuple(one for one in self.areas if masks[one[0].where].mean() > 255 * _IN_VIEW)
         return self if areas == self.areas else replace(self, areas=areas)
 
     @property
@@ -92,13 +92,11 @@ def combine(
         image = whole if one is None else next(painted)
         if area.backdrop is not None:
             image = area.backdrop.behind(original)
-        if area.strength is not None:
-            weights = area.strength, 1 - area.strength
-            image = np.asarray(
-                cv2.addWeighted(image, weights[0], original, weights[1], 0), np.uint8
-            )
-        mask = masks[area.where]
-        result = np.asarray(cv2.blendLinear(image, result, mask, 1 - mask), np.uint8)
+        if area.strength == 0:
+            image = original
+        elif area.strength is not None:
+            image = _weighted(image, area.strength, original)
+        result = _masked(image, result, masks[area.where])
     return result
 
 
@@ -107,11 +105,21 @@ def _mixed(images: Sequence[Image], passes: Sequence[Pass]) -> Image:
     weight = passes[0].share
     for image, one in zip(images[1:], passes[1:], strict=True):
         total = weight + one.share
-        result = np.asarray(
-            cv2.addWeighted(result, weight / total, image, one.share / total, 0), np.uint8
-        )
+        result = _weighted(result, weight / total, image)
         weight = total
     return result
+
+
+def _weighted(one: Image, weight: float, other: Image) -> Image:
+    return np.asarray(cv2.addWeighted(one, weight, other, 1 - weight, 0), np.uint8)
+
+
+def _masked(inside: Image, outside: Image, mask: Mask) -> Image:
+    """In bytes throughout, which is twice as fast as `cv2.blendLinear`."""
+    weights = cv2.merge([mask] * 3)
+    shown = cv2.multiply(inside, weights, scale=1 / 255)
+    around = cv2.multiply(outside, cv2.bitwise_not(weights), scale=1 / 255)
+    return np.asarray(cv2.add(shown, around), np.uint8)
 
 
 def _only_strength_differs(one: Look, other: Look) -> bool:

@@ -30,6 +30,7 @@ from rtstyle.pipeline import Fading, Pipeline
 from rtstyle.steady import SteadyFilter, check_amount
 from rtstyle.style.style import Area, Style
 
+_MASKS_EVERY = 2  # frames: the net that stylizes needs the CPU
 _WINDOW_SECONDS = 2.0  # that the figures are averaged over
 
 
@@ -258,7 +259,7 @@ class Session:
                 )
         if self.pipeline.masks is None and areas:
             try:
-                self.pipeline.masks = PersonMasks()
+                self.pipeline.masks = PersonMasks(every=_MASKS_EVERY)
             except RtstyleError as error:  # and the picture goes on
                 self.trouble, areas = str(error), []
         self.pipeline.areas = tuple(areas)
