@@ -73,7 +73,8 @@ class Upscaler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         smooth = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return smooth + F.pixel_shuffle(self.body(x - 0.5), 2)
+        detail: Tensor = F.pixel_shuffle(self.body(x - 0.5), 2)
+        return smooth + detail
 
 
 class _Model(nn.Module):

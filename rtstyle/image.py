@@ -91,9 +91,7 @@ def check_stroke(stroke: float | None) -> None:
 def check_upscale(upscale: int) -> None:
     """Raise `UsageError` when there is no net for it."""
     if upscale not in (1, 2):
-        raise UsageError(
-            f"Paintings are upscaled by 2 or, not at all, by 1; not by {upscale}."
-        )
+        raise UsageError(f"Paintings are upscaled by 2 or, not at all, by 1; not by {upscale}.")
 
 
 @dataclass(frozen=True, slots=True)
