@@ -73,8 +73,8 @@ class Upscaler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         smooth = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        detail: Tensor = F.pixel_shuffle(self.body(x - 0.5), 2)
-        return smooth + detail
+        out: Tensor = smooth + F.pixel_shuffle(self.body(x - 0.5), 2)
+        return out
 
 
 class _Model(nn.Module):
