@@ -85,7 +85,7 @@ class _Model(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor) -> Tensor:
-        large = self.net(image.permute(0, 3, 1, 2).float() / 255)
+        large: Tensor = self.net(image.permute(0, 3, 1, 2).float() / 255)
         return (large * 255 + 0.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
