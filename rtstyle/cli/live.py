@@ -19,6 +19,7 @@ from rtstyle.cli.options import (
     Quiet,
     Stroke,
     StyleName,
+    Upscale,
 )
 from rtstyle.cli.scenes import AreaChoice, SceneChoice, Scenes
 from rtstyle.cli.terminal import Terminal
@@ -58,6 +59,7 @@ def _live_options(
         ),
     ] = 0.0,
     stroke: Stroke = None,
+    upscale: Upscale = 1,
 ) -> Any:
     from rtstyle.live.session import LiveOptions
 
@@ -69,6 +71,7 @@ def _live_options(
         max_latency_ms=max_latency,
         steady=steady,
         stroke=stroke,
+        upscale=upscale,
     )
 
 

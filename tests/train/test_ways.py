@@ -316,7 +316,7 @@ def test_a_collection_is_learnt_without_pairs(
         loss_net=load_perceptual_net(make_loss_net(tmp_path / "vgg.safetensors")),
     )  # fmt: skip
     seen = [trainer.step() for _ in range(25)]
-    assert seen[0].keys() == terms | {"adversarial", "critic"}
+    assert seen[0].keys() == terms | {"adversarial", "projected", "critic"}
     for term in terms & {"nce", "cycle"}:
         assert np.mean([s[term] for s in seen[-5:]]) < np.mean([s[term] for s in seen[:3]])
     assert seen[-1]["critic"] < seen[0]["critic"]
