@@ -23,13 +23,13 @@ from rtstyle.errors import EngineError, ModelError
 from rtstyle.frame import Frame, Image
 from rtstyle.model.zoo import shipped_folder, user_folder
 from rtstyle.steady import CARRIED, SteadyFilter
-from rtstyle.style.style import PLACES
 
 HEIGHT, WIDTH = 144, 256  # that the net runs at
 _NARROWEST = 1.2  # aspect of what is stretched to the net's; narrower pictures get borders
 _STEADINESS = 0.9
 _RADIUS, _EPSILON = 3, 3e-4  # of the guided filter, at the net's size
 _SURE = 0.2  # of a mask, from where on it is 0, and 1 as far from there
+_PLACES = ("background", "person", "face")
 
 Mask = NDArray[np.uint8]  # (H, W), 0 to 255
 
@@ -56,8 +56,8 @@ class PersonMasks:
         self._every, self._n_frames = every, 0
         self._levels: Image = np.zeros((0, 0, 3), np.uint8)  # the last ones: person, face, nothing
 
-    def __call__(self, frame: Frame, places: Collection[str] = PLACES) -> dict[str, Mask]:
-        """For each of the `places`, of `PLACES`, the mask of the frame."""
+    def __call__(self, frame: Frame, places: Collection[str] = _PLACES) -> dict[str, Mask]:
+        """The masks of the frame, of each of the `places` at least."""
         image = frame.image
         given, columns = fitted(image)
         small = given[:, columns]

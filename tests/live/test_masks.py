@@ -20,6 +20,7 @@ from rtstyle.frame import Frame
 from rtstyle.image import Look
 from rtstyle.live.controls import PAGE, Controls, Settings, parse
 from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.run import LiveJob, run_live
 from rtstyle.live.session import LiveOptions, Session
 from rtstyle.masks import PersonMasks
 from rtstyle.media import WriteOptions, open_source
@@ -100,10 +101,11 @@ def test_a_missing_model_is_said_in_a_sentence_and_the_picture_goes_on(
     with pytest.raises(ModelError, match=r"no model of masks|not pictures and masks"):
         PersonMasks()
     settings = Settings(style=gallery[0], areas=(Area("person", strength=0.0),))
-    with EnginePool(EngineOptions(name="onnxruntime", threads=1)) as pool:
-        session = Session(Ramp(20), NullSink(), Controls(gallery, settings), pool)
-        assert session.run().frames_out > 5
-    assert "masks" in session.trouble
+    notes, engine = list[str](), EngineOptions(name="onnxruntime", threads=1)
+    job = LiveJob(settings=settings, gallery=tuple(gallery), source=str(clip), engine=engine,
+                  sinks=(str(tmp_path / "live.mp4"),))  # fmt: skip
+    assert run_live(job, on_note=notes.append).report.frames_out > 5
+    assert sum("masks" in note for note in notes) == 1
 
 
 def test_mediapipe_s_own_model_is_taken(tmp_path: Path) -> None:
