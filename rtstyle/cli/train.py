@@ -72,7 +72,7 @@ def _recipe(
         Option(
             metavar="TERM=NUMBER",
             rich_help_panel=_LOSSES,
-            help="Of a term of the other ways, such as l1=4 features=2 adversarial=0.2.",
+            help="Of a term of the other ways, such as l1=4 features=2 texture=3.",
         ),
     ] = None,
 ) -> dict[str, Any]:
