@@ -158,7 +158,8 @@ def prepare(image: Image, *, model: ModelSpec, look: Look, pad: bool = True) -> 
 
 
 def finish(stylized: Batch, original: Image, *, model: ModelSpec, look: Look) -> Image:
-    """The finished picture: (1, H', W', 3) from the net and the (H, W, 3) original → (H, W, 3).
+    """The finished picture: (1, H', W', 3) from the net, or an enlargement of that by a whole
+    number, and the (H, W, 3) original → (H, W, 3).
 
     Undoes `prepare`, then preserves colours, mixes by strength and filters as `look` says. What a
     model with `takes_strength` returned is mixed already; only strength 0, the picture itself, is
@@ -171,12 +172,9 @@ def finish(stylized: Batch, original: Image, *, model: ModelSpec, look: Look) ->
 def _mixed(stylized: Batch, original: Image, model: ModelSpec, look: Look) -> Image:
     sizes = geometry(*_size(original), model=model, look=look)
     height, width = sizes.scaled
-    result = np.ascontiguousarray(stylized[0, :height, :width])
-    if look.upscale != 1 and height < sizes.picture[0]:
-        from rtstyle.upscale import open_upscaler  # its engine imports this module
-
-        result = open_upscaler()(result)
-    result = _resize(result, sizes.picture)
+    times = stylized.shape[1] // sizes.padded[0]  # as large as the net painted it, if enlarged
+    shown = np.ascontiguousarray(stylized[0, : height * times, : width * times])
+    result = _resize(shown, sizes.picture)
     if look.preserve_color:
         result = _with_colors_of(original, result)
     if look.strength < 1 and not model.takes_strength:

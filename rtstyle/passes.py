@@ -10,9 +10,10 @@ import numpy as np
 
 from rtstyle.engines.base import Engine
 from rtstyle.frame import Image
-from rtstyle.image import Look
+from rtstyle.image import Batch, Look, finish
 from rtstyle.masks import Mask
 from rtstyle.style.style import Area, Style, mix
+from rtstyle.upscale import upscaled
 
 _IN_VIEW = 0.002  # share of a frame from where on an area is painted
 
@@ -31,6 +32,12 @@ class Pass:
         """Differs where two paintings have nothing in common to hold on to."""
         vector = self.style.vector
         return self.style.model.path, self.look, None if vector is None else vector.tobytes()
+
+    def finish(self, painted: Batch, original: Image) -> Image:
+        """The finished picture of what the net gave, (1, H', W', 3), for `original` (H, W, 3)."""
+        model = self.engine.model
+        painted = upscaled(painted, original, model=model, look=self.look)
+        return finish(painted, original, model=model, look=self.look)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from rtstyle.channel import Channel
 from rtstyle.engines.base import Batch, Engine
 from rtstyle.engines.watchdog import Submitted, Watchdog
 from rtstyle.frame import DeviceFrame, DeviceImage, Frame, Image
-from rtstyle.image import Look, finish, prepare
+from rtstyle.image import Look, prepare
 from rtstyle.masks import Mask, PersonMasks
 from rtstyle.media.base import DeviceSink, DeviceSource, Sink, Source
 from rtstyle.metrics import Report
@@ -234,7 +234,7 @@ class Pipeline:
         assert isinstance(frame, Frame)
         with self.report.stages["finish"].measure():
             images = [
-                finish(batch, frame.image, model=one.engine.model, look=one.look)
+                one.finish(batch, frame.image)
                 for batch, one in zip(stylized, how.runs, strict=True)
                 if not isinstance(batch, DeviceImage)
             ]

@@ -21,7 +21,7 @@ from rtstyle.model.zoo import shipped_folder
 from rtstyle.style.parse import find_style
 from rtstyle.train.data import demo_photos
 from rtstyle.train.perceptual import load_perceptual_net
-from rtstyle.upscale import open_upscaler
+from rtstyle.upscale import upscaled
 from tests.train.materials import make_loss_net
 
 PHOTO = shipped_folder().parent / "samples" / "astronaut.jpg"
@@ -44,7 +44,7 @@ def test_a_painting_keeps_its_strokes_better_than_enlarged_by_cubic_curves() -> 
         painted = engine.submit(batch, style.vector).result()[0, :256, :320]
     half = _resized(painted, (160, 128), cv2.INTER_AREA)
     cubic = _resized(half, (320, 256), cv2.INTER_CUBIC)
-    enlarged = open_upscaler()(half)
+    enlarged = upscaled(half[None], photo, model=style.model, look=Look(upscale=2))[0]
     far = [float(np.abs(x.astype(int) - painted).mean()) for x in (enlarged, cubic)]
     assert far[0] < 0.9 * far[1]
     assert abs(_detail(enlarged) / _detail(painted) - 1) < abs(
@@ -57,7 +57,12 @@ def test_the_net_paints_a_quarter_of_the_pixels_and_the_picture_keeps_its_size()
     look = Look(upscale=2, strength=0.5)
     batch = prepare(photo, model=style.model, look=look)
     assert batch[0].size < 0.27 * photo.size
-    assert finish(batch, photo, model=style.model, look=look).shape == photo.shape
+    large = upscaled(batch, photo, model=style.model, look=look)
+    assert large[0].size == 4 * batch[0].size
+    assert finish(large, photo, model=style.model, look=look).shape == photo.shape
+    huge = Look(upscale=2, scale=3.0)  # painted larger than the picture is: nothing to enlarge
+    batch = prepare(photo[:64, :64], model=style.model, look=huge)
+    assert upscaled(batch, photo[:64, :64], model=style.model, look=huge) is batch
 
 
 def test_a_stroke_keeps_its_length() -> None:
