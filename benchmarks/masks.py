@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
         raw = [graph.run(given[None])[0][0][:, columns] for given, columns in small]
         masks, size = PersonMasks(path), wanted_[0].shape[::-1]
         steadied = [
-            cv2.resize(masks(Frame(f, Fraction(i, 25), i))["person"], size, interpolation=3)
+            cv2.resize(masks(Frame(f, Fraction(i, 25), i))["person"] / 255, size, interpolation=3)
             for i, f in enumerate(frames)
         ]
         pictures = [np.ascontiguousarray(given[:, columns]) for given, columns in small]

@@ -36,7 +36,9 @@ class Look:
     the colours that come out of all that. The net paints at `height` pixels, of an upright picture
     at that width, as 720p is meant, or at `scale` times the picture's size, which decides how large
     the strokes are; or so that they are about `stroke` long, as a share of the picture's shorter
-    side, at every resolution. The result has the picture's size all the same.
+    side, at every resolution. With `upscale` 2 it paints at half of that height, scale or the
+    picture's own size, and a small net enlarges the painting. The result has the picture's size all
+    the same.
 
     Raises `UsageError` for values out of range.
     """
@@ -46,6 +48,7 @@ class Look:
     height: int | None = None
     scale: float | None = None
     stroke: float | None = None
+    upscale: int = 1
     lut: str | None = None
 
     def __post_init__(self) -> None:
@@ -58,20 +61,22 @@ class Look:
         if self.scale is not None and not (0 < self.scale < math.inf):
             raise UsageError(f"The scale must be a number above 0, not {self.scale}.")
         check_stroke(self.stroke)
+        check_upscale(self.upscale)
         if self.lut is not None:
             load_lut(self.lut)  # raises before any work
 
     @property
     def is_plain(self) -> bool:
         """Whether pictures are painted at their own size and in the painting's colours."""
-        resized = self.height or self.scale or self.stroke
+        resized = self.height or self.scale or self.stroke or self.upscale != 1
         return not resized and not self.preserve_color and self.lut is None
 
     def factor(self, height: int, width: int) -> float:
         """The size to paint a picture at, as a share of its own `height` × `width`."""
         if self.stroke is not None:
             return STROKE_PIXELS / self.stroke / min(height, width)
-        return self.scale or (self.height / min(height, width) if self.height else 1.0)
+        given = self.scale or (self.height / min(height, width) if self.height else 1.0)
+        return given / self.upscale
 
 
 def check_stroke(stroke: float | None) -> None:
@@ -81,6 +86,12 @@ def check_stroke(stroke: float | None) -> None:
             f"A stroke is a share of the picture's shorter side, above 0 and up to 1, such as "
             f"0.03, not {stroke:g}."
         )
+
+
+def check_upscale(upscale: int) -> None:
+    """Raise `UsageError` when there is no net for it."""
+    if upscale not in (1, 2):
+        raise UsageError(f"Paintings are upscaled by 2 or, not at all, by 1; not by {upscale}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +158,8 @@ def prepare(image: Image, *, model: ModelSpec, look: Look, pad: bool = True) -> 
 
 
 def finish(stylized: Batch, original: Image, *, model: ModelSpec, look: Look) -> Image:
-    """The finished picture: (1, H', W', 3) from the net and the (H, W, 3) original → (H, W, 3).
+    """The finished picture: (1, H', W', 3) from the net, or an enlargement of that by a whole
+    number, and the (H, W, 3) original → (H, W, 3).
 
     Undoes `prepare`, then preserves colours, mixes by strength and filters as `look` says. What a
     model with `takes_strength` returned is mixed already; only strength 0, the picture itself, is
@@ -160,7 +172,9 @@ def finish(stylized: Batch, original: Image, *, model: ModelSpec, look: Look) ->
 def _mixed(stylized: Batch, original: Image, model: ModelSpec, look: Look) -> Image:
     sizes = geometry(*_size(original), model=model, look=look)
     height, width = sizes.scaled
-    result = _resize(np.ascontiguousarray(stylized[0, :height, :width]), sizes.picture)
+    times = stylized.shape[1] // sizes.padded[0]  # as large as the net painted it, if enlarged
+    shown = np.ascontiguousarray(stylized[0, : height * times, : width * times])
+    result = _resize(shown, sizes.picture)
     if look.preserve_color:
         result = _with_colors_of(original, result)
     if look.strength < 1 and not model.takes_strength:

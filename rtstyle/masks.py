@@ -8,7 +8,7 @@ picture at its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,22 +22,24 @@ from rtstyle.engines.graph import open_graph
 from rtstyle.errors import EngineError, ModelError
 from rtstyle.frame import Frame, Image
 from rtstyle.model.zoo import shipped_folder, user_folder
-from rtstyle.steady import SteadyFilter
+from rtstyle.steady import CARRIED, SteadyFilter
 
 HEIGHT, WIDTH = 144, 256  # that the net runs at
 _NARROWEST = 1.2  # aspect of what is stretched to the net's; narrower pictures get borders
 _STEADINESS = 0.9
 _RADIUS, _EPSILON = 3, 3e-4  # of the guided filter, at the net's size
 _SURE = 0.2  # of a mask, from where on it is 0, and 1 as far from there
+_PLACES = ("background", "person", "face")
 
-Mask = NDArray[np.float32]  # (H, W), 0 to 1
+Mask = NDArray[np.uint8]  # (H, W), 0 to 255
 
 
 class PersonMasks:
     """The masks of frames that follow each other, of one size. Used by one thread.
 
     `starts` and `lead` are as for `SteadyFilter`: what is found from a start on depends on the
-    frames from `lead` before alone. Raises `ModelError` where the model is missing or another.
+    frames from `lead` before alone. The net runs at one frame of `every`; what it found moves along
+    with the pictures in between. Raises `ModelError` where the model is missing or another.
     """
 
     def __init__(
@@ -47,24 +49,37 @@ class PersonMasks:
         starts: Sequence[Fraction] = (),
         lead: Fraction = Fraction(1),
         steadiness: float = _STEADINESS,
+        every: int = 1,
     ) -> None:
         self._steady = SteadyFilter(steadiness, starts=starts, lead=lead, sharpens=False)
         self._net = _open(path or find_mask_model())
+        self._every, self._n_frames = every, 0
+        self._levels: Image = np.zeros((0, 0, 3), np.uint8)  # the last ones: person, face, nothing
 
-    def __call__(self, frame: Frame) -> dict[str, Mask]:
-        """For "background", "person" and "face" the mask of the frame, (H, W)."""
+    def __call__(self, frame: Frame, places: Collection[str] = _PLACES) -> dict[str, Mask]:
+        """The masks of the frame, of each of the `places` at least."""
         image = frame.image
         given, columns = fitted(image)
-        found = self._net(given)[:, :, columns]
         small = given[:, columns]
-        levels = np.zeros((*found.shape[1:], 3), np.uint8)
-        levels[..., :2] = (found.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
-        steadied = self._steady(levels, replace(frame, image=small))
+        moving = replace(frame, image=small)
+        if self._n_frames % self._every and self._levels.shape == small.shape:
+            self._levels = self._steady(self._levels, moving, amount=CARRIED)
+        else:
+            found = self._net(given)[:, :, columns]
+            levels = np.zeros(small.shape, np.uint8)
+            levels[..., :2] = (found.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
+            self._levels = self._steady(levels, moving)
+        self._n_frames += 1
         small_grey, grey = _grey(small), _grey(image)
-        person = _refined(steadied[..., 0], small_grey, grey)
-        faces = steadied[..., 1]
-        face = _refined(faces, small_grey, grey) if faces.any() else np.zeros_like(person)
-        return {"background": 1 - person, "person": person, "face": face}
+        person, face = self._levels[..., 0], self._levels[..., 1]
+        masks = {}
+        if "person" in places or "background" in places:
+            masks["person"] = _refined(person, small_grey, grey)
+            masks["background"] = np.asarray(cv2.bitwise_not(masks["person"]), np.uint8)
+        if "face" in places:
+            seen = face.any()
+            masks["face"] = _refined(face, small_grey, grey) if seen else np.zeros_like(grey)
+        return masks
 
 
 def fitted(image: Image) -> tuple[Image, slice]:
@@ -73,6 +88,9 @@ def fitted(image: Image) -> tuple[Image, slice]:
     aspect = image.shape[1] / image.shape[0]
     inner = WIDTH if aspect >= _NARROWEST else max(16, round(WIDTH * aspect / _NARROWEST))
     left = (WIDTH - inner) // 2
+    while image.shape[0] >= 2 * HEIGHT and image.shape[1] >= 2 * inner:  # halving is quick
+        half = image.shape[1] // 2, image.shape[0] // 2
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
     small = cv2.resize(image, (inner, HEIGHT), interpolation=cv2.INTER_AREA)
     sides = left, WIDTH - inner - left
     given = cv2.copyMakeBorder(small, 0, 0, *sides, cv2.BORDER_REPLICATE)
@@ -131,11 +149,12 @@ def _refined(mask: Image, small: Image, grey: Image) -> Mask:
     offset = mean(mean_wanted - slope * mean_guide)
     # What `_SURE` cuts off is cut by saturation: the mask in levels, of grey in levels.
     gain = 1 / (1 - 2 * _SURE)
-    lines = cv2.merge([mean(slope) * gain, (offset - _SURE) * (255 * gain)])
-    slope, offset = cv2.split(cv2.resize(lines, grey.shape[::-1], interpolation=cv2.INTER_LINEAR))
+    slope, offset = (
+        cv2.resize(line, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        for line in (mean(slope) * gain, (offset - _SURE) * (255 * gain))
+    )
     scaled = cv2.multiply(slope, grey, dtype=cv2.CV_32F)
-    levels = cv2.add(scaled, offset, dtype=cv2.CV_8U)
-    return np.asarray(levels, np.float32) * np.float32(1 / 255)
+    return np.asarray(cv2.add(scaled, offset, dtype=cv2.CV_8U), np.uint8)
 
 
 def _grey(image: Image) -> Image:

@@ -10,9 +10,10 @@ import numpy as np
 
 from rtstyle.engines.base import Engine
 from rtstyle.frame import Image
-from rtstyle.image import Look
+from rtstyle.image import Batch, Look, finish
 from rtstyle.masks import Mask
 from rtstyle.style.style import Area, Style, mix
+from rtstyle.upscale import upscaled
 
 _IN_VIEW = 0.002  # share of a frame from where on an area is painted
 
@@ -31,6 +32,12 @@ class Pass:
         """Differs where two paintings have nothing in common to hold on to."""
         vector = self.style.vector
         return self.style.model.path, self.look, None if vector is None else vector.tobytes()
+
+    def finish(self, painted: Batch, original: Image) -> Image:
+        """The finished picture of what the net gave, (1, H', W', 3), for `original` (H, W, 3)."""
+        model = self.engine.model
+        painted = upscaled(painted, original, model=model, look=self.look)
+        return finish(painted, original, model=model, look=self.look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Passes:
 
     def in_view(self, masks: Mapping[str, Mask]) -> Passes:
         """Without the areas that are not in the frame."""
-        areas = tuple(one for one in self.areas if masks[one[0].where].mean() > _IN_VIEW)
+        areas = tuple(one for one in self.areas if masks[one[0].where].mean() > 255 * _IN_VIEW)
         return self if areas == self.areas else replace(self, areas=areas)
 
     @property
@@ -92,13 +99,11 @@ def combine(
         image = whole if one is None else next(painted)
         if area.backdrop is not None:
             image = area.backdrop.behind(original)
-        if area.strength is not None:
-            weights = area.strength, 1 - area.strength
-            image = np.asarray(
-                cv2.addWeighted(image, weights[0], original, weights[1], 0), np.uint8
-            )
-        mask = masks[area.where]
-        result = np.asarray(cv2.blendLinear(image, result, mask, 1 - mask), np.uint8)
+        if area.strength == 0:
+            image = original
+        elif area.strength is not None:
+            image = _weighted(image, area.strength, original)
+        result = _masked(image, result, masks[area.where])
     return result
 
 
@@ -107,11 +112,21 @@ def _mixed(images: Sequence[Image], passes: Sequence[Pass]) -> Image:
     weight = passes[0].share
     for image, one in zip(images[1:], passes[1:], strict=True):
         total = weight + one.share
-        result = np.asarray(
-            cv2.addWeighted(result, weight / total, image, one.share / total, 0), np.uint8
-        )
+        result = _weighted(result, weight / total, image)
         weight = total
     return result
+
+
+def _weighted(one: Image, weight: float, other: Image) -> Image:
+    return np.asarray(cv2.addWeighted(one, weight, other, 1 - weight, 0), np.uint8)
+
+
+def _masked(inside: Image, outside: Image, mask: Mask) -> Image:
+    """In bytes throughout, which is twice as fast as `cv2.blendLinear`."""
+    weights = cv2.merge([mask] * 3)
+    shown = cv2.multiply(inside, weights, scale=1 / 255)
+    around = cv2.multiply(outside, cv2.bitwise_not(weights), scale=1 / 255)
+    return np.asarray(cv2.add(shown, around), np.uint8)
 
 
 def _only_strength_differs(one: Look, other: Look) -> bool:

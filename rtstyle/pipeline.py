@@ -15,13 +15,11 @@ from fractions import Fraction
 from threading import Event, Semaphore, Thread
 from time import perf_counter
 
-import numpy as np
-
 from rtstyle.channel import Channel
 from rtstyle.engines.base import Batch, Engine
 from rtstyle.engines.watchdog import Submitted, Watchdog
 from rtstyle.frame import DeviceFrame, DeviceImage, Frame, Image
-from rtstyle.image import Look, finish, prepare
+from rtstyle.image import Look, prepare
 from rtstyle.masks import Mask, PersonMasks
 from rtstyle.media.base import DeviceSink, DeviceSource, Sink, Source
 from rtstyle.metrics import Report
@@ -236,7 +234,7 @@ class Pipeline:
         assert isinstance(frame, Frame)
         with self.report.stages["finish"].measure():
             images = [
-                finish(batch, frame.image, model=one.engine.model, look=one.look)
+                one.finish(batch, frame.image)
                 for batch, one in zip(stylized, how.runs, strict=True)
                 if not isinstance(batch, DeviceImage)
             ]
@@ -249,9 +247,7 @@ class Pipeline:
         with self.report.stages["encode"].measure():
             if self.compose is not None:
                 image = self.compose(image, frame.image)
-            alpha = None
-            if self.cuts_out:
-                alpha = (item.masks["person"] * 255 + 0.5).astype(np.uint8)
+            alpha = item.masks["person"] if self.cuts_out else None
             self._sink.write(replace(frame, image=image, alpha=alpha))
 
     def _submitter(self) -> None:
@@ -267,7 +263,8 @@ class Pipeline:
                     and isinstance(frame, Frame)
                 ):
                     with self.report.stages["masks"].measure():
-                        masks = self.masks(frame)
+                        cut_out = ("person",) if self.cuts_out else ()
+                        masks = self.masks(frame, {*cut_out, *(a.where for a, _ in how.areas)})
                         how = how.in_view(masks)
                 begun += [self._submit(frame, one) for _, one in how.areas if one is not None]
                 batches, times = zip(*begun, strict=True)

@@ -23,6 +23,7 @@ from rtstyle.frame import Frame, Image
 
 LEAD_FRAMES = 32  # that a segment paints before its start, after which what was before is forgotten
 _HELD = 0.85  # share of the last painting at full strength: 0.85 ** 32 is 1/180
+CARRIED = 1 / _HELD  # the amount at which all of the last painting is held where it matches
 _TEXTURE = 0.93  # of the net's own that the result is sharpened to have
 _GAIN = 1.5  # weight of the unsharp mask for each share that is lost
 _SHARPEST = 1.0

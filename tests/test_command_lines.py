@@ -62,7 +62,9 @@ ELSEWHERE = {
     "rtstyle render - -": "cli/test_pipes.py pipes_at_both_ends_give_what_a_file_does",
     "rtstyle serve": "serve/test_running.py sigterm_says_goodbye_and_ends_well",
     "rtstyle gpu-check": "bench/test_gpu_check.py the_command_without_a_gpu",
-    "rtstyle regions map.png": "train/test_regions.py each_region_is_painted_in_its_style",
+    "rtstyle regions map.png -o sky": "train/test_regions.py each_region_is_painted_in_its_style",
+    "rtstyle regions map.png -o half": "train/test_regions.py "
+    "regions_take_nets_of_several_models_and_the_picture_itself",
     "rtstyle train painting.jpg": "test_systems.py the_command_runs",
     "rtstyle train --teacher": "train/test_ways.py what_a_teacher_fails_at_is_told_and_tried_again",
     "rtstyle train --distil": "train/test_ways.py a_smaller_net_learns_every_style_of_a_larger_one",

@@ -48,7 +48,8 @@ LAYERS = {
     "media": BASE | {"channel", "files", "metrics", "plugins"},
     "engines": BASE | {"files", "image", "metrics", "model", "nets", "plugins"},
     "masks": BASE | {"engines", "model", "steady"},
-    "passes": BASE | {"engines", "image", "masks", "style"},
+    "upscale": BASE | {"engines", "image", "model"},
+    "passes": BASE | {"engines", "image", "masks", "style", "upscale"},
     "pipeline": BASE
     | {"channel", "engines", "image", "masks", "media", "metrics", "passes", "steady", "style"},
     "train": BASE | {"demo", "files", "media", "metrics", "model", "nets", "style"},

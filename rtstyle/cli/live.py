@@ -19,6 +19,7 @@ from rtstyle.cli.options import (
     Quiet,
     Stroke,
     StyleName,
+    Upscale,
 )
 from rtstyle.cli.scenes import AreaChoice, SceneChoice, Scenes
 from rtstyle.cli.terminal import Terminal
@@ -58,6 +59,7 @@ def _live_options(
         ),
     ] = 0.0,
     stroke: Stroke = None,
+    upscale: Upscale = 1,
 ) -> Any:
     from rtstyle.live.session import LiveOptions
 
@@ -69,6 +71,7 @@ def _live_options(
         max_latency_ms=max_latency,
         steady=steady,
         stroke=stroke,
+        upscale=upscale,
     )
 
 
@@ -99,6 +102,16 @@ def _page(
 
 LiveChoice = Annotated["LiveOptions", Group(_live_options)]
 SmallLiveChoice = Annotated["LiveOptions", Group(_live_options, {"height": 360})]
+OscPort = Annotated[
+    str | None, Option(metavar="[HOST:]PORT", help="Take commands over OSC: /rtstyle/style udnie …")
+]
+MidiPort = Annotated[
+    str | None,
+    Option(
+        metavar="PORT",
+        help="Take commands from MIDI; `learn strength` in `live --control` binds the next knob.",
+    ),
+]
 PageChoice = Annotated[Callable[..., "ServeOptions"], Group(_page)]  # made only where it is used
 
 
@@ -140,17 +153,8 @@ def live(
     control: Annotated[
         bool, Option("--control", help="Take commands from stdin: style udnie, blend 0.5 …")
     ] = False,
-    osc: Annotated[
-        str | None,
-        Option(metavar="[HOST:]PORT", help="Take commands over OSC: /rtstyle/style udnie …"),
-    ] = None,
-    midi: Annotated[
-        str | None,
-        Option(
-            metavar="PORT",
-            help="Take commands from MIDI; `learn strength` in --control binds the next knob.",
-        ),
-    ] = None,
+    osc: OscPort = None,
+    midi: MidiPort = None,
     hot_keys: Annotated[
         bool,
         Option("--hot-keys", help="Hear Ctrl+Alt and arrows, s, p, r whichever window is active."),
@@ -236,11 +240,13 @@ def serve(
             "where a browser has a GPU.",
         ),
     ] = "auto",
+    osc: OscPort = None,
+    midi: MidiPort = None,
     engine: FastEngineChoice,
     quiet: Quiet = False,
 ) -> None:
     """A page for any browser: choose a camera there and see it painted."""
-    served = page(paint=paint)
+    served = page(paint=paint, osc=osc, midi=midi)
     server = optional("rtstyle.serve.server", "The page")
     gallery, settings = _beginning(style, strength, preserve_color, False, scenes, cycle)
     settings = replace(settings, areas=areas or settings.areas)
@@ -258,6 +264,7 @@ def serve(
         scenes=scenes.all,
         engine=engine,
         on_ready=lambda url: _invite(url, show_code=not (quiet or served.is_local)),
+        on_note=Terminal(quiet=quiet).note,
     )
 
 

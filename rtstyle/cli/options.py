@@ -86,6 +86,14 @@ Stroke = Annotated[
         "resolution; smaller is finer and slower.",
     ),
 ]
+Upscale = Annotated[
+    int,
+    Option(
+        metavar="1|2",
+        help="With 2, paint at half of the size and let a small net enlarge the painting: two to "
+        "four times faster, with larger strokes.",
+    ),
+]
 StyleName = Annotated[
     str,
     Option(

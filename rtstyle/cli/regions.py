@@ -24,16 +24,18 @@ def regions(
         list[str],
         Option(
             metavar="COLOUR=STYLE",
-            help="Such as white=stylebank:udnie or '#ff0000=stylebank:a=0.5,stylebank:b=0.5'.",
+            help="Such as white=udnie, '#ff0000=stylebank:a=0.5,stylebank:b=0.5', or black=keep, "
+            "which leaves the picture as it is.",
         ),
     ],
     output: Annotated[Path, Option("--output", "-o", help="The model file (.onnx).")],
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Divide the frame among the styles of a StyleBank: makes a model that `--style` takes.
+    """Divide the frame among styles of any models: makes a model that `--style` takes.
 
-    Every place of the map belongs to the region whose colour is nearest.
+    Every place of the map belongs to the region whose colour is nearest. A pass of the net for each
+    style, or one for all where they are of one StyleBank.
     """
     from rtstyle.style.parse import find_style
 
@@ -46,7 +48,7 @@ def regions(
         name, _, style = text.partition("=")
         if (colour := _colour(name, text)) in styles:
             raise UsageError(f"The region {name} is given twice; give each colour once.")
-        styles[colour] = find_style(style)
+        styles[colour] = None if style == "keep" else find_style(style)
     with needs_extra("train", "A map of regions"):
         from rtstyle.bench.parity import require_parity
         from rtstyle.train.regions import write_regions

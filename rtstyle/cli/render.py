@@ -18,6 +18,7 @@ from rtstyle.cli.options import (
     Stroke,
     StyleName,
     TerminalChoice,
+    Upscale,
     bits,
     frame_rate,
     inputs_and_output,
@@ -69,6 +70,7 @@ def render(
         Option(help="Paint at this height (upright: width); the output keeps its size."),
     ] = None,
     stroke: Stroke = None,
+    upscale: Upscale = 1,
     steady: Steady = None,
     start: Annotated[
         str | None, Option("--start", "-ss", help="Begin here: seconds or HH:MM:SS.")
@@ -210,6 +212,7 @@ def render(
         scale=scale,
         height=height,
         stroke=stroke,
+        upscale=upscale,
         lut=None if lut is None else str(lut),
     )
     segments = Segments(seconds=seconds(segment or "10") or Fraction(0), keep=keep_segments)

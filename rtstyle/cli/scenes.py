@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rtstyle.style.scene import Scene
     from rtstyle.style.style import Area
 
-_KNOB = re.compile(r"(scene|style|strength|color|stroke|steady|fade)=.")
+_KNOB = re.compile(r"[a-z]+=.")
 _CUT = "cut"
 
 

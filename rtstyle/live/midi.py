@@ -12,7 +12,7 @@ import platformdirs
 from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, RtstyleError, needs_extra
 from rtstyle.files import atomic_write
-from rtstyle.live.controls import HOST, Controls, parse, spoken
+from rtstyle.live.controls import HOST, Controls, Rights, parse, spoken
 
 _VIRTUAL = "virtual:"  # before the name of a port that other programs can send to
 
@@ -32,8 +32,9 @@ class MidiInput(Closing):
         *,
         on_note: Callable[[str], None],
         path: Path | None = None,
+        rights: Rights = HOST,
     ) -> None:
-        self._controls, self._on_note = controls, on_note
+        self._controls, self._on_note, self._rights = controls, on_note, rights
         self._path = path or platformdirs.user_config_path("rtstyle", appauthor=False) / "midi.json"
         self.bindings = self._read()
         self._port = self._open(name)
@@ -60,7 +61,7 @@ class MidiInput(Closing):
                 name, _, rest = bound.partition(" ")
                 text = (bound if value >= 0.5 else "") if rest else spoken(name, value)
                 if text:
-                    self._controls.do(parse(text, HOST))
+                    self._controls.do(parse(text, self._rights))
         except RtstyleError as error:
             self._on_note(str(error))
 

@@ -16,9 +16,8 @@ from rtstyle.live.barcode import MeterSink
 from rtstyle.live.controls import Controls, Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.hot_keys import HotKeys
-from rtstyle.live.midi import MidiInput
-from rtstyle.live.osc import OscServer
 from rtstyle.live.recorder import FromZero, RecorderSink
+from rtstyle.live.remote import open_remotes
 from rtstyle.live.session import Figures, LiveOptions, Session
 from rtstyle.media import (
     ReadOptions,
@@ -139,16 +138,18 @@ def run_live(
             Thread(
                 target=status.read_commands, args=(commands,), name="rtstyle-control", daemon=True
             ).start()
-        if job.osc is not None:
-            osc = stack.enter_context(OscServer(job.osc, controls.do, on_note=status.note))
-            on_note(f"OSC is heard at port {osc.port}; {osc.prefix}style is an address")
-        if job.midi is not None:
-            stack.enter_context(MidiInput(job.midi, controls, on_note=status.note))
+        open_remotes(stack, controls, osc=job.osc, midi=job.midi, on_note=status.note)
         if job.hot_keys:
             stack.enter_context(HotKeys(controls.do, on_note=status.note))
         end = None if job.seconds is None else perf_counter() + job.seconds
 
+        noted = ""
+
         def check_end(figures: Figures) -> None:
+            nonlocal noted
+            if session.trouble not in ("", noted):
+                status.note(session.trouble)
+            noted = session.trouble
             if controls.settings.quitting or (end is not None and perf_counter() > end):
                 session.stop()
 

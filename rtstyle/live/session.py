@@ -15,7 +15,7 @@ import numpy as np
 from rtstyle.engines.base import Engine
 from rtstyle.errors import RtstyleError
 from rtstyle.frame import Image
-from rtstyle.image import Look, check_stroke, geometry
+from rtstyle.image import Look, check_stroke, check_upscale, geometry
 from rtstyle.live.adaptive import AdaptiveHeight
 from rtstyle.live.controls import Command, Controls, Settings, in_scene
 from rtstyle.live.engine_pool import Canvas, EnginePool
@@ -30,6 +30,7 @@ from rtstyle.pipeline import Fading, Pipeline
 from rtstyle.steady import SteadyFilter, check_amount
 from rtstyle.style.style import Area, Style
 
+_MASKS_EVERY = 2  # frames: the net that stylizes needs the CPU
 _WINDOW_SECONDS = 2.0  # that the figures are averaged over
 
 
@@ -38,10 +39,10 @@ class LiveOptions:
     """How a session runs.
 
     `height` is what the net runs at, as `Look` has it, the picture's own by default; `stroke`, as
-    in `Look`, goes before it. With `adaptive`, `fps_target` is held by a smaller height, but not
-    below `lowest` pixels. Frames that would be shown more than `max_latency_ms` after their capture
-    are dropped. `steady` is the strength of `SteadyFilter`. `measure` draws bar codes. Raises
-    `UsageError` for a `steady` out of range.
+    in `Look`, goes before it; `upscale` is `Look`'s. With `adaptive`, `fps_target` is held by a
+    smaller height, but not below `lowest` pixels. Frames that would be shown more than
+    `max_latency_ms` after their capture are dropped. `steady` is the strength of `SteadyFilter`.
+    `measure` draws bar codes. Raises `UsageError` for what is out of range.
     """
 
     height: int | None = None
@@ -52,16 +53,18 @@ class LiveOptions:
     measure: bool = False
     steady: float = 0.0
     stroke: float | None = None
+    upscale: int = 1
 
     def __post_init__(self) -> None:
         check_stroke(self.stroke)
+        check_upscale(self.upscale)
         check_amount(self.steady)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Of the last two seconds: frames shown a second and the median latency in milliseconds; frames
-    dropped since the start; and the height that the net runs at."""
+    dropped since the start; and the height that is painted at, as `Look` has it."""
 
     fps: float = 0.0
     latency_ms: float = 0.0
@@ -258,7 +261,7 @@ class Session:
                 )
         if self.pipeline.masks is None and areas:
             try:
-                self.pipeline.masks = PersonMasks()
+                self.pipeline.masks = PersonMasks(every=_MASKS_EVERY)
             except RtstyleError as error:  # and the picture goes on
                 self.trouble, areas = str(error), []
         self.pipeline.areas = tuple(areas)
@@ -335,6 +338,7 @@ class Session:
             preserve_color=settings.preserve_color,
             height=self._height if settings.stroke is None else None,
             stroke=settings.stroke,
+            upscale=self._options.upscale,
         )
 
     @property

@@ -32,7 +32,7 @@ class Engines(Closing):
     def get(self, options: EngineOptions, style: Style, look: Look) -> Engine:
         """The engine that has the model of the style. What an engine gives may depend on the sizes
         that it saw before, by single grey levels, so another size has its own."""
-        key = options, style.model.path, look.height, look.scale, look.stroke
+        key = options, style.model.path, look.height, look.scale, look.stroke, look.upscale
         if key not in self._open:
             self._open[key] = self._stack.enter_context(open_engine(options, style.model))
         return self._open[key]

@@ -12,6 +12,7 @@ from rtstyle.live.controls import PAGE, WATCH, Controls, Rights, Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import Figures, LiveOptions
 from rtstyle.serve.auth import ServeOptions
+from rtstyle.serve.every_run import EveryRun
 from rtstyle.serve.pictures import Thumbnails
 from rtstyle.serve.tracks import TrackSink
 from rtstyle.style.encoder import (
@@ -55,13 +56,13 @@ class AppState:
     ) -> None:
         self.options, self.live, self.pool, self.shared = options, live, pool, shared
         self.gallery, self.thumbnails = gallery, Thumbnails(pool)
-        self._settings, self._scenes, self.plan = settings, scenes, plan
+        self.every_run, self.plan = EveryRun(gallery, settings, scenes=scenes), plan
 
     def controls(self) -> Controls:
         """Controls for a new connection: those of the shared run, or its own."""
         if self.shared is not None:
             return self.shared.controls
-        return Controls(self.gallery, self._settings, scenes=self._scenes)
+        return self.every_run.begin()
 
     def rights(self, *, is_host: bool) -> Rights:
         """Everybody controls a run of their own; a shared one is the host's."""

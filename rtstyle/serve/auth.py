@@ -32,7 +32,8 @@ class ServeOptions:
     `self_signed`, the page has a certificate of its own making. Uploaded pictures have at most
     `max_bytes` and `max_pixels`, and `max_uploads` of them are kept in memory for each visitor. A
     visit ends after `seat_seconds` without an offer, a connection or a picture, after
-    `idle_seconds` without further pictures, and after `session_seconds` at the latest.
+    `idle_seconds` without further pictures, and after `session_seconds` at the latest. `osc` and
+    `midi` are what `open_remotes` takes, for the runs of all visitors.
     """
 
     host: str = "127.0.0.1"
@@ -49,6 +50,8 @@ class ServeOptions:
     seat_seconds: float = 15.0
     idle_seconds: float = 30.0
     session_seconds: float = 4 * 3600.0
+    osc: str | None = None
+    midi: str | None = None
     access_key: str | None = field(init=False, default=None, repr=False)  # asked for, if any
     host_key: str = field(init=False, default="", repr=False)
 

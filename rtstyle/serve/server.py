@@ -14,8 +14,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import OutputError, RtstyleError, UsageError
+from rtstyle.live.controls import PAGE as PAGE_RIGHTS
 from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.remote import open_remotes
 from rtstyle.live.session import LiveOptions
 from rtstyle.serve.api import Api
 from rtstyle.serve.app_state import AppState
@@ -44,18 +46,24 @@ def serve(
     scenes: tuple[Scene, ...] = (),
     engine: str | EngineOptions = "auto",
     on_ready: Callable[[str], None] = lambda url: None,
+    on_note: Callable[[str], None] = lambda sentence: None,
 ) -> None:
     """Serve the page, every visitor with a camera of their own, until SIGTERM or Ctrl-C.
 
-    `on_ready` gets the address once it answers. The first style's engine is opened by its first
-    visitor. Raises `OutputError` and `KeyboardInterrupt`.
+    `on_ready` gets the address once it answers, `on_note` every sentence for the host. The first
+    style's engine is opened by its first visitor. Raises `OutputError`, what `open_remotes` raises,
+    and `KeyboardInterrupt`.
     """
 
     plan = _plan(options, gallery)
 
     async def run() -> None:
-        with EnginePool(engine, keep=8 + len(scenes)) as pool:
+        with EnginePool(engine, keep=8 + len(scenes)) as pool, contextlib.ExitStack() as stack:
             state = AppState(options, live, pool, settings, gallery, scenes=scenes, plan=plan)
+            open_remotes(
+                stack, state.every_run, osc=options.osc, midi=options.midi, on_note=on_note,
+                midi_rights=PAGE_RIGHTS,
+            )  # fmt: skip
             server = Server(state)
             on_ready(await server.start())
             ended = asyncio.Event()

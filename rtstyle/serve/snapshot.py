@@ -13,7 +13,7 @@ from rtstyle.engines import open_engine
 from rtstyle.engines.base import Engine
 from rtstyle.errors import ModelError
 from rtstyle.frame import Frame, Image
-from rtstyle.image import Look, finish, prepare
+from rtstyle.image import Look, prepare
 from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.overlay import compose
@@ -69,4 +69,4 @@ def _areas(picture: Image, areas: tuple[Area, ...]) -> tuple[tuple[Area, ...], d
 def _painted(run: Pass, picture: Image) -> Image:
     batch = prepare(picture, model=run.engine.model, look=run.look)
     stylized = run.engine.submit(batch, run.style.vector, run.look.strength).result()
-    return finish(stylized, picture, model=run.engine.model, look=run.look)
+    return run.finish(stylized, picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtstyle.nets.layers import trainable_instance_norm
+
+Seen = Tensor | Mapping[str, Tensor]  # pictures, or features of them by layer
 
 
 class PatchCritic(nn.Module):
@@ -35,16 +38,46 @@ class PatchCritic(nn.Module):
         return out.float()
 
 
+class FeatureCritic(nn.Module):
+    """A verdict on what the perceptual network sees (Sauer et al. 2021, "Projected GANs converge
+    faster"): it needs not learn to see, so that hundreds of updates do what takes a critic of
+    pixels many thousands. A small head for each layer.
+
+    {layer: (N, C, h, w)} → (N, layers, H, W), as large as the largest layer: 1 for real.
+    """
+
+    def __init__(self, channels: Mapping[str, int], *, width: int = 48) -> None:
+        super().__init__()
+        norm = nn.utils.parametrizations.spectral_norm
+        self.heads = nn.ModuleDict({
+            layer: nn.Sequential(
+                norm(nn.Conv2d(count, width, 1)), nn.LeakyReLU(0.2),
+                norm(nn.Conv2d(width, width, 3, padding=1)), nn.LeakyReLU(0.2),
+                nn.Conv2d(width, 1, 1),
+            )
+            for layer, count in channels.items()
+        })  # fmt: skip
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        verdicts = []
+        for layer, head in self.heads.items():
+            x = features[layer].float()
+            # of one length everywhere, or bright layers would drown the others (Zhang et al. 2018)
+            verdicts.append(head(F.normalize(x, dim=1) * x.shape[1] ** 0.5))
+        size = max(v.shape[2:] for v in verdicts)
+        return torch.cat([F.interpolate(v, size) for v in verdicts], 1).float()
+
+
 # Least squares (Mao et al. 2017, eq. 9).
 
 
-def fooling(critic: nn.Module, painted: Tensor) -> Tensor:
+def fooling(critic: nn.Module, painted: Seen) -> Tensor:
     """How far the critic is from taking the painted pictures for real → (N,)."""
     verdict: Tensor = critic(painted)
     return (verdict - 1).square().mean((1, 2, 3))
 
 
-def telling(critic: nn.Module, real: Tensor, painted: Tensor) -> Tensor:
+def telling(critic: nn.Module, real: Seen, painted: Seen) -> Tensor:
     """How badly the critic tells real from painted pictures, a number."""
     wrong: Tensor = (critic(real) - 1).square().mean() + critic(painted).square().mean()
     return wrong / 2

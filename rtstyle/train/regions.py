@@ -1,8 +1,9 @@
-"""Makes a model file that paints every region of the frame in a style of its own."""
+"""Makes a model file that paints every region of the frame in a style of its own, or none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,56 +16,55 @@ from rtstyle.errors import UsageError
 from rtstyle.media.images import read_picture
 from rtstyle.model.spec import ModelSpec
 from rtstyle.nets.onnx_weights import load_onnx_net
-from rtstyle.nets.stylebank import Banks, Regions
+from rtstyle.nets.stylebank import Regions
 from rtstyle.style.style import Style
+from rtstyle.train.patchwork import write_patchwork
 from rtstyle.train.to_onnx import Check, ModelCard, write_model
 
 Colour = tuple[int, int, int]  # RGB
 
+KEEP = "keep"  # in place of a style: the frame as it is
 _LONG_SIDE = 256  # pixels of the map that is kept: finer than any bank works
 
 
 def write_regions(
-    picture: Path, regions: Mapping[Colour, Style], output: Path, *, check: Check
+    picture: Path, regions: Mapping[Colour, Style | None], output: Path, *, check: Check
 ) -> ModelSpec:
-    """Write to `output` the StyleBank of `regions` with the map `picture` inside.
+    """Write to `output` the model that paints `regions` in their styles, by the map `picture`; None
+    leaves the frame as it is.
 
     Every place of the picture belongs to the region whose colour is nearest. The model has one
-    style, called as the file, and takes no style vector. Raises `UsageError` when the styles are
-    not of one StyleBank or a region is empty, and what `read_picture` and `write_model` raise.
+    style, called as the file, and takes no style vector. Styles of one StyleBank are painted in one
+    pass, all others in one each. Raises `UsageError` when a region is empty or there is no style,
+    and what `read_picture`, `write_model` and `write_patchwork` raise.
     """
-    bank = _the_bank(list(regions.values()))
-    net, spec = load_onnx_net(bank)
-    if not any(isinstance(module, Banks) for module in net.modules()):
-        raise UsageError(
-            f"{bank.name} is a {spec.architecture}; regions are painted by a StyleBank, one made "
-            "by `rtstyle train --bank` or a style such as stylebank:NAME."
-        )
+    styles = list(regions.values())
+    painted = [style for style in styles if style is not None]
+    if not painted:
+        raise UsageError("At least one region is painted in a style; all of them are kept.")
     places = _places(read_picture(picture)[0], list(regions), picture)  # (R, h, w)
-    vectors = np.concatenate([style.vector for style in regions.values()])
-    maps = np.einsum("rs,rhw->shw", vectors, places)
+    names = [KEEP if style is None else style.name for style in styles]
+    colours = [f"#{bytes(colour).hex()}" for colour in regions]
+    models = {style.model.path: style.model for style in painted}
+    more = {"regions": dict(zip(colours, names, strict=True)), "map": picture.name}
+    card = ModelCard(
+        styles=(output.stem,),
+        description=f"By regions: {', '.join(names)}.",
+        licence=" and ".join(dict.fromkeys(m.licence for m in models.values() if m.licence)),
+        provenance=more,
+    )
+    is_bank = painted[0].model.architecture.endswith("stylebank")
+    if len(models) > 1 or len(painted) < len(styles) or not is_bank:
+        card = replace(card, provenance=more | {"models": [path.name for path in models]})
+        return write_patchwork(styles, places, output, card)
+    net, spec = load_onnx_net(painted[0].model.path)
+    maps = np.einsum("rs,rhw->shw", np.concatenate([style.vector for style in painted]), places)
     _, height, width = maps.shape
     divided = Regions(bank=spec.architecture, options=spec.options, height=height, width=width)
     divided.net.load_state_dict(net.state_dict())
     divided.maps.copy_(torch.from_numpy(maps))
-    regions_of_map = {f"#{bytes(colour).hex()}": style.name for colour, style in regions.items()}
-    card = ModelCard(
-        styles=(output.stem,),
-        description=f"By regions: {', '.join(regions_of_map.values())}.",
-        licence=spec.licence,
-        provenance=spec.provenance | {"regions": regions_of_map, "map": picture.name},
-    )
+    card = replace(card, provenance=spec.provenance | more)
     return write_model(divided.eval(), output, card, architecture="regions", check=check)
-
-
-def _the_bank(styles: list[Style]) -> Path:
-    paths = {style.model.path for style in styles}
-    if len(paths) != 1 or any(style.vector is None for style in styles):
-        raise UsageError(
-            "The regions' styles must be of one StyleBank, not of "
-            f"{', '.join(sorted(path.name for path in paths))}; tell it with stylebank:NAME."
-        )
-    return paths.pop()
 
 
 def _places(picture: NDArray[np.uint8], colours: list[Colour], path: Path) -> NDArray[np.float32]:

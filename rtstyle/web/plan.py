@@ -13,6 +13,7 @@ from rtstyle.live.controls import Settings
 from rtstyle.model.file import read_model
 from rtstyle.model.onnx_reader import check_safe
 from rtstyle.model.spec import ModelSpec
+from rtstyle.model.zoo import shipped_folder
 from rtstyle.style.encoder import arbitrary_style_model, read_style_encoder
 from rtstyle.style.style import Style, can_mix
 from rtstyle.web.graph import without_round
@@ -99,6 +100,9 @@ def plan_painting(styles: Sequence[Style], runtime: Path, *, any_picture: bool =
             _add(plan, style.model)
     if not plan.models:
         raise ModelError("None of these styles has a model that browsers can run.")
+    masks = shipped_folder() / "masks" / "person.onnx"
+    if masks.is_file():
+        plan.document["masks"] = _file(plan, masks)
     if any_picture:
         try:
             model = arbitrary_style_model()

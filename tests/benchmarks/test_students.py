@@ -68,7 +68,9 @@ def test_a_student_is_measured_against_its_teacher(
     assert students.main([
         "--before", str(before), "--after", str(after), "--alexnet", str(judge), "--all",
         "--model", str(tiny_model.path), "--out", str(tmp_path / "sheet.png"),
+        "--teacher", "cp {input} {output}",
     ]) == 0  # fmt: skip
     told = capsys.readouterr().out
     assert "3 pairs" in told
     assert told.count("LPIPS to the teacher") == 2
+    assert re.search(r"\d\.\d\d s a picture by the teacher, \d+\.\d ms .*: \d+ times faster", told)

@@ -167,6 +167,7 @@ def test_every_cut_changes_to_the_next_scene(tmp_path: Path, dim: list[Style]) -
         (["--at", "0:30"], "needs what changes then"),
         (["--at", "0:30", "style=udnei"], "Did you mean udnie"),
         (["--at", "0:30 strenght=1"], "no knob 'strenght'; did you mean strength"),
+        (["--at", "0:30", "styel=udnie"], "no knob 'styel'; did you mean style"),
         (["--at", "0:30", "strength=7"], "strength is a number from 0 to 1, not '7'"),
         (["--at", "0:30", "fade=-1"], "fade is a number from 0 to 3600"),
         (["--at", "0:30", "scene=night"], "no scenes; name their file"),

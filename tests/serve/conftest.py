@@ -40,6 +40,7 @@ class Running:
     control_url: str = ""
     controls: Controls | None = None
     stop: Callable[[], None] = lambda: None
+    every_run: Controls | None = None
 
     @property
     def n_viewers(self) -> int:
@@ -86,7 +87,7 @@ def serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
                 control_url = serve.url(server.port, control=True)
                 return Running(
                     url, server, control_url, controls if shared else None,
-                    lambda: call(server.stop()),
+                    lambda: call(server.stop()), state.every_run,
                 )  # fmt: skip
 
             running: Running = call(run())

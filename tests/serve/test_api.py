@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +19,7 @@ from tests.serve.conftest import Running
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is missing: pip install 'rtstyle[live]'")
 pytest.importorskip("aiortc", reason="aiortc is missing: pip install 'rtstyle[live]'")
 
+from rtstyle.live.remote import open_remotes  # noqa: E402
 from rtstyle.serve import program_socket  # noqa: E402
 from rtstyle.serve.auth import HOST_HEADER  # noqa: E402
 from tests.serve.test_server import base, flood, status_of, visit  # noqa: E402
@@ -183,6 +186,40 @@ def test_a_visitor_changes_a_run_of_their_own(serving: Serving) -> None:
 
     status, answer = visit(talk, Origin=url)
     assert (status, answer["settings"]["style"]) == (200, "dark")
+
+
+def test_osc_changes_the_run_of_every_visitor(serving: Serving) -> None:
+    builder = pytest.importorskip("pythonosc.osc_message_builder", reason="python-osc is missing")
+    running, notes = serving(), list[str]()
+    url, every_run = base(running), running.every_run
+    assert every_run is not None
+
+    def message(command: str, argument: str) -> bytes:
+        message = builder.OscMessageBuilder(f"/rtstyle/{command}")
+        message.add_arg(argument)
+        return bytes(message.build().dgram)
+
+    async def until(socket: Any, style: str) -> None:
+        while (await socket.receive_json(timeout=5)).get("settings", {}).get("style") != style:
+            pass
+
+    async def talk(client: Any) -> None:
+        with ExitStack() as stack:
+            open_remotes(stack, every_run, osc="0", midi=None, on_note=notes.append)
+            port = int(notes[0].split()[5].strip(";"))
+            sender = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            async with client.ws_connect(f"{url}/live") as one:
+                await until(one, "bright")
+                for wrong in (message("style", "/etc/passwd"), message("quit", "1")):
+                    sender.sendto(wrong, ("127.0.0.1", port))
+                sender.sendto(message("style", "dark"), ("127.0.0.1", port))
+                await until(one, "dark")
+                async with client.ws_connect(f"{url}/live") as later:
+                    await until(later, "dark")
+
+    visit(talk, Origin=url)
+    assert "no style '/etc/passwd' in the gallery" in notes[1]
+    assert every_run.settings.quitting is False
 
 
 def test_what_there_is_can_be_read(serving: Serving) -> None:

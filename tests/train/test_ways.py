@@ -70,7 +70,7 @@ def test_a_net_learns_what_was_made_of_pictures(tmp_path: Path) -> None:
     losses: list[dict[str, float]] = []
     job = _job(tmp_path, material=_negative(tmp_path), preview=tmp_path / "preview.png")
     spec = run_job(job, TINY, on_step=lambda done, terms: losses.append(terms))
-    assert losses[0].keys() == {"l1", "features", "adversarial", "critic"}
+    assert losses[0].keys() == {"l1", "features", "texture", "adversarial", "critic"}
     assert "stability" in losses[-1]
     assert losses[-1]["l1"] < 0.5 * losses[0]["l1"]
     assert spec.provenance["pairs"] == 3
@@ -316,7 +316,7 @@ def test_a_collection_is_learnt_without_pairs(
         loss_net=load_perceptual_net(make_loss_net(tmp_path / "vgg.safetensors")),
     )  # fmt: skip
     seen = [trainer.step() for _ in range(25)]
-    assert seen[0].keys() == terms | {"adversarial", "critic"}
+    assert seen[0].keys() == terms | {"adversarial", "projected", "critic"}
     for term in terms & {"nce", "cycle"}:
         assert np.mean([s[term] for s in seen[-5:]]) < np.mean([s[term] for s in seen[:3]])
     assert seen[-1]["critic"] < seen[0]["critic"]

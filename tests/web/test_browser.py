@@ -15,12 +15,15 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rtstyle.demo import sample_photos
 from rtstyle.engines import open_engine
+from rtstyle.engines.graph import open_graph
 from rtstyle.errors import RtstyleError
 from rtstyle.image import Look, finish, prepare
 from rtstyle.live.controls import Settings
+from rtstyle.masks import fitted
 from rtstyle.model.file import read_model
 from rtstyle.model.zoo import shipped_folder
 from rtstyle.style.encoder import encode, read_style_encoder
@@ -201,6 +204,36 @@ def test_without_a_gpu_the_processor_paints(address: str, tmp_path: Path) -> Non
         live(page)
         until(lambda: "processor" in page.inner_text("#notice"))
         until(lambda: "processor" in page.inner_text("#figures"), 60)
+
+
+def test_people_alone_are_seen_over_a_chequerboard(address: str, tmp_path: Path) -> None:
+    """The alpha of the canvas is what the net finds in the photograph."""
+    photo = cv2.resize(sample_photos()[0], (256, 192), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
+    with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
+        page = chromium.new_page(viewport={"width": 900, "height": 700})
+        page.goto(f"{address}?height=192&paint=cpu")
+        page.wait_for_selector(".style img.there")
+        page.set_input_files("#media", str(tmp_path / "photo.png"))
+        live(page)
+        until(lambda: _alpha(page).min() == 255, 60)
+        page.check("#cutout")
+        until(lambda: _alpha(page).min() == 0, 60)
+        alpha = _alpha(page) > 127
+        assert "conic" in page.evaluate("getComputedStyle(canvas).backgroundImage")
+    given, columns = fitted(np.asarray(photo, np.uint8))
+    net = open_graph(shipped_folder() / "masks" / "person.onnx", threads=1)
+    found = net.run(given[None])[0][0][:, columns]
+    wanted = cv2.resize(found, (256, 192)) > 0.5
+    assert (alpha & wanted).sum() / (alpha | wanted).sum() > 0.95
+    assert 0.2 < wanted.mean() < 0.95
+
+
+def _alpha(page: Any) -> NDArray[np.uint8]:
+    read = """[canvas.height, canvas.width, Array.from(canvas.getContext("2d")
+        .getImageData(0, 0, canvas.width, canvas.height).data.filter((_, i) => i % 4 === 3))]"""
+    height, width, levels = page.evaluate(read)
+    return np.array(levels, np.uint8).reshape(height, width)
 
 
 def test_a_lost_gpu_is_said_and_it_goes_on(address: str, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_a_site_names_every_file_that_it_has(
         for file in files:
             assert (site / file["url"]).stat().st_size == file["bytes"]
             named.add(file["url"])
+    named.add(about["here"]["masks"]["url"])
     for backend in about["here"]["runtime"].values():
         named |= {backend["module"], backend["glue"], backend["wasm"]["url"]}
     worker = (site / "sw.js").read_text()

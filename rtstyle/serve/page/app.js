@@ -76,6 +76,8 @@ function paintsHere() {
   return choice === "auto" ? hasGpu : choice !== "server";
 }
 
+const canCutOut = () => Boolean(about.here?.masks && paintsHere());
+
 // Resolves once the service worker keeps what is fetched, so that the first visit is enough to work
 // without a network later; at once where there is none, or where it was passed by for a reload.
 async function keepsFiles() {
@@ -277,6 +279,7 @@ function enable() {
   for (const id of ["pause", "mirror", "split"]) $(id).disabled = !live() || !about.controls;
   for (const id of ["snapshot", "record", "stop"]) $(id).disabled = !live();
   for (const id of ["strength", "color"]) $(id).disabled = !about.controls;
+  $("cutout-label").hidden = !canCutOut();
 }
 
 let noticeTimer = 0;
@@ -387,6 +390,8 @@ function showSettings(now) {
   $("blend").disabled = $("partner").disabled = !relatives.length || !about.controls;
   $("mix").classList.toggle("off", $("blend").disabled);
   $("color").checked = settings.color;
+  $("cutout").checked = settings.cutout;
+  page.toggleAttribute("data-cutout", Boolean(settings.cutout && canCutOut()));
   $("scene").value = settings.scene ?? "";
   press("pause", settings.pause);
   press("mirror", settings.mirror);
@@ -497,6 +502,7 @@ for (const id of ["strength", "blend"]) {
 $("partner").onchange = () => perform(`with ${$("partner").value}`);
 $("scene").onchange = () => { if ($("scene").value) perform(`scene ${$("scene").value}`); };
 for (const step of ["previous", "next"]) $(`scene-${step}`).onclick = () => perform(`scene ${step}`);
+$("cutout").onchange = () => perform(`cutout ${$("cutout").checked ? "on" : "off"}`);
 $("color").onchange = () => perform(`color ${$("color").checked ? "on" : "off"}`);
 for (const id of ["pause", "mirror", "split"]) $(id).onclick = () => perform(id);
 $("start").onclick = () => { file = null; start(); };
@@ -553,6 +559,7 @@ for (const kind of ["pointermove", "pointerdown", "keydown"]) addEventListener(k
 // A kiosk for the next visitor: as it began.
 function startAfresh() {
   for (const command of commandsFor(beginning(), gallery)) perform(command);
+  if (settings.cutout && canCutOut()) perform(`cutout ${beginning().cutout ? "on" : "off"}`);
   if (settings.split !== null) perform("split off");
   if (settings.pause) perform("pause off");
 }
@@ -691,6 +698,7 @@ function beginning() {
     ...INITIAL, ...host, ...kept, split: null, pause: false,
     ...(asked.has("style") ? { style: asked.get("style"), partner: null, blend: 0 } : {}),
     ...(asked.has("mirror") ? { mirror: is("mirror") } : {}),
+    ...(asked.has("cutout") ? { cutout: is("cutout") } : {}),
     ...(asked.has("color") ? { color: is("color") } : {}),
     strength: share("strength", kept.strength ?? host.strength ?? 1),
   };

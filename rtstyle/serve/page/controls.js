@@ -3,6 +3,7 @@
 
 export const INITIAL = {
   style: null, partner: null, blend: 0, strength: 1, color: false, split: null, mirror: false, pause: false,
+  cutout: false, // people alone, where this browser paints
 };
 
 const share = (text, now) => {
@@ -32,7 +33,7 @@ export function changed(now, gallery, command) {
     case "split":
       if (rest && rest !== "on" && rest !== "off") return { ...now, split: share(rest, now.split ?? 0) };
       return { ...now, split: toggled(rest, now.split !== null) ? 0.5 : null };
-    case "color": case "mirror": case "pause": return { ...now, [name]: toggled(rest, now[name]) };
+    case "color": case "mirror": case "pause": case "cutout": return { ...now, [name]: toggled(rest, now[name]) };
     default: return now;
   }
 }

@@ -141,7 +141,7 @@ function finished(painted, w, rgba, width, height, { strength, color }) {
 }
 
 async function paint(message) {
-  const { width, height, model: name, vector, strength = 1, color = false, raw = false } = message;
+  const { width, height, model: name, vector, strength = 1, color = false, cutout = false, raw = false } = message;
   const model = plan.models[name];
   const net = await session(model.file);
   const rgba = pixelsOf(message);
@@ -159,10 +159,41 @@ async function paint(message) {
     painted.dispose();
     for (const tensor of Object.values(feeds)) tensor.dispose();
   }
+  if (cutout) result = await cutOut(result, rgba, width, height);
   const ms = performance.now() - began;
   if (raw) return { pixels: result, ms, transfer: result === message.pixels ? [] : [result.buffer] };
   const bitmap = await createImageBitmap(new ImageData(result, width, height));
   return { bitmap, ms, transfer: [bitmap] };
+}
+
+// The painting with the mask of people in the picture as its alpha. As rtstyle/masks.py finds it, but
+// each picture for itself, and with the net's own edges.
+async function cutOut(result, rgba, width, height) {
+  const net = await session(plan.masks);
+  const [w, h] = [256, 144]; // that the net takes; narrow pictures lie between borders
+  const inner = Math.min(w, Math.max(16, width / height >= 1.2 ? w : Math.round((w * width) / height / 1.2)));
+  const left = (w - inner) >> 1;
+  const given = await createImageBitmap(new ImageData(rgba, width, height));
+  const small = new OffscreenCanvas(w, h).getContext("2d", { willReadFrequently: true });
+  small.imageSmoothingQuality = "high";
+  if (left) {
+    small.drawImage(given, 0, 0, 1, height, 0, 0, left, h);
+    small.drawImage(given, width - 1, 0, 1, height, left + inner, 0, w - left - inner, h);
+  }
+  small.drawImage(given, left, 0, inner, h);
+  given.close();
+  const { rgb } = prepared(small.getImageData(0, 0, w, h).data, w, h, 16);
+  const outputs = await net.run({ [net.inputNames[0]]: new ort.Tensor("uint8", rgb, [1, h, w, 3]) });
+  const found = await outputs[net.outputNames[0]].getData(); // of people, then of faces
+  const mask = new ImageData(w, h);
+  for (let i = 0; i < w * h; i++) mask.data[4 * i + 3] = (255 * (found[i] - 0.2)) / 0.6;
+  small.putImageData(mask, 0, 0);
+  const whole = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  whole.putImageData(new ImageData(result, width, height), 0, 0);
+  whole.globalCompositeOperation = "destination-in";
+  whole.imageSmoothingQuality = "high";
+  whole.drawImage(small.canvas, left, 0, inner, h, 0, 0, width, height);
+  return whole.getImageData(0, 0, width, height).data;
 }
 
 // The statistics of a picture, which are its style; scaled and cut as rtstyle/style/encoder.py does.

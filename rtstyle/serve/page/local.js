@@ -13,7 +13,7 @@ export class LocalVisit {
   constructor(on, view, plan, { settings, gallery, backend, height, vectors }) {
     Object.assign(this, { on, view, plan, settings, gallery, height, vectors });
     this.wishes = backend === "wasm" ? ["wasm"] : ["webgpu", "wasm"];
-    this.context = view.getContext("2d", { alpha: false });
+    this.context = view.getContext("2d");
     this.video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
     this.answers = new Map();
     this.number = 0;
@@ -94,7 +94,7 @@ export class LocalVisit {
       const other = this.vector(partner);
       vector = vector.map((value, i) => value * (1 - settings.blend) + other[i] * settings.blend);
     }
-    return { model: row.model, vector, strength: settings.strength, color: settings.color };
+    return { model: row.model, vector, strength: settings.strength, color: settings.color, cutout: Boolean(settings.cutout && this.plan.masks) };
   }
 
   size(height) {
@@ -190,6 +190,7 @@ export class LocalVisit {
     const { split, mirror } = this.settings;
     const { width, height } = context.canvas;
     context.imageSmoothingQuality = "high";
+    context.clearRect(0, 0, width, height); // a cutout is seen through
     context.drawImage(painted, 0, 0, width, height);
     if (split === null) return;
     context.save();
@@ -253,7 +254,7 @@ export class LocalVisit {
   async thumbnail(name) {
     const { video } = this;
     if (this.closed || !video.videoWidth) return null;
-    const look = this.look({ ...this.settings, style: name, partner: null, strength: 1, color: false });
+    const look = this.look({ ...this.settings, style: name, partner: null, strength: 1, color: false, cutout: false });
     if (!this.models.has(look.model)) await this.fetch(look.model);
     const bitmap = await createImageBitmap(video, ...middle(video.videoWidth, video.videoHeight));
     const { bitmap: painted } = await this.paint(bitmap, { width: 192, height: 144 }, look);

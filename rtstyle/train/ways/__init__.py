@@ -32,11 +32,13 @@ class Row:
 
 # A net that keeps the photograph's own colours has batch norm: instance norm forgets them.
 _KEEPS_COLOURS = {"architecture": "fast", "options": {"norm": "batch"}}
-_PAIRS = _KEEPS_COLOURS | {"batch": 4, "updates": 4000, "finish": 0, "stability_weight": 2.0}
+_PAIRS = _KEEPS_COLOURS | {
+    "batch": 4, "updates": 4000, "finish": 0, "stability_weight": 2.0, "stability_every": 3,
+}  # fmt: skip
 # Published for generative adversarial training (Zhu et al. 2017), whose balance Muon would upset.
 _ADVERSARIAL = {
     "batch": 2, "updates": 10_000, "finish": 0, "muon": False, "lr": 2e-4, "warm_up": 0,
-    "stability_weight": 2.0, "peak_weight": 0.0,
+    "stability_weight": 2.0, "stability_every": 3, "peak_weight": 0.0,
 }  # fmt: skip
 
 # A quarter of the gallery's cost: 4.5 kMAC a pixel. What it imitates is steady already.

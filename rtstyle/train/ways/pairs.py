@@ -20,17 +20,21 @@ from rtstyle.media.options import PICTURE_SUFFIXES
 from rtstyle.train.critic import PatchCritic, fooling, telling
 from rtstyle.train.data import resize_short_side, to_float
 from rtstyle.train.preview import SIDE, contact_sheet, stylize
+from rtstyle.train.style_losses import describe, style_loss, total_distance
 from rtstyle.train.ways import Progress, Terms, Way, Weights
 
 _log = logging.getLogger("rtstyle")
 
 # Texler et al. 2020, §3: L1 4, adversarial 0.5, features 6; theirs are absolute, these relative.
-WEIGHTS = {"l1": 4.0, "features": 2.0, "adversarial": 0.2}
+# They have no texture term. Without it strokes that a program places at random, such as hatching,
+# end as their mean: a veil.
+WEIGHTS = {"l1": 4.0, "features": 2.0, "adversarial": 0.2, "texture": 3.0}
 MAX_SHORT_SIDE = 720  # pixels; larger pairs are shrunk
 _HELD_OUT, _MOST_HELD_OUT = 10, 20  # one pair in so many is kept for the preview, at most so many
 _SHOWN = 6  # pairs on the preview
 _COMPARED = 4  # pairs by which a style to start from is chosen
 _NAMED = 5  # problems that are told
+_GRAM = style_loss("gram")
 
 
 class Pair(NamedTuple):
@@ -106,11 +110,12 @@ def read_pair(before: Path, after: Path, mask: Path | None = None) -> Pair:
 
 class Pairs(Way):
     """The net imitates what was made of the pictures: L1 of the colours, L1 of VGG's features
-    (relative to the target's own), a small patch discriminator that sees both pictures (Isola et
-    al. 2017), and stability as elsewhere. Crops are neither turned nor mirrored nor scaled, as
-    strokes have a direction and a size."""
+    (relative to the target's own), their Gram matrices, which say what strokes there are wherever
+    they lie (Gatys et al. 2015), a small patch discriminator that sees both pictures (Isola et al.
+    2017), and stability as elsewhere. Crops are neither turned nor mirrored nor scaled, as strokes
+    have a direction and a size."""
 
-    columns: ClassVar = ("l1", "features", "adversarial", "critic", "stability")
+    columns: ClassVar = ("l1", "features", "texture", "adversarial", "critic", "stability")
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         super().__init__()
@@ -155,6 +160,7 @@ class Pairs(Way):
         terms = {
             "l1": (painted - target).abs().mean((1, 2, 3)),
             "features": features_l1(features, wanted, r.style_layers),
+            "texture": total_distance(_GRAM, features, describe(_GRAM, wanted)) / len(wanted),
             "adversarial": fooling(self.critics["patches"], torch.cat([before, painted], 1)),
         }
         weights = WEIGHTS | r.weights | {"stability": r.stability_weight * r.stability_every}

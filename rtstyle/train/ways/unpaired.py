@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from rtstyle.errors import TrainingError, UsageError
 from rtstyle.frame import Image
 from rtstyle.nets.layers import ConvNorm, Residual, channels_last
-from rtstyle.train.critic import PatchCritic, Pool, fooling, telling
+from rtstyle.train.critic import FeatureCritic, PatchCritic, Pool, Seen, fooling, telling
 from rtstyle.train.data import (
     Photos,
     demo_photos,
@@ -37,11 +37,12 @@ from rtstyle.train.preview import contact_sheet, square, stylize
 from rtstyle.train.ways import Progress, Terms, Way, Weights
 from rtstyle.train.ways.pairs import Pair, crop_of, relative_l1
 
+# As published, and "projected", the critic of features, which all of them have here.
 METHODS = {
-    "fastcut": {"adversarial": 1.0, "nce": 10.0},
-    "cut": {"adversarial": 1.0, "nce": 1.0, "identity": 1.0},
-    "sincut": {"adversarial": 1.0, "nce": 4.0, "identity": 4.0, "r1": 1.0},
-    "cyclegan": {"adversarial": 1.0, "back": 1.0, "cycle": 10.0, "identity": 5.0},
+    "fastcut": {"adversarial": 1.0, "nce": 10.0, "projected": 1.0},
+    "cut": {"adversarial": 1.0, "nce": 1.0, "identity": 1.0, "projected": 1.0},
+    "sincut": {"adversarial": 1.0, "nce": 4.0, "identity": 4.0, "r1": 1.0, "projected": 1.0},
+    "cyclegan": {"adversarial": 1.0, "back": 1.0, "cycle": 10.0, "identity": 5.0, "projected": 1.0},
 }
 # Of losses relative to the features' own energy, where the paper's are absolute.
 CARTOON = {"surface": 0.3, "texture": 1.0, "structure": 2.0, "content": 2.0, "tv": 10.0}
@@ -51,6 +52,7 @@ _SCALES = (0.5, 1.0)  # of the crops of paintings; sincut enlarges its one more 
 _SCALES_OF_ONE = (0.25, 1.0)
 _PATCHES, _TEMPERATURE, _MLP, _LAYERS = 256, 0.07, 256, 4
 _DEEP = "relu4_1"
+_PROJECTED = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _ENCODER = ("stem", "down", "encoder", "body")  # names of a net's parts
 _SHOWN = 6
 
@@ -94,8 +96,8 @@ class Unpaired(Way):
     (cycle)."""
 
     columns: ClassVar = (
-        "adversarial", "nce", "identity", "cycle", "back", "critic", "surface", "texture",
-        "structure", "content", "tv", "ink", "edges", "stability",
+        "adversarial", "projected", "nce", "identity", "cycle", "back", "critic", "surface",
+        "texture", "structure", "content", "tv", "ink", "edges", "stability",
     )  # fmt: skip
 
     def __init__(
@@ -104,7 +106,10 @@ class Unpaired(Way):
         super().__init__()
         self.photos, self.paintings, self.method, self.weights = photos, paintings, method, weights
         # What each critic sees of paintings and painted pictures.
-        self.views: dict[str, Callable[[Tensor], Tensor]] = {"adversarial": lambda x: x}
+        self.views: dict[str, Callable[[Tensor], Seen]] = {
+            "adversarial": lambda x: x,
+            "projected": lambda x: self.trainer.features(x, _PROJECTED),
+        }
         if "surface" in weights:
             self.views |= {"surface": surface, "texture": texture}
         if "ink" in weights:
@@ -113,8 +118,10 @@ class Unpaired(Way):
 
     def attach(self, trainer: Any) -> None:
         super().attach(trainer)
+        seen = trainer.features(torch.zeros(1, 3, 64, 64, device=trainer.device), _PROJECTED)
         for name in self.views:
             self.critics[name] = PatchCritic(1 if name == "texture" else 3)
+        self.critics["projected"] = FeatureCritic({k: x.shape[1] for k, x in seen.items()})
         if self.method == "cyclegan":
             self.critics["back"] = PatchCritic()
             self.partners["back"] = copy.deepcopy(trainer.net)
@@ -139,11 +146,11 @@ class Unpaired(Way):
         is_flipped = self.method == "fastcut" and trainer.rng.random() < 0.5
         given = photo.flip(3) if is_flipped else photo
         painted = trainer.paint(given + canvas)
-        terms = {
-            name: fooling(self.critics[name], view(painted)) for name, view in self.views.items()
-        }
-        self._seen = [(name, view(real), view(painted.detach()), view)
-                      for name, view in self.views.items()]  # fmt: skip
+        shown = {name: view(painted) for name, view in self.views.items()}
+        terms = {name: fooling(self.critics[name], seen) for name, seen in shown.items()}
+        with torch.no_grad():
+            self._seen = [(name, view(real), _detached(shown[name]))
+                          for name, view in self.views.items()]  # fmt: skip
         if self.method == "cyclegan":
             terms |= self._cycle(photo, painted, real, canvas)
         else:
@@ -166,7 +173,7 @@ class Unpaired(Way):
             return made.float()
 
         from_real = back(real)
-        self._seen.append(("back", photo, from_real.detach(), lambda x: x))
+        self._seen.append(("back", photo, from_real.detach()))
         cycles = (back(painted) - photo).abs(), (trainer.paint(from_real + canvas) - real).abs()
         same = (trainer.paint(real + canvas) - real).abs(), (back(photo) - photo).abs()
         return {
@@ -219,11 +226,11 @@ class Unpaired(Way):
     def teach_critics(self) -> dict[str, float]:
         generator = torch.Generator().manual_seed(int(self.trainer.rng.integers(2**63)))
         total = torch.zeros((), device=self.trainer.device)
-        for name, real, painted, _ in self._seen:
-            if name in self.pools:
+        for name, real, painted in self._seen:
+            if name in self.pools and isinstance(painted, Tensor):
                 painted = self.pools[name].swap(painted, generator)
             total = total + telling(self.critics[name], real, painted)
-            if "r1" in self.weights and name == "adversarial":
+            if "r1" in self.weights and name == "adversarial" and isinstance(real, Tensor):
                 total = total + self.weights["r1"] * _r1(self.critics[name], real)
         self.critics.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
@@ -283,6 +290,10 @@ def _outputs(modules: list[nn.Module]) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _detached(seen: Seen) -> Seen:
+    return seen.detach() if isinstance(seen, Tensor) else {k: x.detach() for k, x in seen.items()}
 
 
 def _r1(critic: nn.Module, real: Tensor) -> Tensor:
