@@ -1,10 +1,10 @@
 """How live painting keeps up: `python -m benchmarks live`.
 
-A synthetic camera of 640×360 at 30 pictures a second, each with its number and capture time as a
-bar code, is painted by the fast net and read back at the sink. First the net alone; then a steady
-run, whose latency at its end is compared with that at its beginning, and its memory with it; then
-a run with style switches, and one of the same length without, so that what a switch costs shows.
-`--seconds 600` is the ten minutes that a claim of "no growing lag" needs.
+A synthetic camera at 30 pictures a second, of 640×360 by default, each with its number and capture
+time as a bar code, is painted by the fast net and read back at the sink. First the net alone; then
+a steady run, whose latency at its end is compared with that at its beginning, and its memory with
+it; then a run with style switches, and one of the same length without, so that what a switch costs
+shows. `--seconds 600` is the ten minutes that a claim of "no growing lag" needs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -21,6 +22,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.options import parse
+from rtstyle.bench.case import parse_size
 from rtstyle.bench.levels import latencies_ms
 from rtstyle.engines import EngineOptions
 from rtstyle.engines.base import Engine
@@ -37,7 +39,7 @@ from rtstyle.model.zoo import PRECISIONS, VARIANTS
 from rtstyle.style.parse import find_style
 from rtstyle.style.style import Style, can_mix, find_styles
 
-CAMERA = "lavfi:testsrc2=size=640x360:rate=30"
+CAMERA = "lavfi:testsrc2=size={}x{}:rate=30"
 FRAME_MS = 1e3 / 30
 
 
@@ -95,13 +97,20 @@ class _Quarters(MeterSink):
 
 
 def live_run(
-    style: Style, gallery: list[Style], pool: EnginePool, *, seconds: float, switches: int = 0
+    style: Style,
+    gallery: list[Style],
+    pool: EnginePool,
+    *,
+    size: tuple[int, int],
+    seconds: float,
+    switches: int = 0,
 ) -> Run:
-    """Paint for `seconds`, switching to the next of `gallery` so many times, evenly spread."""
+    """Paint a camera of `size`, (width, height), for `seconds`, switching to the next of `gallery`
+    so many times, evenly spread."""
     controls = Controls(gallery, Settings(style=style))
     memory: list[float] = []
     switched = dropped = dropped_after = since = 0
-    with open_source(CAMERA, live=True) as source:
+    with open_source(CAMERA.format(*size), live=True) as source:
         meter = _Quarters(source.clock, seconds)
         session = Session(source, meter, controls, pool, options=LiveOptions(measure=True))
         began = perf_counter()
@@ -140,13 +149,14 @@ def live_run(
     )
 
 
-def net_alone_ms(style: Style, pool: EnginePool, *, count: int = 60) -> float:
-    """The median time of one 640×360 picture, nothing else running."""
+def net_alone_ms(
+    style: Style, pool: EnginePool, *, size: tuple[int, int], count: int = 60
+) -> float:
+    """The median time of one picture of `size`, (width, height), nothing else running."""
     import numpy as np
 
-    picture = np.random.default_rng(0).integers(0, 255, (360, 640, 3)).astype(np.uint8)
-    size = geometry(360, 640, model=style.model, look=Look()).padded
-    engine = pool.lease(Canvas(style.model, size))
+    picture = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3)).astype(np.uint8)
+    engine = pool.lease(_canvas(style, size))
     batch = prepare(picture, model=engine.model, look=Look())
     times = latencies_ms(engine, [batch], style.vector, seconds=0.0, count=count)
     pool.release(engine)
@@ -163,6 +173,7 @@ class Options:
         "fastest"
     )
     threads: int | None = None
+    size: Annotated[str, typer.Option(metavar="WxH", help="of the camera")] = "640x360"
     seconds: Annotated[float, typer.Option(help="of the steady run")] = 60.0
     switches: int = 500
     switch_seconds: float = 60.0
@@ -175,20 +186,19 @@ def main(argv: list[str]) -> None:
     style = find_style(options.style)
     relatives = [other for other in find_styles() if can_mix(style, other)]
     gallery = relatives if len(relatives) > 1 else find_styles()
+    size = parse_size(options.size)
     chosen = EngineOptions(
         name=options.engine, threads=options.threads, precision=options.precision
     )
     with EnginePool(chosen, keep=32) as pool:
         if gallery is not relatives:
-            _open_all(gallery, pool)
-        net_ms = net_alone_ms(style, pool)
-        steady = live_run(style, gallery, pool, seconds=options.seconds)
-        without = live_run(style, gallery, pool, seconds=options.switch_seconds)
-        switching = live_run(
-            style, gallery, pool, seconds=options.switch_seconds, switches=options.switches
-        )
-        size = geometry(360, 640, model=style.model, look=Look()).padded
-        engine = pool.lease(Canvas(style.model, size))
+            _open_all(gallery, pool, size)
+        net_ms = net_alone_ms(style, pool, size=size)
+        run = partial(live_run, style, gallery, pool, size=size)
+        steady = run(seconds=options.seconds)
+        without = run(seconds=options.switch_seconds)
+        switching = run(seconds=options.switch_seconds, switches=options.switches)
+        engine = pool.lease(_canvas(style, size))
         result = Result(
             style=style.name,
             net_ms=round(net_ms, 1),
@@ -243,11 +253,15 @@ def _precision_of(engine: Engine) -> str:
     return folder if folder in VARIANTS else "fp32"
 
 
-def _open_all(gallery: list[Style], pool: EnginePool) -> None:
+def _open_all(gallery: list[Style], pool: EnginePool, size: tuple[int, int]) -> None:
     """As a user's second round through the gallery finds them."""
     for style in gallery:
-        size = geometry(360, 640, model=style.model, look=Look()).padded
-        pool.release(pool.lease(Canvas(style.model, size)))
+        pool.release(pool.lease(_canvas(style, size)))
+
+
+def _canvas(style: Style, size: tuple[int, int]) -> Canvas:
+    width, height = size
+    return Canvas(style.model, geometry(height, width, model=style.model, look=Look()).padded)
 
 
 def _resident_mb() -> float | None:
