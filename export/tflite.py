@@ -34,7 +34,7 @@ class _Baked(nn.Module):
         self.net, spec = load_onnx_net(style.model.path)
         grain = Grain()(*size) / 255 if spec.grain else torch.zeros(size)
         self.grain = nn.Buffer(grain)
-        conditions = [] if style.vector is None else [torch.from_numpy(style.vector)]
+        conditions = [] if style.vector is None else [torch.from_numpy(style.vector.copy())]
         if spec.takes_strength:
             conditions.append(torch.ones(1))
         self.conditions = conditions

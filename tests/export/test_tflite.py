@@ -41,7 +41,7 @@ def test_what_is_refused_writes_nothing(
     output = tmp_path / "udnie.tflite"
     command = ["tflite", "udnie", "-o", str(output)]
     assert main([*command, "--size", "97x64"]) == 2
-    assert "multiples of 4, not 97x64" in capsys.readouterr().err
+    assert "multiples of 8, not 97x64" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "litert_torch", None)
     assert main([*command, "--size", "96x64"]) == 1
     assert "pip install litert-torch" in capsys.readouterr().err
