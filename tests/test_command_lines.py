@@ -68,6 +68,8 @@ ELSEWHERE = {
     "rtstyle train painting.jpg": "test_systems.py the_command_runs",
     "rtstyle train --teacher": "train/test_ways.py what_a_teacher_fails_at_is_told_and_tried_again",
     "rtstyle train --distil": "train/test_ways.py a_smaller_net_learns_every_style_of_a_larger_one",
+    "rtstyle train --keyframe": "train/test_ways.py a_painted_frame_teaches_the_rest_of_the_video",
+    "rtstyle train --unpaired": "train/test_ways.py a_collection_is_learnt_without_pairs",
     "rtstyle import candy.pth": "importers/test_command.py a_checkpoint_becomes_a_model_file",
     "rtstyle import decoder.pth": "importers/test_parity.py an_import_paints_as_the_original",
     "rtstyle import net.onnx": "importers/test_command.py onnx_files_of_any_range",
