@@ -96,11 +96,13 @@ def check_upscale(upscale: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Sizes (height, width) in pixels: of the picture, scaled for the net, and with padding."""
+    """Sizes (height, width) in pixels: of the picture, scaled for the net, and with padding; and
+    how many times what the net painted is `enlarged` before it is scaled back."""
 
     picture: tuple[int, int]
     scaled: tuple[int, int]
     padded: tuple[int, int]
+    enlarged: int = 1
 
 
 def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geometry:
@@ -114,7 +116,8 @@ def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geomet
             min(side, _scaled(length, factor))
             for length, side in zip((height, width), model.size, strict=True)
         )
-        return Geometry((height, width), (fitted[0], fitted[1]), model.size)
+        enlarged = look.upscale if fitted[0] < height else 1
+        return Geometry((height, width), (fitted[0], fitted[1]), model.size, enlarged)
     factor = look.factor(height, width)
     scaled = (_scaled(height, factor), _scaled(width, factor))
     if scaled[0] * scaled[1] > MAX_PIXELS:
@@ -126,7 +129,8 @@ def geometry(height: int, width: int, *, model: ModelSpec, look: Look) -> Geomet
         )
     least = max(MIN_SIDE, 2 * model.stride)
     padded = padded_size(max(scaled[0], least), max(scaled[1], least), model)
-    return Geometry((height, width), scaled, padded)
+    enlarged = look.upscale if scaled[0] < height else 1
+    return Geometry((height, width), scaled, padded, enlarged)
 
 
 def padded_size(height: int, width: int, model: ModelSpec) -> tuple[int, int]:
@@ -158,8 +162,8 @@ def prepare(image: Image, *, model: ModelSpec, look: Look, pad: bool = True) -> 
 
 
 def finish(stylized: Batch, original: Image, *, model: ModelSpec, look: Look) -> Image:
-    """The finished picture: (1, H', W', 3) from the net, or an enlargement of that by a whole
-    number, and the (H, W, 3) original → (H, W, 3).
+    """The finished picture: (1, H', W', 3) from the net, enlarged as `geometry` says, and the
+    (H, W, 3) original → (H, W, 3).
 
     Undoes `prepare`, then preserves colours, mixes by strength and filters as `look` says. What a
     model with `takes_strength` returned is mixed already; only strength 0, the picture itself, is
@@ -172,9 +176,8 @@ def finish(stylized: Batch, original: Image, *, model: ModelSpec, look: Look) ->
 def _mixed(stylized: Batch, original: Image, model: ModelSpec, look: Look) -> Image:
     sizes = geometry(*_size(original), model=model, look=look)
     height, width = sizes.scaled
-    times = stylized.shape[1] // sizes.padded[0]  # as large as the net painted it, if enlarged
-    shown = np.ascontiguousarray(stylized[0, : height * times, : width * times])
-    result = _resize(shown, sizes.picture)
+    shown = stylized[0, : height * sizes.enlarged, : width * sizes.enlarged]
+    result = _resize(np.ascontiguousarray(shown), sizes.picture)
     if look.preserve_color:
         result = _with_colors_of(original, result)
     if look.strength < 1 and not model.takes_strength:

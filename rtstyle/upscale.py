@@ -17,13 +17,10 @@ from rtstyle.model.zoo import shipped_folder
 
 
 def upscaled(painted: Batch, original: Image, *, model: ModelSpec, look: Look) -> Batch:
-    """What the net painted of `original`, (1, H, W, 3), as large as `look` wants it: twice the size
-    where that is not more than the picture has. Raises `EngineError` where no runtime opens the
-    net that enlarges."""
+    """What the net painted of `original`, (1, H, W, 3), as large as `geometry` wants it. Raises
+    `EngineError` where no runtime opens the net that enlarges."""
     sizes = geometry(*original.shape[:2], model=model, look=look)
-    if look.upscale == 1 or sizes.scaled[0] >= sizes.picture[0]:
-        return painted
-    return _upscaler()(painted)
+    return painted if sizes.enlarged == 1 else _upscaler()(painted)
 
 
 @lru_cache(maxsize=1)

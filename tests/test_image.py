@@ -56,13 +56,16 @@ def test_keeps_the_size_at_any_scale(height: int, width: int, scale: float, stri
     assert finish(batch, image, model=model, look=look).shape == image.shape
 
 
-@given(sides, sides, strides, st.sampled_from([None, 3.0, 0.4]), st.integers(1, 3))
+@given(sides, sides, strides, st.sampled_from([None, 3.0, 0.4]), st.booleans())
 def test_what_was_enlarged_has_the_same_size(
-    height: int, width: int, stride: int, scale: float | None, times: int
+    height: int, width: int, stride: int, scale: float | None, pad: bool
 ) -> None:
     image, model = picture(height, width), replace(MODEL, stride=stride)
     look = Look(scale=scale, upscale=2)
-    batch = prepare(image, model=model, look=look).repeat(times, axis=1).repeat(times, axis=2)
+    sizes = geometry(height, width, model=model, look=look)
+    assert sizes.enlarged == (2 if sizes.scaled[0] < height else 1)
+    batch = prepare(image, model=model, look=look, pad=pad)
+    batch = batch.repeat(sizes.enlarged, axis=1).repeat(sizes.enlarged, axis=2)
     assert finish(batch, image, model=model, look=look).shape == image.shape
 
 
