@@ -19,6 +19,8 @@ from rtstyle.model.zoo import shipped_folder
 def upscaled(painted: Batch, original: Image, *, model: ModelSpec, look: Look) -> Batch:
     """What the net painted of `original`, (1, H, W, 3), as large as `geometry` wants it. Raises
     `EngineError` where no runtime opens the net that enlarges."""
+    if look.upscale == 1 or look.strength == 0:  # then the original alone is shown
+        return painted
     sizes = geometry(*original.shape[:2], model=model, look=look)
     return painted if sizes.enlarged == 1 else _upscaler()(painted)
 

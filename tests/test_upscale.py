@@ -60,6 +60,9 @@ def test_the_net_paints_a_quarter_of_the_pixels_and_the_picture_keeps_its_size()
     large = upscaled(batch, photo, model=style.model, look=look)
     assert large[0].size == 4 * batch[0].size
     assert finish(large, photo, model=style.model, look=look).shape == photo.shape
+    unseen = Look(upscale=2, strength=0)
+    assert upscaled(batch, photo, model=style.model, look=unseen) is batch
+    assert np.array_equal(finish(batch, photo, model=style.model, look=unseen), photo)
     huge = Look(upscale=2, scale=3.0)  # painted larger than the picture is: nothing to enlarge
     batch = prepare(photo[:64, :64], model=style.model, look=huge)
     assert upscaled(batch, photo[:64, :64], model=style.model, look=huge) is batch
