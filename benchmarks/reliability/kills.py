@@ -121,7 +121,7 @@ class _Runs:
         options = self.options
         return subprocess.Popen(
             [
-                sys.executable, "-m", "rtstyle.cli", "render", str(self.source), str(output),
+                sys.executable, "-m", "rtstyle", "render", str(self.source), str(output),
                 "--engine", options.engine, "--segment", options.segment, "--quiet",
             ],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

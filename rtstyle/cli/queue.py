@@ -173,7 +173,7 @@ def _paint(
     start = time.monotonic()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "rtstyle.cli", "render", *arguments],
+            [sys.executable, "-m", "rtstyle", "render", *arguments],
             # a terminal shows the render's own progress; anywhere else its last line is kept
             cwd=folder, stderr=None if sys.stderr.isatty() else subprocess.PIPE,
             text=True, errors="replace",

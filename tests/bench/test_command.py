@@ -14,7 +14,7 @@ from rtstyle.model.spec import ModelSpec
 
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "rtstyle.cli", "bench", *map(str, arguments)],
+        [sys.executable, "-m", "rtstyle", "bench", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=180,

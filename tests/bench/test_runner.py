@@ -148,7 +148,7 @@ def test_ctrl_c_ends_the_worker(tmp_path: Path, tiny_model: ModelSpec) -> None:
     """The command in a process group of its own, interrupted while a long case runs."""
     out = tmp_path / "out.json"
     command = subprocess.Popen(
-        [sys.executable, "-m", "rtstyle.cli", "bench", "--style", str(tiny_model.path),
+        [sys.executable, "-m", "rtstyle", "bench", "--style", str(tiny_model.path),
          "--engine", "onnxruntime", "--size", "64x48", "--level", "engine", "--size", "96x64",
          "--seconds", "0.2", "--level", "memory", "--json", str(out), "--threads", "1"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -20,7 +20,7 @@ def render(
     """Paint a photograph where these modules are what they are here said to be."""
     for name, text in modules.items():
         (folder / f"{name}.py").write_text(text)
-    command = [sys.executable, "-m", "rtstyle.cli", "render", PHOTO, folder / "out.png", *options]
+    command = [sys.executable, "-m", "rtstyle", "render", PHOTO, folder / "out.png", *options]
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path}
     return subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import io
 import json
@@ -29,10 +30,12 @@ from tests import graphs
 from tests.media.clips import Clip, make_clip
 from tests.train.materials import make_loss_net, make_painting, make_photos
 
+ROOT = Path(__file__).parents[2]
+
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "rtstyle.cli", *map(str, arguments)],
+        [sys.executable, "-m", "rtstyle", *map(str, arguments)],
         capture_output=True, text=True, timeout=120, env=os.environ | environment, check=False,
     )  # fmt: skip
 
@@ -54,6 +57,20 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0
     for command in ("render", "demo", "styles", "engines", "train", "paint"):
         assert command in done.stdout
+
+
+def test_an_older_python_is_told_what_it_lacks() -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.version_info = (3, 10, 2, 'final', 0)\n"
+        "runpy.run_module('rtstyle', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("rtstyle needs Python 3.11 or newer, not 3.10;")
+    assert done.stderr.count("\n") == 1
+    for name in ("__init__.py", "__main__.py"):  # what it reads before it can say so
+        ast.parse((ROOT / "rtstyle" / name).read_text(), feature_version=(3, 8))
 
 
 def test_render_ends_in_one_line_and_a_video(
@@ -207,7 +224,7 @@ def test_styles_are_whole_in_a_pipe_and_as_json_and_a_line_each_on_a_terminal() 
     assert {row["net"] for row in document["styles"]} > {"fast", "johnson"}
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-m", "rtstyle.cli", "styles"]
+    command = [sys.executable, "-m", "rtstyle", "styles"]
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     process = subprocess.Popen(command, stdout=theirs, env=environment)
     os.close(theirs)
@@ -298,7 +315,7 @@ def test_an_interrupted_paint_leaves_only_its_progress_picture(tmp_path: Path) -
     painting, net = make_painting(tmp_path / "p.png"), make_loss_net(tmp_path / "vgg.safetensors")
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "rtstyle.cli", "paint", photo, painting, "--loss-net", net,
+            sys.executable, "-m", "rtstyle", "paint", photo, painting, "--loss-net", net,
             "-o", tmp_path / "out.png", "--steps", "1000000", "--progress-every", "1",
             "--progress-picture", tmp_path / "far.png",
         ],
@@ -433,7 +450,7 @@ def test_an_interrupt_leaves_a_playable_part(
     long = make_clip(tmp_path / "long.mp4", Clip(times=range(0, 5000 * 512, 512)))
     out = tmp_path / "out.mp4"
     process = subprocess.Popen(
-        [sys.executable, "-m", "rtstyle.cli", "render", long, out, "-s", tiny_model.path],
+        [sys.executable, "-m", "rtstyle", "render", long, out, "-s", tiny_model.path],
         stderr=subprocess.PIPE, text=True,
         # a shell's background jobs, which a CI may run us as, ignore SIGINT and pass that on
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),

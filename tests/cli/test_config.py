@@ -21,7 +21,7 @@ def home(tmp_path: Path) -> Path:
 
 def _run(home: Path, *words: str, **environment: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "rtstyle.cli", *words],
+        [sys.executable, "-m", "rtstyle", *words],
         cwd=home / "work",
         env=os.environ
         | {"XDG_CONFIG_HOME": str(home / "config"), "PYTHONPATH": str(ROOT)}

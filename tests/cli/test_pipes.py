@@ -15,7 +15,7 @@ import pytest
 
 from tests.media.clips import Clip, make_clip
 
-RENDER = [sys.executable, "-m", "rtstyle.cli", "render", "--engine", "identity", "--no-progress"]
+RENDER = [sys.executable, "-m", "rtstyle", "render", "--engine", "identity", "--no-progress"]
 # Remuxes the file argv[1] to the format argv[2] on standard output, as `ffmpeg -c copy -f` does.
 WRITER = """
 import sys, av

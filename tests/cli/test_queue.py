@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def _start(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "rtstyle.cli", "queue", *words],
+        [sys.executable, "-m", "rtstyle", "queue", *words],
         cwd=folder,
         env=os.environ | {"RTSTYLE_QUEUE_FILE": str(folder / "q.db"), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

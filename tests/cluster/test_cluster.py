@@ -196,7 +196,7 @@ def test_sigterm_ends_all_and_keeps_what_is_painted(tmp_path: Path) -> None:
     long = Clip(range(0, 250 * 512, 512), width=320, height=240, keyframe_every=25)
     clips = [make_clip(tmp_path / f"{name}.mp4", long) for name in ("a", "b")]
     command = [
-        sys.executable, "-m", "rtstyle.cli", "render", *map(str, clips), "-o", str(folder),
+        sys.executable, "-m", "rtstyle", "render", *map(str, clips), "-o", str(folder),
         "--cluster", "auto", "--cluster-workers", "2", "--threads", "1", "--engine", "identity",
         "--segment", "1", "--preset", "veryslow",
     ]  # fmt: skip

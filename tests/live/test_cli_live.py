@@ -20,9 +20,7 @@ PATTERN = "lavfi:testsrc2=size=160x96:rate=25"
 
 def _start(*arguments: object, code: str = "", **environment: str) -> subprocess.Popen[str]:
     program = (
-        ["-c", f"{code}\nfrom rtstyle.cli.main import main; main()"]
-        if code
-        else ["-m", "rtstyle.cli"]
+        ["-c", f"{code}\nfrom rtstyle.cli.main import main; main()"] if code else ["-m", "rtstyle"]
     )
     return subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],

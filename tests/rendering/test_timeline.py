@@ -45,7 +45,7 @@ def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rtstyle.cli", "render", *map(str, arguments)]
+    command = [sys.executable, "-m", "rtstyle", "render", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 

@@ -129,7 +129,7 @@ def test_a_painting_that_all_watch(models: Path, tmp_path: Path) -> None:
     scenes.write_text('[night]\nstyle = "dark"\n[noon]\nstyle = "bright"\n')
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "rtstyle.cli", "live", "lavfi:testsrc2=size=160x96:rate=15",
+            sys.executable, "-m", "rtstyle", "live", "lavfi:testsrc2=size=160x96:rate=15",
             "--to", "web", "--port", "0", "-s", "bright", "--engine", "onnxruntime", "--control",
             "--scenes", str(scenes),
         ],

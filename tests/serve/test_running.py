@@ -40,7 +40,7 @@ def test_it_says_that_it_is_well(serving: Serving) -> None:
 
 def test_sigterm_says_goodbye_and_ends_well(models: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "rtstyle.cli", "serve", "--port", "0", "-s", "bright",
+        [sys.executable, "-m", "rtstyle", "serve", "--port", "0", "-s", "bright",
          "--engine", "onnxruntime"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"RTSTYLE_MODELS": str(models)},
