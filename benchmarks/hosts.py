@@ -4,9 +4,9 @@
 A B C, A B C, …, in the runtime and form that it really has: VapourSynth through its own frames in
 the Python that `--vapoursynth` names (where `vapoursynth` and `vapoursynth-mlrt-ov` are installed),
 Node.js with the packages of the folder that `--javascript` names (`npm install onnxruntime-node`),
-OpenCV's DNN module and ONNX Runtime by the lines of their snippets, FFmpeg's `dnn_processing` where
-`ffmpeg` has it. A host that is not here is missing with its reason. It goes to
-`benchmarks/results/studies/hosts.json`.
+OpenCV's DNN module and ONNX Runtime by the lines of their snippets, FFmpeg's `dnn_processing` by
+that of its snippet, where `--ffmpeg` has the filter with OpenVINO. A host that is not here is
+missing with its reason. It goes to `benchmarks/results/studies/hosts.json`.
 """
 
 from __future__ import annotations
@@ -129,6 +129,7 @@ class Options:
     javascript: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="where onnxruntime-node is installed")
     ] = None
+    ffmpeg: Annotated[str, typer.Option(metavar="PROGRAM", help="built with OpenVINO")] = "ffmpeg"
     out: Path | None = None
 
 
@@ -295,27 +296,32 @@ def _javascript(path: Path, options: Options) -> tuple[str, Paint]:
 
 
 def _ffmpeg(path: Path, options: Options) -> tuple[str, Paint]:
-    program = shutil.which("ffmpeg")
+    program = shutil.which(options.ffmpeg)
     if program is None:
-        raise EngineError("there is no ffmpeg here")
+        raise EngineError(f"there is no {options.ffmpeg} here")
     listed = subprocess.run([program, "-buildconf"], capture_output=True, text=True, check=True)
     if "enable-libopenvino" not in listed.stdout:
         raise EngineError("this ffmpeg is built without OpenVINO")
     version = subprocess.run([program, "-version"], capture_output=True, text=True, check=True)
+    snippet = path.with_name(f"{path.stem}_in_ffmpeg.sh").read_text(encoding="utf-8")
+    filters = snippet.split('-vf "')[1].split('"')[0]
 
     def paint(images: Sequence[Image]) -> tuple[list[NDArray[np.float32]], float]:
+        images = [*images[:1], *images]  # it begins to count when the first one is painted
         height, width = images[0].shape[:2]
+        np.stack(images).tofile(path.with_name("frames.rgb"))
         raw = ["-f", "rawvideo", "-pix_fmt", "rgb24"]
-        given = [*raw, "-s", f"{width}x{height}", "-i", "-"]
-        net = f"dnn_processing=dnn_backend=openvino:model={path}:input=input:output=output"
-        start = perf_counter()
-        done = subprocess.run(
-            [program, "-v", "error", *given, "-vf", net, *raw, "-"],
-            input=np.stack(images).tobytes(), capture_output=True, check=True,
-        )  # fmt: skip
-        seconds = perf_counter() - start
-        painted = np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
-        return [picture.astype(np.float32) for picture in painted], seconds
+        given = [*raw, "-s", f"{width}x{height}", "-i", "frames.rgb"]
+        command = [program, "-v", "error", *given, "-vf", filters, *raw, "-"]
+        painted, times = [], []
+        with subprocess.Popen(command, cwd=path.parent, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            while picture := process.stdout.read(height * width * 3):
+                painted.append(np.frombuffer(picture, np.uint8).reshape(height, width, 3))
+                times.append(perf_counter())
+        if process.returncode or len(painted) != len(images):
+            raise EngineError(f"ffmpeg ended with {process.returncode}")
+        return [picture.astype(np.float32) for picture in painted[1:]], times[-1] - times[0]
 
     return version.stdout.split()[2], paint
 
