@@ -55,7 +55,7 @@ def test_a_host_paints_as_the_engine_does(host: str, gallery: Style, tmp_path: P
     text = written.snippet.read_text()
     assert "mix.onnx" in text
     assert not re.search("@[A-Z]+@", text)  # no word is left to fill in
-    if host == "ffmpeg":  # by itself it takes graphs for (N, H, W, C), and paints nine small pictures
+    if host == "ffmpeg":  # by itself it takes them for (N, H, W, C)
         assert ":layout=nchw" in text
     if written.snippet.suffix in (".py", ".vpy"):
         ast.parse(text)
