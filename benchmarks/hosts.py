@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -144,7 +145,7 @@ def main(argv: list[str]) -> int:
         rows = measure(options, Path(folder), missing)
     study = Study(
         name="hosts",
-        command=command_line("hosts", argv),
+        command=command_line("hosts", _without_places(argv)),
         tables=(_table(rows, options),),
         missing=tuple(missing),
         seconds=round(perf_counter() - began, 1),
@@ -153,6 +154,12 @@ def main(argv: list[str]) -> int:
     show(study)
     print(keep(study, options.out))
     return 0
+
+
+def _without_places(argv: Sequence[str]) -> list[str]:
+    """Where somebody has the other programs is no part of the result."""
+    names = {"--vapoursynth": "PYTHON", "--javascript": "FOLDER", "--ffmpeg": "PROGRAM"}
+    return [names.get(before, word) for before, word in pairwise(["", *argv])]
 
 
 def measure(options: Options, folder: Path, missing: list[str]) -> list[Row]:

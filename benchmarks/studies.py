@@ -48,10 +48,11 @@ STUDIES = {
     ),
     "hosts": (
         "One style inside other programs",
-        "python -m benchmarks hosts --vapoursynth PYTHON --javascript FOLDER",
+        "python -m benchmarks hosts --vapoursynth PYTHON --javascript FOLDER --ffmpeg PROGRAM",
         "The files that `rtstyle export-for` writes, each in the runtime of its host, beside "
         "rtstyle's engine with its own padding and cropping; all in float32 on the same pictures, "
-        "in turn. Bounded by the net's arithmetic in each runtime.",
+        "in turn. Bounded by the net's arithmetic in each runtime; VapourSynth and FFmpeg have two "
+        "frames in work at a time, the others one.",
     ),
     "roofline": (
         "The share of the machine that is reached",

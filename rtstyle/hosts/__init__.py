@@ -96,8 +96,9 @@ def export_for(
     """Write `style` as an ONNX file that `host` loads, and the host's snippet beside it.
 
     `size` is (height, width); a host that takes any size may do without. Raises `UsageError` for an
-    unknown host or a missing size, `OutputExistsError`, and `ModelError` when the host's runtime
-    does not paint what the engine paints, in which case nothing is written.
+    unknown host, a missing size or one that the net does not paint, `OutputExistsError`, and
+    `ModelError` when the host's runtime does not paint what the engine paints, in which case
+    nothing is written.
     """
     if host == "tflite":
         raise UsageError(
@@ -109,7 +110,8 @@ def export_for(
     row = HOSTS[host]
     if output.suffix.lower() != ".onnx":
         raise UsageError(f"{output} is written as an ONNX file; end its name in .onnx.")
-    if row.form.is_fixed and size is None and style.model.size is None:
+    size = size or style.model.size
+    if row.form.is_fixed and size is None:
         raise UsageError(f"{host} takes nets of one size alone; give it, as --size 1280x720.")
     snippet = output.with_name(f"{output.stem}_in_{host}{row.suffix}")
     for path in (output, snippet):
@@ -134,7 +136,7 @@ def _difference(
     host: Host, style: Style, size: tuple[int, int] | None, model: bytes
 ) -> tuple[float, float]:
     """Mean and 99.9th percentile of the difference to the engine over the sample photographs."""
-    height, width = size or style.model.size or _GATE_SIZE
+    height, width = size or _GATE_SIZE
     order = ["RGB".index(channel) for channel in host.form.order]
     run = host.runtime(model)
     differences = []

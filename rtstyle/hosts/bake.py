@@ -86,8 +86,11 @@ def bake(style: Style, form: Form, size: tuple[int, int] | None = None) -> Model
             f"{spec.path.name} is no model file that rtstyle wrote; import it first with "
             "rtstyle import, and name what that wrote."
         )
-    if spec.size is not None:
-        size = spec.size
+    if spec.size is not None and size not in (None, spec.size):
+        raise UsageError(
+            f"{spec.path.name} paints {spec.size[1]}×{spec.size[0]} alone; leave --size out."
+        )
+    size = size or spec.size
     if size is not None and min(size) < MIN_SIDE:
         raise UsageError(f"A frame must have {MIN_SIDE} pixels a side or more, not {size}.")
     with needs_extra("train", "Writing a file for another program"):

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -82,6 +83,14 @@ def test_a_net_of_every_kind_takes_any_size(name: str) -> None:
 def test_a_fixed_size_folds_every_shape_away(gallery: Style) -> None:
     kinds = {node.op_type for node in bake(gallery, Form(), SIZE).graph.node}
     assert not kinds & {"Shape", "Range", "Mod", "GatherND", "MatMul", "Cast"}
+
+
+def test_a_net_of_one_size_is_written_for_it_alone(gallery: Style, tmp_path: Path) -> None:
+    fixed = replace(gallery, model=replace(gallery.model, size=(96, 128)))
+    written = export_for("ffmpeg", fixed, tmp_path / "mix.onnx")
+    assert "scale=128:96," in written.snippet.read_text()
+    with pytest.raises(UsageError, match="paints 128×96 alone"):
+        export_for("ffmpeg", fixed, tmp_path / "other.onnx", size=(64, 64))
 
 
 def test_snippets_of_python_run(gallery: Style, tmp_path: Path) -> None:
