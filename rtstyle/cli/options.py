@@ -308,12 +308,9 @@ def pairs(texts: list[str]) -> dict[str, str]:
     return found
 
 
-def numbers(texts: list[str]) -> dict[str, int]:
-    """The key and whole number of each KEY=NUMBER."""
-    try:
-        return {key: int(value) for key, value in pairs(texts).items()}
-    except ValueError as error:
-        raise UsageError(f"A net's option is a whole number, such as width=16 ({error}).") from None
+def net_options(texts: list[str]) -> dict[str, int | str]:
+    """The key of each KEY=VALUE, and its whole number or word."""
+    return {key: int(value) if value.isdecimal() else value for key, value in pairs(texts).items()}
 
 
 def amounts(texts: list[str]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from rtstyle.cli.options import (
     Overwrite,
     TerminalChoice,
     amounts,
-    numbers,
+    net_options,
 )
 from rtstyle.cli.train_ways import material_of, way_options
 from rtstyle.errors import UsageError, needs_extra
@@ -77,7 +77,7 @@ def _recipe(
     ] = None,
 ) -> dict[str, Any]:
     given = {
-        "architecture": net, "options": numbers(net_option or []) or None, "updates": updates,
+        "architecture": net, "options": net_options(net_option or []) or None, "updates": updates,
         "batch": batch, "crop": crop, "lr": lr, "seed": seed, "style_size": style_size,
         "style_loss": style_loss, "style_weight": style_weight, "content_weight": content_weight,
         "tv_weight": tv_weight, "stability_weight": stability_weight,

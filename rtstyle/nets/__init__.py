@@ -28,7 +28,14 @@ def build_net(architecture: str, **options: Any) -> nn.Module:
     Raises `ModelError` when the name or an option is unknown.
     """
     kind = _kind(architecture)
+    parameters = signature(kind).parameters
     try:
+        for name, value in options.items():
+            usual = parameters[name].default if name in parameters else None
+            if isinstance(usual, int) and not (isinstance(value, int) and value >= min(usual, 1)):
+                raise TypeError(
+                    f"{name} is a whole number of {min(usual, 1)} or more, not {value!r}"
+                )
         net: nn.Module = kind(**options)
     except TypeError as error:
         raise ModelError(

@@ -30,8 +30,6 @@ class TexturePyramid(nn.Module):
 
     def __init__(self, *, width: int = 8, scales: int = 6, styles: int = 0) -> None:
         super().__init__()
-        if scales < 1:
-            raise TypeError(f"scales {scales}, where 1 or more are expected")
         self.options = {"width": width, "scales": scales}
         if styles:
             self.options["styles"] = styles

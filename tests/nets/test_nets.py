@@ -54,8 +54,10 @@ def test_an_unknown_architecture_or_option_is_named() -> None:
         build_net("jonson")
     with pytest.raises(ModelError, match="johnson does not take these options"):
         build_net("johnson", norm="group")
-    with pytest.raises(ModelError, match="scales 0, where 1 or more"):
+    with pytest.raises(ModelError, match="scales is a whole number of 1 or more, not 0"):
         build_net("texture-pyramid", scales=0)
+    with pytest.raises(ModelError, match="width is a whole number of 1 or more, not 'wide'"):
+        build_net("fast", width="wide")
 
 
 def test_a_net_that_has_styles_is_given_how_many() -> None:
