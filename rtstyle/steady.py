@@ -9,7 +9,7 @@ pictures of the input, so any model is steadied, also one of other makers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -151,15 +151,34 @@ def _sharpened(held: _Floats, painted: Image) -> Image:
     """The picture to deliver: what averaging took from the texture is given back."""
     lost = _TEXTURE * _texture(painted) / max(_texture(held), 1e-3) - 1
     weight = min(max(_GAIN * lost, 0.0), _SHARPEST)
-    smooth = cv2.GaussianBlur(held, (5, 5), 1.0) if weight else held
-    sharp = cv2.addWeighted(held, 1 + weight, smooth, -weight, 0, dtype=cv2.CV_8U)
-    return np.asarray(sharp, np.uint8)
+    sharp = np.empty(painted.shape, np.uint8)
+    for rows, kept in _bands(len(held), reach=2):
+        band = held[rows]
+        smooth = cv2.GaussianBlur(band, (5, 5), 1.0) if weight else band
+        band, smooth = band[kept], smooth[kept]
+        top = rows.start + kept.start
+        sharp[top : top + len(band)] = cv2.addWeighted(
+            band, 1 + weight, smooth, -weight, 0, dtype=cv2.CV_8U
+        )
+    return sharp
 
 
 def _texture(picture: NDArray[Any]) -> float:
     """The mean of |∂²/∂x∂y| of the green."""
-    edges = cv2.Sobel(np.ascontiguousarray(picture[..., 1]), cv2.CV_32F, 1, 1)
-    return float(cv2.norm(edges, cv2.NORM_L1)) / edges.size
+    total = 0.0
+    for rows, kept in _bands(len(picture), reach=1):
+        edges = cv2.Sobel(np.ascontiguousarray(picture[rows, :, 1]), cv2.CV_32F, 1, 1)
+        total += float(cv2.norm(np.ascontiguousarray(edges[kept]), cv2.NORM_L1))
+    height, width = picture.shape[:2]
+    return total / float(height * width)
+
+
+def _bands(height: int, *, reach: int) -> Iterator[tuple[slice, slice]]:
+    """Rows to filter at once, with those that a filter of that reach sees beside them, and which of
+    them count."""
+    for top in range(0, height, _BAND):
+        first, end = max(0, top - reach), min(height, top + _BAND)
+        yield slice(first, min(height, end + reach)), slice(top - first, end - first)
 
 
 def _small(image: Image) -> _Grey:

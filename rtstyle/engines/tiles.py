@@ -23,7 +23,8 @@ from rtstyle.engines.batch import to_batch, to_inputs
 from rtstyle.frame import Image
 from rtstyle.model.spec import ModelSpec
 
-MAX_WHOLE = 2_100_000  # pixels of a picture, or of a tile, that are stylized at once
+MAX_WHOLE = 2_100_000  # pixels of a picture that is stylized at once
+_MAX_TILE = 1_500_000  # pixels; less memory than larger ones, and hardly more margins to paint
 MARGIN = 128  # pixels that a tile reaches into its neighbours; the nets see less far
 _THUMBNAIL = 1_000_000  # pixels, at most
 _NAME = "statistic"  # of the tensors that hold them, with a number
@@ -97,17 +98,19 @@ class TiledGraph:
 
 def tile_spans(size: tuple[int, int], step: int) -> tuple[list[Span], list[Span]]:
     """The rows and the columns of tiles for a picture of `size` (H, W): the fewest of at most
-    `MAX_WHOLE` pixels. They begin at multiples of `step`."""
+    `_MAX_TILE` pixels, as small as they can be. They begin at multiples of `step`."""
     for n_tiles in range(1, 1024):
-        for n_rows in range(1, n_tiles + 1):
-            if n_tiles % n_rows:
-                continue
-            sides = [
+        windows = [
+            tuple(
                 _window(length, count, step)
                 for length, count in zip(size, (n_rows, n_tiles // n_rows), strict=True)
-            ]
-            if sides[0] * sides[1] <= MAX_WHOLE:
-                return _spans(size[0], sides[0], step), _spans(size[1], sides[1], step)
+            )
+            for n_rows in range(1, n_tiles + 1)
+            if n_tiles % n_rows == 0
+        ]
+        height, width = min(windows, key=math.prod)
+        if height * width <= _MAX_TILE:
+            return _spans(size[0], height, step), _spans(size[1], width, step)
     raise AssertionError("a picture is at most MAX_PIXELS large")
 
 

@@ -17,9 +17,12 @@ from rtstyle.masks import PersonMasks
 from rtstyle.media.base import Sink, Source
 from rtstyle.pipeline import Pipeline
 from rtstyle.rendering.job import RenderJob
+from rtstyle.rendering.memory import return_large_blocks
 from rtstyle.rendering.timeline import Timeline
 from rtstyle.steady import SteadyFilter, lead_seconds
 from rtstyle.style.style import Style
+
+_LARGE = 4_000_000  # pixels of a frame
 
 
 class Engines(Closing):
@@ -54,6 +57,8 @@ def pipeline_of(
 ) -> Pipeline:
     """The pipeline that paints the source of the job, or a part of it, into `sink`; with
     `announces`, engines are prepared for the source's size. `starts` are those of segments."""
+    if source.info.width * source.info.height > _LARGE:
+        return_large_blocks()
     announced = set[Engine]()
 
     def engine_for(style: Style, look: Look) -> Engine:

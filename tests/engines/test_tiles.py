@@ -8,7 +8,7 @@ import openvino as ov
 import pytest
 
 from rtstyle.engines import open_engine, tiles
-from rtstyle.engines.tiles import MARGIN, MAX_WHOLE, TiledGraph, thumbnail_size, tile_spans
+from rtstyle.engines.tiles import MARGIN, TiledGraph, thumbnail_size, tile_spans
 from rtstyle.frame import Image
 from rtstyle.model.spec import ModelSpec
 from rtstyle.model.zoo import find_models
@@ -36,7 +36,7 @@ def test_tiles_are_the_whole_picture(name: str, monkeypatch: pytest.MonkeyPatch)
     if model.style_size:
         style = np.abs(np.random.default_rng(1).normal(size=(1, model.style_size)))
         style = (style / style.sum()).astype(np.float32)
-    monkeypatch.setattr(tiles, "MAX_WHOLE", 30_000)
+    monkeypatch.setattr(tiles, "_MAX_TILE", 30_000)
     monkeypatch.setattr(tiles, "_THUMBNAIL", 10**9)  # the whole picture: its own statistics
     assert len(tile_spans((64, 640), 8)[1]) > 1
     tiled = _tiled(model).stylize(frames, style, 1.0)
@@ -59,7 +59,7 @@ def test_tiles_cover_every_pixel_once(size: tuple[int, int]) -> None:
     largest = max(s.window.stop - s.window.start for s in rows) * max(
         s.window.stop - s.window.start for s in columns
     )
-    assert largest <= MAX_WHOLE
+    assert largest <= tiles._MAX_TILE
 
 
 def test_a_picture_smaller_than_a_tile_is_one() -> None:

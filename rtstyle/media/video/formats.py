@@ -102,6 +102,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "mpeg4": {"flags": "+qscale", "global_quality": str(3 * 118)},
     "mpeg2video": {"flags": "+qscale", "global_quality": str(3 * 118)},
 }
+_LARGE = 4_000_000  # pixels, from where on libx264 waits for no B-frames, which hold 220 MB of 4K
 _QUALITY = ("crf", "cq", "flags", "global_quality")  # the defaults that a bit rate replaces
 _PRESET_NAME = {"libvpx-vp9": "cpu-used", "libvpx": "cpu-used", "libaom-av1": "cpu-used"}
 # Other codecs get 4:2:0, which plays everywhere, where they support it.
@@ -178,6 +179,8 @@ def usual_codec(container: Container, info: StreamInfo, *, alpha: bool = False) 
 def encoder_options(codec: str, wanted: WriteOptions, info: StreamInfo) -> dict[str, str]:
     """The options for FFmpeg's encoder `codec`."""
     options = dict(_DEFAULTS.get(codec, {}))
+    if codec == "libx264" and info.width * info.height > _LARGE and wanted.preset is None:
+        options["bf"] = "0"
     if info.high_range is not None and codec in _STATES_MASTERING:
         name, display, levels, unit = _STATES_MASTERING[codec]
         stated = _mastering(info.high_range, display, levels, in_units=unit)
