@@ -58,7 +58,10 @@ _WRITTEN = "Written by `python -m export cards` from the model files and the fig
 def _card(model: ModelSpec) -> str:
     said: dict[str, Any] = dict(model.provenance)
     recipe = said.get("recipe", {})
-    paintings = said.get("paintings") or [said["painting"]]
+    paintings = said.get("collection") or ", ".join(
+        map(_painting, said.get("paintings") or [said["painting"]])
+    )
+    size = "" if "collection" in said else f"; the paintings at {recipe['style_size']} pixels"
     network = said["perceptual_network"]
     parts = [
         f"# {model.path.stem}",
@@ -70,10 +73,9 @@ def _card(model: ModelSpec) -> str:
         parts += ["## Styles", "\n".join(f"- **{name}**: {text}" for name, text in lines)]
     parts += [
         "## Trained on",
-        f"- Paintings, all in the public domain: {', '.join(map(_painting, paintings))}.\n"
+        f"- Paintings, all in the public domain: {paintings}.\n"
         f"- {said['photographs']} photographs under free licences, named in the NOTICE of the "
-        f"repository, in crops of {recipe['crop']} pixels; the paintings at {recipe['style_size']} "
-        "pixels.\n"
+        f"repository, in crops of {recipe['crop']} pixels{size}.\n"
         f"- Perceptual network: {network}.\n"
         f"- {said['history'][0].upper()}{said['history'][1:]}.\n"
         f"- Last losses in training: {_losses(said['losses'])}.",
@@ -111,6 +113,12 @@ def _variant(model: ModelSpec, precision: str) -> Path:
 
 def _measured(model: ModelSpec, network: str) -> list[str]:
     parts = []
+    if rows := _collection_rows(model):
+        parts.append(
+            "Judged by AlexNet, which no net of rtstyle was trained on: 463 photographs and 60 "
+            "paintings that it never saw. [How](../quality.md)."
+        )
+        parts.append("\n".join(rows))
     if rows := _alexnet_rows(model):
         parts.append(
             "Judged by AlexNet, which no net of rtstyle was trained on, and by the face detector "
@@ -149,6 +157,17 @@ def _alexnet_rows(model: ModelSpec) -> list[str]:
     return lines if names - {"median"} == set(model.styles) else []
 
 
+def _collection_rows(model: ModelSpec) -> list[str]:
+    """The line of this net in the table of collections of docs/quality.md."""
+    text = (DOCS / "quality.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| collection \|[^\n]*\n(?:\|[^\n]*\n)+", text, re.MULTILINE)
+    if table is None:
+        return []
+    head, rule, *lines = table[0].splitlines()
+    mine = [line for line in lines if line.split("|")[1].strip(" `") == model.path.stem]
+    return [head, rule, *mine] if mine else []
+
+
 def _limits(model: ModelSpec) -> list[str]:
     kind = "any_picture" if model.style_input == "statistics" else model.architecture
     limits = [_USES[kind]] if kind in _USES else []
@@ -161,7 +180,8 @@ def _limits(model: ModelSpec) -> list[str]:
     ]
     if _variant(model, "int8").is_file():
         limits.append("The INT8 file is 1 to 2 grey levels off, and faces are softer in it.")
-    if "faces" not in model.provenance["losses"]:
+    has_skip = model.provenance["recipe"]["options"].get("skip")
+    if "faces" not in model.provenance["losses"] and not has_skip:
         limits.append("Faces were not weighted in its training, and fade at a webcam's distance.")
     return limits
 

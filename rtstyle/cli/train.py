@@ -231,9 +231,8 @@ def train(
     elif "options" in changes:
         changes["options"] = defaults.get("options", {}) | changes["options"]
     recipe = Recipe(**(defaults | changes))
-    is_own = init is None and row is not None and not {"architecture", "options"} & changes.keys()
-    if is_own and recipe.architecture == "fast" and kind != "distil":
-        init = "gallery"
+    if init is None and row is not None and not {"architecture", "options"} & changes.keys():
+        init = row.init
     with ExitStack() as stack:
         material = material_of(way, tuple(content or ()), stack) if row else None
         job = Job(

@@ -26,12 +26,14 @@ class Fast(nn.Module):
 
     A space-to-depth replaces the 9×9 convolution at full resolution, the residual blocks work at an
     eighth, and a skip from a quarter keeps faces and edges in place. The skip carries features, not
-    the picture itself: a net cannot cancel colours added after its norms. The decoder interpolates
-    and ends in a convolution at full resolution, since pixel shuffles print a grid.
+    the picture itself: a net cannot cancel colours added after its instance norms. The decoder
+    interpolates and ends in a convolution at full resolution, since pixel shuffles print a grid.
 
     With `styles` S it paints S styles and every mix of them by conditional instance norm (Dumoulin
     et al. 2017) and takes a style vector. With `norm` "batch" it keeps the photograph's own colours
-    and contrast, as a net that imitates a filter must; an instance norm forgets them.
+    and contrast, as a net that imitates a filter must; an instance norm forgets them. With `skip`
+    1, which needs batch norm, it paints the difference to the picture, at first none: what it
+    leaves alone stays as sharp as it was.
 
     (N, 3, H, W) float RGB in [0, 1], and (N, S) float weights if there are styles
     → (N, 3, H, W) float, about [0, 1], not clamped. H and W are multiples of 8, and at least 16.
@@ -48,8 +50,11 @@ class Fast(nn.Module):
         tail: int = 24,
         styles: int = 0,
         norm: str = "instance",
+        skip: int = 0,
     ) -> None:
         super().__init__()
+        if skip and norm != "batch":
+            raise TypeError("skip=1 needs norm=batch")
         if norm not in ("instance", "batch") or (norm == "batch" and styles):
             raise TypeError(f"norm {norm!r} with {styles} styles")
         self.options: dict[str, int | str] = {
@@ -59,6 +64,9 @@ class Fast(nn.Module):
             self.options["styles"] = styles
         if norm != "instance":
             self.options["norm"] = norm
+        if skip:
+            self.options["skip"] = skip
+        self.skips = bool(skip)
         self.style_size = styles
         make: MakeNorm = BatchNorm if norm == "batch" else partial(InstanceNorm, styles=styles)
         self.stem = ConvNorm(3 * 4 * 4, width, norm=make)
@@ -68,13 +76,17 @@ class Fast(nn.Module):
         self.refine = Residual(width, norm=make)
         self.up = ConvNorm(width, tail, norm=make, padding="replicate")
         self.out = Conv(tail, 3, padding="replicate")
-        nn.init.constant_(self.out.bias, 0.5)  # type: ignore[arg-type]  # start at mid grey
+        if skip:
+            nn.init.zeros_(self.out.weight)
+        # Start at mid grey, or at the picture itself.
+        nn.init.constant_(self.out.bias, 0.0 if skip else 0.5)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        picture = x
         fine = self.stem(F.pixel_unshuffle(x, 4), style)  # (N, width, H/4, W/4)
         coarse = self.body(self.down(fine, style), style)  # (N, deep, H/8, W/8)
         x = self.merge(torch.cat([fine, smooth_upsample(coarse)], 1), style)
         x = self.refine(x, style)
         x = self.up(smooth_upsample(x), style)  # (N, tail, H/2, W/2)
         out: Tensor = self.out(smooth_upsample(x))  # (N, 3, H, W)
-        return out
+        return picture + out if self.skips else out

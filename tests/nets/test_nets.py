@@ -60,6 +60,15 @@ def test_an_unknown_architecture_or_option_is_named() -> None:
         build_net("fast", width="wide")
 
 
+def test_a_skip_begins_as_the_picture_itself() -> None:
+    x = torch.rand(1, 3, 32, 48)
+    net = build_net("fast", width=8, deep=8, blocks=1, tail=8, norm="batch", skip=1).eval()
+    assert torch.equal(net(x), x)
+    assert net.options["skip"] == 1
+    with pytest.raises(ModelError, match="skip=1 needs norm=batch"):
+        build_net("fast", skip=1)
+
+
 def test_a_net_that_has_styles_is_given_how_many() -> None:
     many = {name for name in ARCHITECTURES if styles_option(name, 2) == {"styles": 2}}
     assert many == {"johnson", "fast", "texture-pyramid", "stylebank", "fast-stylebank"}
