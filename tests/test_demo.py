@@ -32,7 +32,7 @@ def test_at_least_three_styles_are_shipped_with_a_sentence_each() -> None:
         assert len(style.description) > 20
         assert style.model.licence == "MIT"
         assert {"recipe", "updates"} < set(style.model.provenance)
-        assert {"painting", "paintings"} & set(style.model.provenance)
+        assert {"painting", "paintings", "collection"} & set(style.model.provenance)
 
 
 def test_the_preview_shows_every_style(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_a_clip_to_a_file_ends_at_its_end_with_its_sound(
     outcome = run_live(job(gallery, clap, sinks=(str(out),)), on_note=notes.append)
     assert not outcome.interrupted
     flashes, tones = claps(out)
-    assert np.allclose(np.diff(tones), [1, 1], atol=0.04), "no sound is missing"
+    # The file begins with its first picture, 40 ms into the first tone where one is left out.
+    assert np.allclose(np.diff(tones), [1, 1], atol=0.06), "no sound is missing"
     assert len(flashes) >= 2  # a busy machine leaves out pictures, and with them a flash
     assert max(min(abs(flash - tone) for tone in tones) for flash in flashes) < 0.04
     assert any("rtstyle render" in note for note in notes)
