@@ -80,12 +80,14 @@ def job(gallery: list[Style], source: object, **changes: object) -> LiveJob:
 def test_a_clip_to_a_file_ends_at_its_end_with_its_sound(
     clap: Path, gallery: list[Style], tmp_path: Path
 ) -> None:
-    out, notes = tmp_path / "out.mp4", list[str]()
-    outcome = run_live(job(gallery, clap, sinks=(str(out),)), on_note=notes.append)
-    assert not outcome.interrupted
-    flashes, tones = claps(out)
-    # The file begins with its first picture, 40 ms into the first tone where one is left out.
-    assert np.allclose(np.diff(tones), [1, 1], atol=0.06), "no sound is missing"
+    for n in range(3):  # a busy machine may leave out the first picture, and the file begins later
+        out, notes = tmp_path / f"{n}.mp4", list[str]()
+        outcome = run_live(job(gallery, clap, sinks=(str(out),)), on_note=notes.append)
+        assert not outcome.interrupted
+        flashes, tones = claps(out)
+        if np.allclose(np.diff(tones), 1, atol=0.04):
+            break
+    assert np.allclose(np.diff(tones), [1, 1], atol=0.04), "no sound is missing"
     assert len(flashes) >= 2  # a busy machine leaves out pictures, and with them a flash
     assert max(min(abs(flash - tone) for tone in tones) for flash in flashes) < 0.04
     assert any("rtstyle render" in note for note in notes)
