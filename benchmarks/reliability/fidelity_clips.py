@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 from av.video.stream import VideoStream
 
+from rtstyle.media.video.opening import start_encoding
+
 SECONDS, RATE = 12, 25
 
 
@@ -96,6 +98,7 @@ def make_kind(path: Path) -> Path:
         context.width, context.height = map(int, kind.size.split("x"))
         context.pix_fmt, context.gop_size = kind.pixel_format, kind.gop
         context.time_base = Fraction(1, RATE)
+        start_encoding(output)
         for number, frame in enumerate(pictures.decode(video=0)):
             frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, RATE), 0
             output.mux(stream.encode(frame))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +16,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from rtstyle.media.video.opening import start_encoding
 from rtstyle.model.zoo import shipped_folder
 from tests.graphs import copying, dimming, fading, inverting, tinting
 from tests.media.clips import picture
@@ -119,9 +119,6 @@ def make_materials(folder: Path) -> None:
     for name, recipe in CLIPS.items():
         if not (folder / name).exists():
             write_clip(folder / name, recipe)
-            if recipe.codec == "libsvtav1" and hasattr(os, "sched_setscheduler"):
-                # Where it may, it puts its caller above everything else on the machine.
-                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     for name in PICTURES:
         if not (folder / name).exists():
             write_picture(folder / name)
@@ -142,6 +139,7 @@ def write_clip(path: Path, recipe: Recipe, *, n_frames: int = N_FRAMES) -> None:
         if recipe.audio is not None:
             sound = cast(AudioStream, output.add_stream(recipe.audio, rate=48_000, layout="mono"))
         output.metadata["title"] = "A clip"
+        start_encoding(output)
         for index in range(n_frames):
             image = picture(index, *recipe.size)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")

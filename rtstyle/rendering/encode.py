@@ -21,6 +21,7 @@ from rtstyle.media.video.container import reason
 from rtstyle.media.video.decoder import Losses
 from rtstyle.media.video.encoder import VideoTrack
 from rtstyle.media.video.formats import container_for
+from rtstyle.media.video.opening import start_encoding
 from rtstyle.media.video.parts import NotCuttableError, Part, PicturesPart, VideoPart, open_part
 from rtstyle.metrics import Report
 from rtstyle.rendering.engines import Engines, pipeline_of
@@ -225,7 +226,7 @@ class _SegmentEncoder:
         self._scratch = av.open(io.BytesIO(), "w", format=container.muxer)
         try:
             self._track = VideoTrack(self._scratch, container, segment.video.info, job.writing)
-            self._scratch.start_encoding()
+            start_encoding(self._scratch)
             self._file = PacketWriter(path)
         except BaseException:
             self._close_scratch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -90,3 +91,17 @@ def test_folders_above_an_output_are_made(tmp_path: Path) -> None:
     assert (tmp_path / "new/a/o.mp4").exists()
     assert len(list((tmp_path / "new/b/pictures").iterdir())) == 12
     assert len(list((tmp_path / "new/c").iterdir())) == 12
+
+
+def test_no_encoder_takes_the_machine_for_itself(tmp_path: Path) -> None:
+    threads = Path("/proc/self/task")
+    if not threads.is_dir():
+        pytest.skip("only Linux lists the threads of a process with their scheduling")
+    frame = Frame(np.zeros((48, 64, 3), np.uint8), Fraction(0), 0)
+    with FileSink(tmp_path / "a.mp4", INFO, options=WriteOptions(codec="libsvtav1")) as sink:
+        sink.write(frame)
+        running = [int(thread.name) for thread in threads.iterdir()]
+        ordinary = [os.sched_getscheduler(thread) == os.SCHED_OTHER for thread in running]
+        sink.finish()
+    assert len(ordinary) > 10  # the encoder's own are among them
+    assert all(ordinary)

@@ -25,6 +25,7 @@ from rtstyle.media.options import WriteOptions
 from rtstyle.media.video.container import reason
 from rtstyle.media.video.encoder import VideoTrack
 from rtstyle.media.video.formats import Container, container_for, encoder_options
+from rtstyle.media.video.opening import start_encoding
 from rtstyle.media.video.remux import Passthrough
 
 _INT_MAX = 2**31 - 1
@@ -170,7 +171,7 @@ class FileSink(Closing):
         """Open the encoder and write the header, so that a mistake shows before any work."""
         codec = self.video.codec
         try:
-            output.start_encoding()
+            start_encoding(output)
         except OSError as error:
             raise self._cannot_write(error) from error
         except (FFmpegError, ValueError) as error:
