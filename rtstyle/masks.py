@@ -26,7 +26,7 @@ from rtstyle.steady import CARRIED, SteadyFilter
 
 HEIGHT, WIDTH = 144, 256  # that the net runs at
 _NARROWEST = 1.2  # aspect of what is stretched to the net's; narrower pictures get borders
-_STEADINESS = 0.9
+_STEADINESS = 1.0
 _RADIUS, _EPSILON = 3, 3e-4  # of the guided filter, at the net's size
 _SURE = 0.2  # of a mask, from where on it is 0, and 1 as far from there
 _PLACES = ("background", "person", "face")
@@ -51,7 +51,9 @@ class PersonMasks:
         steadiness: float = _STEADINESS,
         every: int = 1,
     ) -> None:
-        self._steady = SteadyFilter(steadiness, starts=starts, lead=lead, sharpens=False)
+        self._steady = SteadyFilter(
+            steadiness, starts=starts, lead=lead, sharpens=False, reduction=2
+        )
         self._net = _open(path or find_mask_model())
         self._every, self._n_frames = every, 0
         self._levels: Image = np.zeros((0, 0, 3), np.uint8)  # the last ones: person, face, nothing

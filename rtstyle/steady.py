@@ -53,7 +53,8 @@ class SteadyFilter:
     `amount` 0 changes nothing, 1 holds most. `starts` are the times at which segments begin: what
     is delivered from there on depends only on the frames from `lead` seconds before, so that it is
     the same wherever the segment before was painted. `sharpens` gives back the texture that is
-    lost; masks have none. Raises `UsageError`.
+    lost; masks have none. `reduction` is by how much the pictures are scaled down, at least, before
+    motion is looked for. Raises `UsageError`.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class SteadyFilter:
         starts: Sequence[Fraction] = (),
         lead: Fraction = Fraction(1),
         sharpens: bool = True,
+        reduction: int = 4,
     ) -> None:
         check_amount(amount)
-        self.amount, self._sharpens = amount, sharpens
+        self.amount, self._sharpens, self._reduction = amount, sharpens, reduction
         self._starts, self._lead = list(starts), lead
         self._current: _Floats | None = None  # the last painting delivered
         self._leads: dict[Fraction, _Floats] = {}  # the same for segments that begin soon
@@ -82,7 +84,7 @@ class SteadyFilter:
     ) -> Image:
         """The steadied painting of `frame`, both (H, W, 3), by default with the filter's `amount`.
         Another `key`, as of a new style, or another size begins afresh."""
-        small = _small(frame.image)
+        small = _small(frame.image, self._reduction)
         if self._time is not None and frame.time <= self._time:
             # The lead of a later segment begins again at frames that were delivered before.
             self._leads.clear()
@@ -181,10 +183,11 @@ def _bands(height: int, *, reach: int) -> Iterator[tuple[slice, slice]]:
         yield slice(first, min(height, end + reach)), slice(top - first, end - first)
 
 
-def _small(image: Image) -> _Grey:
+def _small(image: Image, reduction: int) -> _Grey:
     height, width = image.shape[:2]
     factor = max(
-        4 if min(height, width) >= 4 * _LEAST_SIDE else 1, math.ceil(height / _SMALL_HEIGHT)
+        reduction if min(height, width) >= reduction * _LEAST_SIDE else 1,
+        math.ceil(height / _SMALL_HEIGHT),
     )
     size = (max(1, width // factor), max(1, height // factor))
     scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -29,12 +29,21 @@ from rtstyle.train.recipe import Recipe
 from rtstyle.train.teacher import Teacher
 from rtstyle.train.to_onnx import ModelCard, write_model
 from rtstyle.train.trainer import Trainer
+from rtstyle.train.views import (
+    colour_distance,
+    edges,
+    flattened,
+    in_one_ink,
+    spread,
+    surface,
+    texture,
+)
 from rtstyle.train.ways.distillation import Larger
 from rtstyle.train.ways.keyframes import Keyframe, Keyframes
 from rtstyle.train.ways.pairs import Pair, PairFolders, Pairs, crop_of
 from rtstyle.train.ways.text import Clip as ClipModel
 from rtstyle.train.ways.text import Text, Words, load_clip
-from rtstyle.train.ways.unpaired import Collection, edges, flattened, spread, surface, texture
+from rtstyle.train.ways.unpaired import Collection
 from tests.media.clips import Clip, make_clip
 from tests.train.materials import make_loss_net, make_painting, make_photos
 
@@ -339,6 +348,41 @@ def test_a_set_that_is_too_small_is_refused(tmp_path: Path) -> None:
             Collection(paintings=place, content=(photos,), method=method).open(tmp_path, nothing)
     with pytest.raises(UsageError, match="no unpaired method 'gan'; known are fastcut, cut"):
         Collection(paintings=paintings, content=(photos,), method="gan").open(tmp_path, nothing)
+
+
+def test_a_weight_of_no_loss_is_refused(tmp_path: Path) -> None:
+    material = Collection(
+        paintings=_set(tmp_path / "set"), content=(make_photos(tmp_path / "photos"),)
+    )
+    recipe = replace(TINY, weights={"projekted": 3.0})
+    loss_net = load_perceptual_net(make_loss_net(tmp_path / "vgg.safetensors"))
+    with pytest.raises(UsageError, match="no loss 'projekted' to weight here; did you mean proj"):
+        Trainer(recipe, material.open(tmp_path / "work", nothing), loss_net=loss_net)
+
+
+def test_scrolls_are_seen_in_one_ink(tmp_path: Path) -> None:
+    folder = tmp_path / "scrolls"
+    folder.mkdir()
+    grey = np.arange(220, dtype=np.uint8)
+    tints = ((0, 30, 0), (30, 0, 0), (0, 0, 30), (10, 10, 10)) * 2
+    for i, tint in enumerate(tints):
+        scroll = np.broadcast_to(grey[:, None, None] + np.uint8(tint), (220, 64, 3))
+        write_picture(folder / f"{i}.png", np.ascontiguousarray(scroll), overwrite=False)
+    found = in_one_ink(load_photos(folder)).pixels.reshape(-1, 3).astype(int)
+    levels = cv2.cvtColor(found.astype(np.uint8)[None], cv2.COLOR_RGB2GRAY)[0]
+    for level in np.unique(levels):  # one colour for each grey
+        assert len(np.unique(found[levels == level], axis=0)) <= 2
+    middle = (levels > 40) & (levels < 200)  # that every scroll has
+    assert np.ptp(found[middle], axis=1).max() <= 5  # where three of four have 30
+
+
+def test_the_distance_of_colours_sees_no_places() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, 16, 16, generator=generator)
+    palette = x.permute(0, 2, 3, 1).reshape(-1, 3)
+    shuffled = palette[torch.randperm(len(palette), generator=generator)]
+    assert colour_distance(x, shuffled).max() < 1e-6
+    assert (colour_distance(x * 0.5, shuffled) > 0.05).all()
 
 
 def test_what_the_critics_see() -> None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from rtstyle.errors import UsageError
 from rtstyle.frame import Image
 
 if TYPE_CHECKING:
@@ -78,11 +81,13 @@ class Way(nn.Module):
 
     What it learns beside the net is in `partners`, which follow the gradient of the net's own
     losses, and in `critics`, which have losses of their own; all of it is part of a checkpoint.
-    `columns` names every loss, the telling ones first. `names` are those of the styles that the net
-    learns, where the material decides them.
+    `columns` names every loss, the telling ones first. `weights` are what the losses count that
+    the recipe may weight otherwise. `names` are those of the styles that the net learns, where the
+    material decides them.
     """
 
     columns: ClassVar[tuple[str, ...]]
+    weights: Mapping[str, float] = MappingProxyType({})
     names: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -94,7 +99,14 @@ class Way(nn.Module):
         return None
 
     def attach(self, trainer: Trainer) -> None:
-        """Make what depends on the net; called once, when the trainer has it."""
+        """Make what depends on the net; called once, when the trainer has it. Raises `UsageError`
+        for a weight of a loss that this way has not."""
+        for name in trainer.recipe.weights:
+            if name not in self.weights:
+                near = get_close_matches(name, self.weights, n=1) or sorted(self.weights)
+                known = f"did you mean {', '.join(near)}?" if near else "this way takes none."
+                raise UsageError(f"There is no loss {name!r} to weight here; {known}")
+        self.weights = {**self.weights, **trainer.recipe.weights}
         self.trainer = trainer
 
     def terms(self) -> tuple[Terms, Weights]:

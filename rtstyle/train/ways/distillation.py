@@ -54,6 +54,7 @@ class Distillation(Way):
     by style losses, since what is to be painted is known."""
 
     columns: ClassVar = ("l1", "features", "peaks", "stability")
+    weights = WEIGHTS
 
     def __init__(self, photos: Photos, larger: nn.Module, styles: Sequence[str]) -> None:
         super().__init__()
@@ -92,8 +93,10 @@ class Distillation(Way):
         }
         if r.peak_weight:
             terms["peaks"] = self.peaks.loss()
-        weights = WEIGHTS | r.weights
-        weights |= {"peaks": r.peak_weight, "stability": r.stability_weight * r.stability_every}
+        weights = {
+            **self.weights, "peaks": r.peak_weight,
+            "stability": r.stability_weight * r.stability_every,
+        }  # fmt: skip
         return terms | trainer.stability(photo, canvas, painted, style), weights
 
     def _draw(self, batch: int) -> Tensor | None:

@@ -116,6 +116,7 @@ class Pairs(Way):
     have a direction and a size."""
 
     columns: ClassVar = ("l1", "features", "texture", "adversarial", "critic", "stability")
+    weights = WEIGHTS
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         super().__init__()
@@ -163,7 +164,7 @@ class Pairs(Way):
             "texture": total_distance(_GRAM, features, describe(_GRAM, wanted)) / len(wanted),
             "adversarial": fooling(self.critics["patches"], torch.cat([before, painted], 1)),
         }
-        weights = WEIGHTS | r.weights | {"stability": r.stability_weight * r.stability_every}
+        weights = {**self.weights, "stability": r.stability_weight * r.stability_every}
         return terms | self._stability(before, canvas, painted), weights
 
     def _stability(self, before: Tensor, canvas: Tensor, painted: Tensor) -> Terms:

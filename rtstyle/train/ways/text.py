@@ -103,6 +103,7 @@ class Text(Way):
     as a whole and in every patch, seen in a random perspective."""
 
     columns: ClassVar = ("patches", "direction", "content", "tv", "stability")
+    weights = WEIGHTS
 
     def __init__(self, photos: Photos, clip: Clip, text: str) -> None:
         super().__init__()
@@ -138,7 +139,7 @@ class Text(Way):
             ).sum(0),
             "tv": tv_loss(painted),
         }
-        weights = WEIGHTS | r.weights | {"stability": r.stability_weight * r.stability_every}
+        weights = {**self.weights, "stability": r.stability_weight * r.stability_every}
         return terms | trainer.stability(photo, canvas, painted), weights
 
     def _see(self, pictures: Tensor) -> Tensor:

@@ -34,6 +34,15 @@ from rtstyle.train.data import (
 )
 from rtstyle.train.losses import tv_loss
 from rtstyle.train.preview import contact_sheet, square, stylize
+from rtstyle.train.views import (
+    colour_distance,
+    edges,
+    flattened,
+    in_one_ink,
+    spread,
+    surface,
+    texture,
+)
 from rtstyle.train.ways import Progress, Terms, Way, Weights
 from rtstyle.train.ways.pairs import Pair, crop_of, relative_l1
 
@@ -56,6 +65,7 @@ _DEEP = "relu4_1"
 _PROJECTED = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _ENCODER = ("stem", "down", "encoder", "body")  # names of a net's parts
 _SHOWN = 6
+_PALETTE = 16_384  # pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +96,10 @@ class Collection:
                 f"{place} holds {len(paintings)} paintings; {MIN_SET} or more are expected, or one "
                 "with --method sincut."
             )
+        if self.ink:
+            paintings = in_one_ink(paintings)
         photos = load_content(self.content, cache=folder) if self.content else demo_photos()
-        weights = METHODS[self.method] | (CARTOON if self.cartoon else {})
+        weights = METHODS[self.method] | {"colours": 0.0} | (CARTOON if self.cartoon else {})
         return Unpaired(photos, paintings, self.method, weights | (INK if self.ink else {}))
 
 
@@ -98,7 +110,7 @@ class Unpaired(Way):
 
     columns: ClassVar = (
         "adversarial", "projected", "nce", "identity", "cycle", "back", "critic", "surface",
-        "texture", "structure", "content", "tv", "ink", "edges", "stability",
+        "texture", "structure", "content", "tv", "ink", "edges", "colours", "stability",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +134,8 @@ class Unpaired(Way):
         seen = trainer.features(torch.zeros(1, 3, 64, 64, device=trainer.device), _PROJECTED)
         for name in self.views:
             self.critics[name] = PatchCritic(1 if name == "texture" else 3)
+        if self.weights["colours"]:
+            self._palette = self._pixels().to(trainer.device)
         self.critics["projected"] = FeatureCritic({k: x.shape[1] for k, x in seen.items()})
         if self.method == "cyclegan":
             self.critics["back"] = PatchCritic()
@@ -160,9 +174,11 @@ class Unpaired(Way):
                 same = trainer.paint(real + canvas)
                 terms["identity"] = self._contrast(same, real, flip=False)
         terms |= self._cartoon(given, painted)
-        if "edges" in self.weights:
+        if self.weights.get("edges"):
             terms["edges"] = (edges(given) - edges(painted)).abs().mean((1, 2, 3))
-        weights = self.weights | r.weights | {"stability": r.stability_weight * r.stability_every}
+        if self.weights["colours"]:
+            terms["colours"] = colour_distance(painted, self._palette)
+        weights = {**self.weights, "stability": r.stability_weight * r.stability_every}
         return terms | trainer.stability(given, canvas, painted), weights
 
     def _cycle(self, photo: Tensor, painted: Tensor, real: Tensor, canvas: Tensor) -> Terms:
@@ -238,6 +254,12 @@ class Unpaired(Way):
         self.trainer.optimizers["critics"].step(self.trainer.recipe.critic_lr)
         return {"critic": float(total.detach())}
 
+    def _pixels(self) -> Tensor:
+        """Some of the paintings' own, spread over all of them: (K, 3) float RGB."""
+        pixels = self.paintings.pixels.reshape(-1, 3)
+        chosen = np.linspace(0, len(pixels) - 1, _PALETTE).astype(np.int64)
+        return torch.from_numpy(pixels[chosen]).float() / 255
+
     def _real(self, size: int, count: int) -> Tensor:
         rng = self.trainer.rng
         crops = []
@@ -302,51 +324,3 @@ def _r1(critic: nn.Module, real: Tensor) -> Tensor:
     real = real.detach().requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
     return slope.square().sum((1, 2, 3)).mean() / 2
-
-
-# What the critics of the white-box cartoon and of ink wash see.
-
-
-def surface(x: Tensor, *, radius: int = 5, eps: float = 0.2) -> Tensor:
-    """Smooth colours within edges: the guided filter of a picture by itself (He et al. 2013; Wang &
-    Yu 2020, §3.1). (N, 3, H, W) → the same."""
-
-    def mean(y: Tensor) -> Tensor:
-        return F.avg_pool2d(F.pad(y, (radius,) * 4, mode="reflect"), 2 * radius + 1, stride=1)
-
-    middle = mean(x)
-    variance = mean(x * x) - middle * middle
-    a = variance / (variance + eps**2)
-    return mean(a) * x + mean(middle - a * middle)
-
-
-def texture(x: Tensor) -> Tensor:
-    """A grey picture by random weights of the colours (Wang & Yu 2020, eq. 6): (N, 3, H, W) →
-    (N, 1, H, W)."""
-    random = torch.rand(1, 3, 1, 1, device=x.device)
-    grey = x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    weights = 0.8 * grey + 0.2 * random / random.sum()
-    return (x * weights).sum(1, keepdim=True)
-
-
-def flattened(x: Tensor) -> Tensor:
-    """Regions of one colour, by mean shift in place of the paper's superpixels: (N, 3, H, W)."""
-    pictures = (x.detach().clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    flat = [cv2.pyrMeanShiftFiltering(np.ascontiguousarray(p), 8, 25, maxLevel=0) for p in pictures]
-    return to_float(np.stack(flat).astype(np.uint8), x.device)
-
-
-def spread(x: Tensor) -> Tensor:
-    """Ink as it runs: dark places grow, then blur (He et al. 2018, §3.3). (N, 3, H, W)."""
-    dark = -F.max_pool2d(-x, 5, stride=1, padding=2)
-    for _ in range(2):  # two boxes are about a Gaussian
-        dark = F.avg_pool2d(F.pad(dark, (2,) * 4, mode="replicate"), 5, stride=1)
-    return dark
-
-
-def edges(x: Tensor) -> Tensor:
-    """How much of an edge each place is, up to 1 (Sobel of the grey picture): (N, 1, H, W)."""
-    kernel = x.new_tensor([[1, 2, 1], [0, 0, 0], [-1, -2, -1]])
-    kernels = torch.stack([kernel, kernel.T])[:, None] / 4
-    slopes = F.conv2d(F.pad(x.mean(1, keepdim=True), (1,) * 4, mode="replicate"), kernels)
-    return torch.tanh(4 * (slopes.square().sum(1, keepdim=True) + 1e-8).sqrt())
