@@ -17,7 +17,8 @@ class EngineOptions:
     number of CPU threads, all cores by default. `precision` is one of
     `rtstyle.model.zoo.PRECISIONS`; "auto" takes half on a GPU where the model has that variant,
     and "fastest" takes INT8 on a CPU too. `devices` are numbers of GPUs; batches go to them in
-    turn where there are several.
+    turn where there are several. `streams` is how many batches an engine on a CPU may compute side
+    by side, each with its share of the threads: more a second, but each takes longer.
 
     Raises `UsageError` for a value or a combination that cannot work.
     """
@@ -26,6 +27,7 @@ class EngineOptions:
     threads: int | None = None
     precision: str = "auto"
     devices: tuple[int, ...] = ()
+    streams: int = 1
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:

@@ -28,7 +28,9 @@ from rtstyle.train.perceptual import PerceptualNet
 from rtstyle.train.recipe import Recipe
 from rtstyle.train.ways import Terms, Way, Weights
 
-_RUNNING = ("running_mean", "running_var", "num_batches_tracked")  # of a batch norm
+# What a net keeps where the one that it starts from has none: statistics of batch norms, and how it
+# mixes the picture's colours.
+_KEPT = ("running_mean", "running_var", "num_batches_tracked", "skip.weight", "skip.bias")
 
 _log = logging.getLogger("rtstyle")
 
@@ -62,7 +64,7 @@ def start_from(net: nn.Module, init: nn.Module, *, style: int | None = None) -> 
     rows = {name for name, parameter in net.named_parameters() if id(parameter) in own}
     for name, value in net.state_dict().items():
         if name not in state:
-            if name.endswith(_RUNNING):
+            if name.endswith(_KEPT):
                 state[name] = value
             continue
         old = state[name]

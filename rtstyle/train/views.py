@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtstyle.train.data import Photos, to_float
 
 _DIRECTIONS = 16
+_GREY = (0.299, 0.587, 0.114)
 
 
 def surface(x: Tensor, *, radius: int = 5, eps: float = 0.2) -> Tensor:
@@ -36,7 +37,7 @@ def texture(x: Tensor) -> Tensor:
     """A grey picture by random weights of the colours (Wang & Yu 2020, eq. 6): (N, 3, H, W) →
     (N, 1, H, W)."""
     random = torch.rand(1, 3, 1, 1, device=x.device)
-    grey = x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    grey = x.new_tensor(_GREY).view(1, 3, 1, 1)
     weights = 0.8 * grey + 0.2 * random / random.sum()
     return (x * weights).sum(1, keepdim=True)
 
@@ -85,6 +86,24 @@ def in_one_ink(paintings: Photos) -> Photos:
         [_filled(np.bincount(grey, pixels[:, i], 256), counts) for i in range(3)], axis=1
     )
     return replace(paintings, pixels=shades[grey].reshape(-1))
+
+
+def begin_in_ink(net: nn.Module, palette: Tensor) -> None:
+    """Let a net that paints the difference to the picture with its colours mixed (`Fast` with
+    skip=2), and has not learnt how, begin with the picture in the ink of the palette, (K, 3)."""
+    mix = getattr(net, "skip", None)
+    if (
+        not isinstance(mix, nn.Conv2d)
+        or mix.bias is None
+        or not torch.equal(mix.weight[:, :, 0, 0].cpu(), torch.eye(3))
+    ):
+        return
+    grey = palette.new_tensor(_GREY)
+    line = torch.stack([palette @ grey, torch.ones(len(palette), device=palette.device)], 1)
+    slope, offset = torch.linalg.lstsq(line, palette).solution  # (3,) each
+    with torch.no_grad():
+        mix.weight[:, :, 0, 0] = slope[:, None] * grey
+        mix.bias.copy_(offset)
 
 
 def _filled(sums: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.uint8]:

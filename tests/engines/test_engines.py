@@ -405,3 +405,19 @@ def test_too_little_memory_is_an_engine_error(
 
 def test_errors_are_of_the_tree() -> None:
     assert issubclass(EngineError, RtstyleError)
+
+
+def test_batches_computed_side_by_side_come_out_as_one_after_the_other(
+    tiny_model: ModelSpec,
+) -> None:
+    frames = pictures(6, 48, 64)
+    painted = []
+    for streams in (1, 2):
+        with open_engine(EngineOptions(name="openvino", threads=2, streams=streams),
+                         tiny_model) as engine:  # fmt: skip
+            engine.expect(frames[:1])
+            running = [engine.submit(frames[i : i + 1]) for i in range(6)]
+            painted.append(np.concatenate([pending.result() for pending in running]))
+    # another number of threads changes the last digits of sums
+    assert np.abs(painted[0].astype(int) - painted[1]).max() <= 1
+    assert len({picture.tobytes() for picture in painted[1]}) == 6

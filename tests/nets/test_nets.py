@@ -60,13 +60,19 @@ def test_an_unknown_architecture_or_option_is_named() -> None:
         build_net("fast", width="wide")
 
 
-def test_a_skip_begins_as_the_picture_itself() -> None:
+@pytest.mark.parametrize("skip", [1, 2])
+def test_a_skip_begins_as_the_picture_itself(skip: int) -> None:
     x = torch.rand(1, 3, 32, 48)
-    net = build_net("fast", width=8, deep=8, blocks=1, tail=8, norm="batch", skip=1).eval()
-    assert torch.equal(net(x), x)
-    assert net.options["skip"] == 1
-    with pytest.raises(ModelError, match="skip=1 needs norm=batch"):
-        build_net("fast", skip=1)
+    net = build_net("fast", width=8, deep=8, blocks=1, tail=8, norm="batch", skip=skip).eval()
+    assert torch.allclose(net(x), x, atol=1e-6)
+    assert net.options["skip"] == skip
+    with pytest.raises(ModelError, match=f"skip={skip} needs norm=batch"):
+        build_net("fast", skip=skip)
+
+
+def test_another_skip_is_refused() -> None:
+    with pytest.raises(ModelError, match="skip is 0, 1 or 2, not 3"):
+        build_net("fast", norm="batch", skip=3)
 
 
 def test_a_net_that_has_styles_is_given_how_many() -> None:

@@ -30,6 +30,7 @@ from rtstyle.train.teacher import Teacher
 from rtstyle.train.to_onnx import ModelCard, write_model
 from rtstyle.train.trainer import Trainer
 from rtstyle.train.views import (
+    begin_in_ink,
     colour_distance,
     edges,
     flattened,
@@ -374,6 +375,25 @@ def test_scrolls_are_seen_in_one_ink(tmp_path: Path) -> None:
         assert len(np.unique(found[levels == level], axis=0)) <= 2
     middle = (levels > 40) & (levels < 200)  # that every scroll has
     assert np.ptp(found[middle], axis=1).max() <= 5  # where three of four have 30
+
+
+def test_a_net_that_mixes_colours_begins_in_the_ink_of_the_set() -> None:
+    options = {"width": 8, "deep": 8, "blocks": 1, "tail": 8, "norm": "batch"}
+    grey = torch.linspace(0, 1, 50)[:, None]
+    palette = grey * torch.tensor([0.9, 0.8, 0.6]) + 0.1  # sepia
+    net = build_net("fast", **options, skip=2).eval()
+    begin_in_ink(net, palette)
+    x = torch.rand(1, 3, 16, 16)
+    light = (x * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1)
+    found = net(x).detach()[0]
+    brightness = (palette @ torch.tensor([0.299, 0.587, 0.114])).flatten()
+    for i in range(3):
+        wanted = np.interp(light[0].numpy(), brightness.numpy(), palette[:, i].numpy())
+        inside = (light[0] > brightness[0]) & (light[0] < brightness[-1])
+        assert np.abs(found[i].numpy() - wanted)[inside].max() < 1e-3
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    begin_in_ink(net, grey.expand(-1, 3))  # it has learnt how
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
 def test_the_distance_of_colours_sees_no_places() -> None:

@@ -35,6 +35,7 @@ from rtstyle.train.data import (
 from rtstyle.train.losses import tv_loss
 from rtstyle.train.preview import contact_sheet, square, stylize
 from rtstyle.train.views import (
+    begin_in_ink,
     colour_distance,
     edges,
     flattened,
@@ -118,6 +119,7 @@ class Unpaired(Way):
     ) -> None:
         super().__init__()
         self.photos, self.paintings, self.method, self.weights = photos, paintings, method, weights
+        self._is_ink = "ink" in weights
         # What each critic sees of paintings and painted pictures.
         self.views: dict[str, Callable[[Tensor], Seen]] = {
             "adversarial": lambda x: x,
@@ -125,7 +127,7 @@ class Unpaired(Way):
         }
         if "surface" in weights:
             self.views |= {"surface": surface, "texture": texture}
-        if "ink" in weights:
+        if self._is_ink:
             self.views["ink"] = spread
         self.pools = {"adversarial": Pool(), "back": Pool()} if method == "cyclegan" else {}
 
@@ -134,8 +136,10 @@ class Unpaired(Way):
         seen = trainer.features(torch.zeros(1, 3, 64, 64, device=trainer.device), _PROJECTED)
         for name in self.views:
             self.critics[name] = PatchCritic(1 if name == "texture" else 3)
-        if self.weights["colours"]:
+        if self.weights["colours"] or self._is_ink:
             self._palette = self._pixels().to(trainer.device)
+        if self._is_ink:
+            begin_in_ink(trainer.net, self._palette)
         self.critics["projected"] = FeatureCritic({k: x.shape[1] for k, x in seen.items()})
         if self.method == "cyclegan":
             self.critics["back"] = PatchCritic()
