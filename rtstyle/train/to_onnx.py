@@ -156,7 +156,17 @@ def _export(
 
 
 def _tidy(model: onnx.ModelProto) -> None:
-    """Name the free dimensions N, H, W and drop the exporter's notes, larger than a small net."""
+    """Name the free dimensions N, H, W and drop the exporter's notes."""
+    drop_notes(model)
+    graph = model.graph
+    for value in (*graph.input, *graph.output):
+        dims = value.type.tensor_type.shape.dim
+        for dim, name in zip(dims, "NHW" if len(dims) == 4 else "N", strict=False):
+            dim.dim_param = name
+
+
+def drop_notes(model: onnx.ModelProto) -> None:
+    """Drop what the exporter noted, which is larger than a small net."""
     del model.metadata_props[:]
     graph = model.graph
     graph.name = "rtstyle"
@@ -164,10 +174,6 @@ def _tidy(model: onnx.ModelProto) -> None:
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         del item.metadata_props[:]
         item.doc_string = ""
-    for value in (*graph.input, *graph.output):
-        dims = value.type.tensor_type.shape.dim
-        for dim, name in zip(dims, "NHW" if len(dims) == 4 else "N", strict=False):
-            dim.dim_param = name
 
 
 @contextmanager

@@ -41,20 +41,20 @@ def to_int8(
     `max_mean` grey levels on average. Raises `ModelError` when there is nothing to quantise.
     """
     model = fold_casts(model)
-    names = _convolutions(model.graph)
+    names = convolutions(model.graph)
     if not names:
         raise ModelError("No convolution of the model has constant weights to quantise.")
     expected = _stylize(model, feeds)
 
     def cost(chosen: set[str]) -> float:
-        stylized = _stylize(_quantise(model, feeds, chosen), feeds)
+        stylized = _stylize(quantise(model, feeds, chosen), feeds)
         return max(
             float(np.abs(s.astype(np.int16) - e).mean())
             for s, e in zip(stylized, expected, strict=True)
         )
 
     chosen = _drop_costliest(names, cost, max_mean) if cost(names) > max_mean else names
-    return _quantise(model, feeds, chosen), sorted(names - chosen)
+    return quantise(model, feeds, chosen), sorted(names - chosen)
 
 
 def _drop_costliest(
@@ -69,7 +69,7 @@ def _drop_costliest(
     return chosen
 
 
-def _convolutions(graph: onnx.GraphProto) -> set[str]:
+def convolutions(graph: onnx.GraphProto) -> set[str]:
     """The output names of all convolutions with constant weights."""
     weights = {tensor.name for tensor in graph.initializer}
     return {n.output[0] for n in graph.node if n.op_type == "Conv" and n.input[1] in weights}
@@ -85,7 +85,7 @@ class _Feeds(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def _quantise(model: onnx.ModelProto, feeds: Sequence[Feed], chosen: set[str]) -> onnx.ModelProto:
+def quantise(model: onnx.ModelProto, feeds: Sequence[Feed], chosen: set[str]) -> onnx.ModelProto:
     """A copy of `model` with the chosen convolutions in 8 bits; their results stay float."""
     named = onnx.ModelProto()
     named.CopyFrom(model)
