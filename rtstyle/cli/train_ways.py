@@ -21,7 +21,7 @@ _PAIRS, _KEYFRAMES, _UNPAIRED, _WORDS = (
     "Another program: pairs and teachers", "Painted keyframes of a video", "Unpaired collections",
     "Words",
 )  # fmt: skip
-_NEED_CONTENT = ("teacher", "distil", "unpaired", "text")
+_NEED_CONTENT = ("teacher", "distil", "unpaired", "ink", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def way_options(
             if clip is None:
                 raise UsageError("Words are understood by CLIP, which you bring: --clip DIR.")
             settings["text"] = given
-    return Way(chosen[0], settings)
+    return Way("ink" if ink else chosen[0], settings)
 
 
 def material_of(way: Way, content: tuple[Path, ...], stack: ExitStack) -> Material:

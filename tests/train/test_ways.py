@@ -304,7 +304,7 @@ def _set(folder: Path, count: int = 8) -> Path:
     ("method", "extra", "terms"),
     [
         ("fastcut", {}, {"nce"}),
-        ("cut", {"ink": True}, {"nce", "identity", "ink", "edges"}),
+        ("cut", {"ink": True}, {"nce", "identity", "ink", "edges", "colours"}),
         ("sincut", {}, {"nce", "identity"}),
         ("cyclegan", {}, {"back", "cycle", "identity"}),
         ("fastcut", {"cartoon": True},

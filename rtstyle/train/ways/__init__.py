@@ -49,6 +49,9 @@ _ADVERSARIAL = {
     "batch": 2, "crop": 192, "updates": 1500, "finish": 0, "muon": False, "lr": 1.5e-3,
     "warm_up": 0, "stability_weight": 2.0, "stability_every": 3, "peak_weight": 0.0,
 }  # fmt: skip
+_INK = _ADVERSARIAL | {
+    "options": _LIGHT | {"norm": "batch", "skip": 2}, "lr": 2.5e-3, "stability_weight": 0.5,
+}  # fmt: skip
 # What it imitates is steady already.
 _SMALLER = {
     "architecture": "fast", "options": _LIGHT,
@@ -63,6 +66,7 @@ WAYS = {
     ),
     "distil": Row("rtstyle.train.ways.distillation:Larger", _SMALLER, None),
     "unpaired": Row("rtstyle.train.ways.unpaired:Collection", _ADVERSARIAL, None),
+    "ink": Row("rtstyle.train.ways.unpaired:Collection", _INK, None),
     "text": Row("rtstyle.train.ways.text:Words", {"updates": 2000, "finish": 0}),
 }  # fmt: skip
 

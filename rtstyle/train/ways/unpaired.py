@@ -57,7 +57,9 @@ METHODS = {
 }
 # Of losses relative to the features' own energy, where the paper's are absolute.
 CARTOON = {"surface": 0.3, "texture": 1.0, "structure": 2.0, "content": 2.0, "tv": 10.0}
-INK = {"ink": 1.0, "edges": 10.0}
+# Ink takes most of a photograph away, so the critics weigh more against the patches, and an edge of
+# the photograph need not be one of the painting.
+INK = {"adversarial": 1.0, "nce": 0.3, "projected": 6.0, "ink": 0.5, "edges": 1.0, "colours": 20.0}
 MIN_SET = 8  # paintings; fewer are learnt by heart
 _SCALES = (0.5, 1.0)  # of the crops of paintings; sincut enlarges its one more freely
 _SCALES_OF_ONE = (0.25, 1.0)
