@@ -115,10 +115,14 @@ class SteadyFilter:
         follows = min(now.shape) >= _LEAST_SIDE and max(size) < _LONGEST_SIDE
         if follows and (_smooth_difference(last, now) > _MOVES).any():
             flow = np.asarray(self._dis.calc(now, last, np.empty(0)), np.float32)
-            moved = _moved(last, *_places(flow, now.shape), cv2.INTER_LINEAR)
+            places = _places(flow, now.shape)
+            moved = _moved(last, *places, cv2.INTER_LINEAR)
         hold = np.exp(-((_smooth_difference(moved, now) / _MATCHES) ** 4), dtype=np.float32)
         if hold.mean() < _CUT:
             return None
+        if flow is not None:
+            # What has come into view was not painted before, however like the border it is.
+            hold *= _inside(*places)
         hold = np.asarray(cv2.resize(hold * share, size[::-1]), np.float32)
         return _Motion(hold, None if flow is None else _places(flow, size))
 
@@ -209,6 +213,13 @@ def _places(flow: _Floats, size: tuple[int, ...]) -> tuple[_Floats, _Floats]:
     x += np.arange(width, dtype=np.float32)
     y += np.arange(height, dtype=np.float32)[:, None]
     return x, y
+
+
+def _inside(x: _Floats, y: _Floats) -> _Floats:
+    """How much each place lies within the picture: 1 there, 0 from a quarter of a pixel outside."""
+    height, width = x.shape
+    beyond = np.maximum(np.maximum(-x, x - (width - 1)), np.maximum(-y, y - (height - 1)))
+    return np.asarray(np.clip(1 - 4 * beyond, 0, 1), np.float32)
 
 
 def _moved(picture: NDArray[Any], x: _Floats, y: _Floats, method: int) -> NDArray[Any]:

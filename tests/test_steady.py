@@ -60,6 +60,19 @@ def test_the_painting_follows_the_motion() -> None:
     assert abs(np.corrcoef(here.ravel(), shifted.ravel())[0, 1]) < 0.5
 
 
+def test_what_comes_into_view_is_as_the_net_painted_it() -> None:
+    """It was no part of the last painting, whose border is not to be drawn out into streaks."""
+    wide = cv2.GaussianBlur(_scene(width=400), (0, 0), 8)  # a sky: it is much like its border
+    paint, steady = _flickering(1, wide), SteadyFilter(1.0)
+    for n in range(24):
+        shown = slice(4 * n, 4 * n + 256)
+        painted = np.ascontiguousarray(paint[:, shown])
+        result = steady(painted, _frame(np.ascontiguousarray(wide[:, shown]), n))
+    for strip in (slice(-12, -2), slice(-40, -20), slice(100, 120)):
+        seen, wanted = (x[20:-20, strip].astype(float).ravel() for x in (result, painted))
+        assert np.corrcoef(seen, wanted)[0, 1] > 0.7
+
+
 @pytest.mark.parametrize("change", ["cut", "key", "size"])
 def test_nothing_is_held_over_a_break(change: str) -> None:
     first, steady = _scene(), SteadyFilter(1.0)
