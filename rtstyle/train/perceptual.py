@@ -161,8 +161,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format's reader has its own tree of errors
+        # PyTorch's own text is long, and recommends to load the file without care.
         raise TrainingError(
-            f"{path} cannot be read as a weights file ({error}). {_WHERE}"
+            f"{path} is no file of weights, neither of PyTorch nor of safetensors. {_WHERE}"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise TrainingError(f"{path} holds no plain dictionary of tensors. {_WHERE}")
