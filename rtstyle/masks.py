@@ -26,7 +26,7 @@ from rtstyle.steady import CARRIED, SteadyFilter
 
 HEIGHT, WIDTH = 144, 256  # that the net runs at
 _NARROWEST = 1.2  # aspect of what is stretched to the net's; narrower pictures get borders
-_STEADINESS = 1.0
+_HELD = 0.9  # share of the last masks that stays where the pictures match
 _RADIUS, _EPSILON = 3, 3e-4  # of the guided filter, at the net's size
 _SURE = 0.2  # of a mask, from where on it is 0, and 1 as far from there
 _PLACES = ("background", "person", "face")
@@ -48,12 +48,13 @@ class PersonMasks:
         *,
         starts: Sequence[Fraction] = (),
         lead: Fraction = Fraction(1),
-        steadiness: float = _STEADINESS,
+        steadiness: float = 1.0,
         every: int = 1,
     ) -> None:
         self._steady = SteadyFilter(
             steadiness, starts=starts, lead=lead, sharpens=False, reduction=2
         )
+        self._amount = steadiness * _HELD * CARRIED
         self._net = _open(path or find_mask_model())
         self._every, self._n_frames = every, 0
         self._levels: Image = np.zeros((0, 0, 3), np.uint8)  # the last ones: person, face, nothing
@@ -70,7 +71,7 @@ class PersonMasks:
             found = self._net(given)[:, :, columns]
             levels = np.zeros(small.shape, np.uint8)
             levels[..., :2] = (found.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
-            self._levels = self._steady(levels, moving)
+            self._levels = self._steady(levels, moving, amount=self._amount)
         self._n_frames += 1
         small_grey, grey = _grey(small), _grey(image)
         person, face = self._levels[..., 0], self._levels[..., 1]
