@@ -51,6 +51,9 @@ def import_model(
         Literal["0..1", "0..255", "-1..1", "imagenet"] | None,
         Option("--range", help="What an ONNX file's pixels run from and to."),
     ] = None,
+    domain: Annotated[
+        int | None, Option(metavar="N", help="Of StarGAN v2's domains, from 0, the one to read.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write another project's checkpoint or ONNX file as a model file."""
@@ -60,7 +63,7 @@ def import_model(
         from rtstyle.train.to_onnx import ModelCard
     logging.getLogger("rtstyle").setLevel(logging.INFO)  # it may take a minute: what it is doing
     card = ModelCard((name or output.stem,), description, licence)
-    spec = import_files(files, output, card, values=values, overwrite=overwrite)
+    spec = import_files(files, output, card, values=values, domain=domain, overwrite=overwrite)
     typer.echo(f"{output}: {spec.architecture}, {output.stat().st_size / 1e6:.1f} MB")
     typer.echo(speed_note(spec))
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from rtstyle.bench.parity import Limits, measure_runtimes, require_parity
 from rtstyle.errors import OutputError, UsageError
 from rtstyle.files import atomic_write, check_output
@@ -27,12 +29,14 @@ def import_files(
     card: ModelCard,
     *,
     values: str | None = None,
+    domain: int | None = None,
     overwrite: bool = False,
 ) -> ModelSpec:
     """Write the net in `files` to `output`, whole or not at all; returns what it says of itself.
 
-    `values` is the range of an ONNX file's pixels. Raises `ModelError` that tells what was seen
-    when the files are not known, damaged or do not paint the same in every runtime.
+    `values` is the range of an ONNX file's pixels, `domain` one of those of StarGAN v2. Raises
+    `ModelError` that tells what was seen when the files are not known, damaged or do not paint the
+    same in every runtime.
     """
     if output.suffix != ".onnx":
         raise UsageError(f"A model file ends in .onnx, unlike {output.name}.")
@@ -48,6 +52,8 @@ def import_files(
         raise UsageError("--range is for ONNX files; checkpoints of known projects tell theirs.")
     _log.info("Reading %s …", ", ".join(file.name for file in files))
     _, found = recognise(files)
+    if domain is not None:
+        _choose_domain(found.net, domain)
     found.net.grain = False  # type: ignore[assignment]  # it never saw any
     styles = () if hasattr(found.net, "encode") else card.styles
     provenance["origin"] = found.origin
@@ -58,6 +64,15 @@ def import_files(
         architecture=found.architecture,
         check=require_parity,
     )
+
+
+def _choose_domain(net: nn.Module, domain: int) -> None:
+    domains = getattr(net, "domains", 0)
+    if not domains:
+        raise UsageError("--domain is for StarGAN v2; this net has none.")
+    if not 0 <= domain < domains:
+        raise UsageError(f"The style encoder has the domains 0 to {domains - 1}, not {domain}.")
+    net.domain = domain  # type: ignore[assignment]
 
 
 def _import_onnx(file: Path, output: Path, card: ModelCard, values: str | None) -> ModelSpec:

@@ -1,8 +1,9 @@
 """StarGAN v2 (Choi et al., CVPR 2020): generator and style encoder of clovaai/stargan-v2.
 
 The style vector is the style code of a reference picture, which the style encoder reads for one
-domain: of several, the first. A generator with the high-pass skip (that of CelebA-HQ, which needs a
-face aligner beside it) is refused. Their weights are for non-commercial use; bring your own copy.
+domain, such as cats or dogs: `domain`, by number. A generator with the high-pass skip (that of
+CelebA-HQ, which needs a face aligner beside it) is refused. Their weights are for non-commercial
+use; bring your own copy.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
             "supported."
         )
     style = int(generator[_GENERATOR].shape[1])
-    net = StarGan2(widths=widths, looks=looks, style=style)
+    domains = next(n for n in itertools.count(1) if f"unshared.{n}.weight" not in encoder)
+    net = StarGan2(widths=widths, looks=looks, style=style, domains=domains)
     weights = {f"generator.{name}": value for name, value in generator.items()}
     weights |= {f"style_encoder.{name}": value for name, value in encoder.items()}
     load_weights(net, weights, of=f"{generators[0].path.name} and {encoders[0].path.name}")
@@ -56,29 +58,32 @@ def recognise(files: Sequence[CheckpointFile]) -> Imported | None:
 
 
 class StarGan2(nn.Module):
-    """Any reference picture of one domain as a style. `strength` scales the style's part in every
-    adaptive norm.
+    """Any reference picture of one domain as a style: of `domain`, from 0 to below `domains`.
+    `strength` scales the style's part in every adaptive norm.
 
     (N, 3, H, W) float RGB in [0, 1], (N, S) and (N,) strength → (N, 3, H, W) float.
     """
 
     grain = False
 
-    def __init__(self, *, widths: Sequence[int], looks: Sequence[int], style: int) -> None:
+    def __init__(
+        self, *, widths: Sequence[int], looks: Sequence[int], style: int, domains: int = 1
+    ) -> None:
         super().__init__()
         self.options: dict[str, Any] = {
-            "widths": list(widths), "looks": list(looks), "style": style,
+            "widths": list(widths), "looks": list(looks), "style": style, "domains": domains,
         }  # fmt: skip
+        self.domains, self.domain = domains, 0
         self.style_size, self.stride = style, 2 ** (len(widths) - 3)
         self.image_size = 2 ** (len(looks) + 1)
         self.generator = _Generator(widths, style)
-        self.style_encoder = _StyleEncoder(looks, style)
+        self.style_encoder = _StyleEncoder(looks, style, domains)
 
     def encode(self, painting: Tensor) -> Tensor:
         """The style code of a picture, seen as a square: (N, 3, H, W) → (N, S)."""
         side = self.image_size
         square = F.interpolate(painting, (side, side), mode="bilinear", align_corners=False)
-        code: Tensor = self.style_encoder(square * 2 - 1)
+        code: Tensor = self.style_encoder(square * 2 - 1, self.domain)
         return code
 
     def forward(self, x: Tensor, style: Tensor, strength: Tensor | None = None) -> Tensor:
@@ -114,7 +119,7 @@ class _Generator(nn.Module):
 
 
 class _StyleEncoder(nn.Module):
-    def __init__(self, widths: Sequence[int], style: int) -> None:
+    def __init__(self, widths: Sequence[int], style: int, domains: int) -> None:
         super().__init__()
         deep = widths[-1]
         self.shared = nn.Sequential(
@@ -123,10 +128,10 @@ class _StyleEncoder(nn.Module):
               for a, b in itertools.pairwise(widths)),
             nn.LeakyReLU(0.2), nn.Conv2d(deep, deep, 4), nn.LeakyReLU(0.2),
         )  # fmt: skip
-        self.unshared = nn.ModuleList([nn.Linear(deep, style)])
+        self.unshared = nn.ModuleList(nn.Linear(deep, style) for _ in range(domains))
 
-    def forward(self, x: Tensor) -> Tensor:
-        code: Tensor = self.unshared[0](self.shared(x).flatten(1))
+    def forward(self, x: Tensor, domain: int) -> Tensor:
+        code: Tensor = self.unshared[domain](self.shared(x).flatten(1))
         return code
 
 

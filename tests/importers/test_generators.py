@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rtstyle.engines import open_engine
-from rtstyle.errors import ModelError
+from rtstyle.errors import ModelError, UsageError
 from rtstyle.importers import speed
 from rtstyle.importers.command import import_files
 from rtstyle.model.spec import ModelSpec
@@ -332,7 +332,7 @@ def stargan_weights() -> tuple[Weights, Weights]:
     return weights_of(shapes), weights_of(looks, seed=1)
 
 
-def stargan_code(w: Weights, x: Tensor) -> Tensor:
+def stargan_code(w: Weights, x: Tensor, domain: int = 0) -> Tensor:
     x = conv(w, "shared.0", x * 2 - 1, 1, 1)
     for i in (1, 2, 3):
         y = F.avg_pool2d(conv(w, f"shared.{i}.conv1", F.leaky_relu(x, 0.2), 1, 1), 2)
@@ -341,7 +341,7 @@ def stargan_code(w: Weights, x: Tensor) -> Tensor:
             x = conv(w, f"shared.{i}.conv1x1", x)
         x = (F.avg_pool2d(x, 2) + y) / 2**0.5
     x = F.leaky_relu(conv(w, "shared.5", F.leaky_relu(x, 0.2)), 0.2).flatten(1)
-    return x @ t(w["unshared.0.weight"]).T + t(w["unshared.0.bias"])
+    return x @ t(w[f"unshared.{domain}.weight"]).T + t(w[f"unshared.{domain}.bias"])
 
 
 def stargan_paint(w: Weights, x: Tensor, code: Tensor) -> Tensor:
@@ -383,9 +383,14 @@ def test_stargan2(picture: Tensor, tmp_path: Path) -> None:
     with torch.inference_mode():
         code = stargan_code(encoder, reference)
         assert_same(net.encode(reference), code)
+        net.domain = 2
+        assert_same(net.encode(reference), stargan_code(encoder, reference, 2))
         painted = net(picture, code, torch.ones(1))
         assert_same(painted, stargan_paint(generator, picture, code), tolerance=5e-3)
         assert (net(picture, code, torch.zeros(1)) - painted).abs().max() > 0.01
+    for domain, sentence in ((3, "domains 0 to 2, not 3"), (-1, "not -1")):
+        with pytest.raises(UsageError, match=sentence):
+            import_files(paths, tmp_path / "a.onnx", ModelCard(("a",)), domain=domain)
     with pytest.raises(ModelError, match="imported from two files"):
         imported(paths[0])
     generator |= {"encode.3.conv2.weight": np.zeros((2 * W, 2 * W, 3, 3), np.float32)}
