@@ -64,7 +64,7 @@ class SteadyFilter:
         starts: Sequence[Fraction] = (),
         lead: Fraction = Fraction(1),
         sharpens: bool = True,
-        reduction: int = 4,
+        reduction: int = 3,
     ) -> None:
         check_amount(amount)
         self.amount, self._sharpens, self._reduction = amount, sharpens, reduction
