@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import onnx.helper
+import onnx.numpy_helper
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ PROVENANCE = (
     "rtstyle's own weights, trained on openly licensed photographs and clips that NOTICE names; "
     "their labels are masks by MediaPipe's selfie segmentation (Apache-2.0), and boxes of faces"
 )
+_FEW = 64  # numbers in a tensor that halving saves nothing of
 _CALIBRATED = 48  # pictures
 _HALF_SIZE = 96, 160  # less than half of the cost
 
@@ -242,8 +244,11 @@ def train(samples: Samples, work: Path, recipe: Recipe) -> PersonNet:
 
 
 def write(net: PersonNet, output: Path, pictures: NDArray[np.uint8]) -> None:
-    """Export the net as an ONNX file with its convolutions in 8 bits, the ranges of their
-    activations from some of the pictures, (N, 144, 256, 3)."""
+    """Export the net as an ONNX file that stores its weights in half precision and computes in
+    float32, which browsers take, and beside it, in int8/, one with its convolutions in 8 bits.
+
+    The ranges of their activations are from some of the pictures, (N, 144, 256, 3).
+    """
     frame = torch.zeros((1, HEIGHT, WIDTH, 3), dtype=torch.uint8)
     with quiet_export():
         program = torch.onnx.export(
@@ -256,9 +261,25 @@ def write(net: PersonNet, output: Path, pictures: NDArray[np.uint8]) -> None:
     onnx.helper.set_model_props(model, {"licence": LICENCE, "provenance": PROVENANCE})
     chosen = np.linspace(0, len(pictures) - 1, _CALIBRATED).astype(int)
     feeds: list[Feed] = [{"frame": pictures[i : i + 1]} for i in chosen]
-    model = quantise(model, feeds, convolutions(model.graph))
-    with atomic_write(output, parents=True) as part:
-        onnx.save(model, part)
+    in_8_bits = quantise(model, feeds, convolutions(model.graph))
+    _store_half(model)
+    for path, written in ((output, model), (output.parent / "int8" / output.name, in_8_bits)):
+        with atomic_write(path, parents=True) as part:
+            onnx.save(written, part)
+
+
+def _store_half(model: onnx.ModelProto) -> None:
+    """Runtimes turn the weights to float32 when they load the model."""
+    casts = []
+    for weights in model.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT and math.prod(weights.dims) > _FEW:
+            half = onnx.numpy_helper.to_array(weights).astype(np.float16)
+            name = weights.name
+            weights.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}.half"))
+            casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=1))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def main() -> None:

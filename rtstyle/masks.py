@@ -104,7 +104,8 @@ def find_mask_model() -> Path:
     """The model of the masks: $RTSTYLE_MASKS, masks/person.onnx in the user's folder of models, or
     the one that comes with rtstyle. Raises `ModelError` where there is none."""
     chosen = os.environ.get("RTSTYLE_MASKS")
-    mine, shipped = (f / "masks" / "person.onnx" for f in (user_folder(), shipped_folder()))
+    mine = user_folder() / "masks" / "person.onnx"
+    shipped = shipped_folder() / "masks" / "int8" / "person.onnx"
     path = Path(chosen) if chosen else mine if mine.is_file() else shipped
     if not path.is_file():
         raise ModelError(
