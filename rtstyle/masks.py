@@ -48,13 +48,9 @@ class PersonMasks:
         *,
         starts: Sequence[Fraction] = (),
         lead: Fraction = Fraction(1),
-        steadiness: float = 1.0,
         every: int = 1,
     ) -> None:
-        self._steady = SteadyFilter(
-            steadiness, starts=starts, lead=lead, sharpens=False, reduction=2
-        )
-        self._amount = steadiness * _HELD * CARRIED
+        self._steady = SteadyFilter(1.0, starts=starts, lead=lead, sharpens=False, reduction=2)
         self._net = _open(path or find_mask_model())
         self._every, self._n_frames = every, 0
         self._levels: Image = np.zeros((0, 0, 3), np.uint8)  # the last ones: person, face, nothing
@@ -71,7 +67,7 @@ class PersonMasks:
             found = self._net(given)[:, :, columns]
             levels = np.zeros(small.shape, np.uint8)
             levels[..., :2] = (found.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
-            self._levels = self._steady(levels, moving, amount=self._amount)
+            self._levels = self._steady(levels, moving, amount=_HELD * CARRIED)
         self._n_frames += 1
         small_grey, grey = _grey(small), _grey(image)
         person, face = self._levels[..., 0], self._levels[..., 1]

@@ -47,6 +47,8 @@ def import_files(
     if any(file.suffix == ".onnx" for file in files):
         if len(files) > 1:
             raise UsageError("An ONNX file is imported alone.")
+        if domain is not None:
+            raise UsageError("--domain is for StarGAN v2's checkpoints; an ONNX file has none.")
         return _import_onnx(files[0], output, replace(card, provenance=provenance), values)
     if values:
         raise UsageError("--range is for ONNX files; checkpoints of known projects tell theirs.")

@@ -391,6 +391,8 @@ def test_stargan2(picture: Tensor, tmp_path: Path) -> None:
     for domain, sentence in ((3, "domains 0 to 2, not 3"), (-1, "not -1")):
         with pytest.raises(UsageError, match=sentence):
             import_files(paths, tmp_path / "a.onnx", ModelCard(("a",)), domain=domain)
+    with pytest.raises(UsageError, match="an ONNX file has none"):
+        import_files([tmp_path / "net.onnx"], tmp_path / "a.onnx", ModelCard(("a",)), domain=1)
     with pytest.raises(ModelError, match="imported from two files"):
         imported(paths[0])
     generator |= {"encode.3.conv2.weight": np.zeros((2 * W, 2 * W, 3, 3), np.float32)}

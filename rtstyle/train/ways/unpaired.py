@@ -140,13 +140,14 @@ class Unpaired(Way):
             self.critics[name] = PatchCritic(1 if name == "texture" else 3)
         if self.weights["colours"] or self._is_ink:
             self._palette = self._pixels().to(trainer.device)
+        if self.method == "cyclegan":  # it begins as the picture, not in ink
+            self.partners["back"] = copy.deepcopy(trainer.net)
+            channels_last(self.partners["back"])
         if self._is_ink:
             begin_in_ink(trainer.net, self._palette)
         self.critics["projected"] = FeatureCritic({k: x.shape[1] for k, x in seen.items()})
         if self.method == "cyclegan":
             self.critics["back"] = PatchCritic()
-            self.partners["back"] = copy.deepcopy(trainer.net)
-            channels_last(self.partners["back"])
             return
         self._tapped = _tapped(trainer.net)
         crop = trainer.recipe.crop_at(0)
