@@ -248,37 +248,51 @@ class Samples:
         names = "pictures", "masks", "has_faces"
         return cls(*(np.load(folder / f"{name}.npy") for name in names))
 
-    def batch(
-        self, random: np.random.Generator, size: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
-        """Pictures as a webcam would have them, half of them mirrored; masks; `has_faces`."""
+    def batch(self, random: np.random.Generator, size: int) -> Batch:
+        """Samples drawn at random, half of them mirrored."""
         chosen = random.integers(len(self.pictures), size=size)
         pictures, masks = self.pictures[chosen], self.masks[chosen]
         mirrored = random.random(size) < 0.5
         pictures[mirrored] = pictures[mirrored, :, ::-1]
         masks[mirrored] = masks[mirrored, ..., ::-1]
-        for picture in pictures:
+        clear = np.stack([_toned(picture, random) for picture in pictures])
+        seen = clear.copy()
+        for picture in seen[: size // 2]:
             picture[:] = _spoilt(picture, random)
-        return pictures, masks, self.has_faces[chosen]
+        return Batch(seen, clear, masks, self.has_faces[chosen])
 
 
-def _spoilt(clean: Picture, random: np.random.Generator) -> Picture:
-    """Light, colour, noise and blur of a webcam."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples as a webcam has them, `seen`, and as they were in good light, `clear`, both uint8
+    (N, 144, 256, 3), which are alike in one half; masks and `has_faces` as in `Samples`."""
+
+    seen: NDArray[np.uint8]
+    clear: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    has_faces: NDArray[np.bool_]
+
+
+def _toned(picture: Picture, random: np.random.Generator) -> Picture:
+    """Another light and white balance."""
     tones = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
-    gains = np.exp(random.normal(0, 0.12, 3)).astype(np.float32)
-    if random.random() < 0.3:
-        gains *= random.uniform(0.25, 1)
-    table = tones ** np.float32(np.exp(random.normal(0, 0.25))) * gains * 255
+    gains = np.exp(random.normal(0, 0.1, 3)).astype(np.float32)
+    table = tones ** np.float32(np.exp(random.normal(0, 0.15))) * gains * 255
+    toned = cv2.LUT(picture, np.clip(table + 0.5, 0, 255).astype(np.uint8)[None])
+    return np.asarray(toned, np.uint8)
+
+
+def _spoilt(picture: Picture, random: np.random.Generator) -> Picture:
+    """Dim light, no colours, blur and noise, each with some chance."""
     if random.random() < 0.2:
-        clean = np.asarray(
-            cv2.cvtColor(cv2.cvtColor(clean, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8
-        )
-    picture = cv2.LUT(clean, np.clip(table + 0.5, 0, 255).astype(np.uint8)[None])
-    if random.random() < 0.25:
-        picture = cv2.GaussianBlur(picture, (0, 0), random.uniform(0.4, 1.5))
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        picture = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
     if random.random() < 0.5:
-        noise = np.empty(picture.shape, np.int16)
-        cv2.setRNGSeed(int(random.integers(1 << 31)))
-        cv2.randn(noise, np.zeros(1), np.full(1, abs(random.normal(0, 8))))
-        picture = cv2.add(picture, noise, dtype=cv2.CV_8U)
-    return np.asarray(picture, np.uint8)
+        picture = np.asarray(picture * random.uniform(0.25, 1), np.uint8)
+    if random.random() < 0.3:
+        blurred = cv2.GaussianBlur(picture, (0, 0), random.uniform(0.4, 1.5))
+        picture = np.asarray(blurred, np.uint8)
+    noise = np.empty(picture.shape, np.int16)
+    cv2.setRNGSeed(int(random.integers(1 << 31)))
+    cv2.randn(noise, np.zeros(1), np.full(1, abs(random.normal(0, 8))))
+    return np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), np.uint8)

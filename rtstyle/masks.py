@@ -101,7 +101,7 @@ def find_mask_model() -> Path:
     the one that comes with rtstyle. Raises `ModelError` where there is none."""
     chosen = os.environ.get("RTSTYLE_MASKS")
     mine = user_folder() / "masks" / "person.onnx"
-    shipped = shipped_folder() / "masks" / "int8" / "person.onnx"
+    shipped = shipped_folder() / "masks" / "person.onnx"
     path = Path(chosen) if chosen else mine if mine.is_file() else shipped
     if not path.is_file():
         raise ModelError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -38,13 +37,51 @@ _Grey = NDArray[np.uint8]  # (h, w)
 _Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
 class _Motion:
-    """From the last picture to this one. `hold` (H, W) is how much of the last painting may stay,
-    0 to 1; `places` are the x and the y (H, W) where each pixel was, None where nothing moved."""
+    """From the last picture to this one, for paintings of `size` (H, W); some rows at a time, as
+    maps of large ones would take much memory.
 
-    hold: _Floats
-    places: tuple[_Floats, _Floats] | None
+    `hold` (h, w) is how much of the last painting may stay, 0 to 1; `flow` (h, w, 2) is where each
+    place was, in small pixels, None where nothing moved.
+    """
+
+    def __init__(self, hold: _Floats, flow: _Floats | None, size: tuple[int, int]) -> None:
+        self._hold = _Rows(hold, size)
+        self._flow: tuple[_Rows, _Rows] | None = None
+        if flow is not None:
+            scale_y, scale_x = size[0] / flow.shape[0], size[1] / flow.shape[1]
+            self._flow = _Rows(flow[..., 0] * scale_x, size), _Rows(flow[..., 1] * scale_y, size)
+
+    def hold(self, rows: slice) -> _Floats:
+        """How much of the last painting may stay there, (n, W)."""
+        return self._hold[rows]
+
+    def places(self, rows: slice) -> tuple[_Floats, _Floats] | None:
+        """The x and the y where each pixel of the rows was, (n, W); None where nothing moved."""
+        if self._flow is None:
+            return None
+        x, y = (flow[rows] for flow in self._flow)
+        return _places(x, y, rows.start)
+
+
+class _Rows:
+    """Rows of a small map that is enlarged to `size` (H, W), bilinearly as by `cv2.resize`."""
+
+    def __init__(self, small: _Floats, size: tuple[int, int]) -> None:
+        height = len(small)
+        self._wide = np.asarray(cv2.resize(small, (size[1], height)), np.float32)
+        centres = (np.arange(size[0]) + 0.5) * height / size[0] - 0.5
+        above = np.floor(centres.clip(0, height - 1)).astype(int)
+        self._above, self._below = above, (above + 1).clip(max=height - 1)
+        self._share = (centres - above).clip(0, 1).astype(np.float32)[:, None]
+
+    def __getitem__(self, rows: slice) -> _Floats:
+        above: _Floats = self._wide[self._above[rows]]
+        below: _Floats = self._wide[self._below[rows]]
+        below -= above
+        below *= self._share[rows]
+        above += below
+        return above
 
 
 class SteadyFilter:
@@ -115,7 +152,7 @@ class SteadyFilter:
         follows = min(now.shape) >= _LEAST_SIDE and max(size) < _LONGEST_SIDE
         if follows and (_smooth_difference(last, now) > _MOVES).any():
             flow = np.asarray(self._dis.calc(now, last, np.empty(0)), np.float32)
-            places = _places(flow, now.shape)
+            places = _places(flow[..., 0].copy(), flow[..., 1].copy())
             moved = _moved(last, *places, cv2.INTER_LINEAR)
         hold = np.exp(-((_smooth_difference(moved, now) / _MATCHES) ** 4), dtype=np.float32)
         if hold.mean() < _CUT:
@@ -123,8 +160,7 @@ class SteadyFilter:
         if flow is not None:
             # What has come into view was not painted before, however like the border it is.
             hold *= _inside(*places)
-        hold = np.asarray(cv2.resize(hold * share, size[::-1]), np.float32)
-        return _Motion(hold, None if flow is None else _places(flow, size))
+        return _Motion(hold * np.float32(share), flow, size)
 
     def _held(self, last: _Floats | None, painted: Image, motion: _Motion | None) -> _Floats:
         """The painting with what is held of the last one."""
@@ -134,11 +170,10 @@ class SteadyFilter:
         for top in range(0, len(fresh), _BAND):
             band = slice(top, top + _BAND)
             before: NDArray[Any] = last[band]
-            if motion.places is not None:
+            if (places := motion.places(band)) is not None:
                 # Bicubic, as what is moved again and again would otherwise blur.
-                x, y = (place[band] for place in motion.places)
-                before = _moved(last, x, y, cv2.INTER_CUBIC)
-            fresh[band] += (before - fresh[band]) * cv2.merge([motion.hold[band]] * 3)
+                before = _moved(last, *places, cv2.INTER_CUBIC)
+            fresh[band] += (before - fresh[band]) * cv2.merge([motion.hold(band)] * 3)
         return fresh
 
 
@@ -203,15 +238,11 @@ def _smooth_difference(one: NDArray[Any], other: _Grey) -> _Floats:
     return np.asarray(cv2.blur(difference, (3, 3)), np.float32)
 
 
-def _places(flow: _Floats, size: tuple[int, ...]) -> tuple[_Floats, _Floats]:
-    """The x and the y where each pixel of a picture of `size` (H, W) was."""
-    height, width = size
-    x, y = (
-        np.asarray(cv2.resize(flow[..., axis] * (new / old), (width, height)), np.float32)
-        for axis, new, old in ((0, width, flow.shape[1]), (1, height, flow.shape[0]))
-    )
+def _places(x: _Floats, y: _Floats, top: int = 0) -> tuple[_Floats, _Floats]:
+    """How far each pixel came made into where it was; the first row is the picture's `top`."""
+    height, width = x.shape
     x += np.arange(width, dtype=np.float32)
-    y += np.arange(height, dtype=np.float32)[:, None]
+    y += np.arange(top, top + height, dtype=np.float32)[:, None]
     return x, y
 
 

@@ -72,6 +72,7 @@ class TiledGraph:
         statistics = {
             name: np.array(given[name]) for name in _names(self._graphs["giving"].outputs)
         }
+        self._release("giving")
         stylized = np.empty_like(frames)
         for rows, columns in product(*tile_spans(size, self._step)):
             tile = np.ascontiguousarray(frames[:, rows.window, columns.window])
@@ -84,7 +85,12 @@ class TiledGraph:
                 }
             part = to_batch(self._model, self._run("taking", inputs)[0])
             stylized[:, rows.kept, columns.kept] = part[:, rows.inside, columns.inside]
+        self._release("taking")
         return stylized
+
+    def _release(self, which: str) -> None:
+        """Give back what lies between its layers, so that the other graph can have it."""
+        self._compiled[which][1].release_memory()
 
     def _run(self, which: str, inputs: dict[str, Any]) -> Any:
         shape = inputs[self._model.frame_input].shape

@@ -100,7 +100,7 @@ def plan_painting(styles: Sequence[Style], runtime: Path, *, any_picture: bool =
             _add(plan, style.model)
     if not plan.models:
         raise ModelError("None of these styles has a model that browsers can run.")
-    masks = shipped_folder() / "masks" / "person.onnx"  # in float, which every backend runs
+    masks = shipped_folder() / "masks" / "person.onnx"
     if masks.is_file():
         plan.document["masks"] = _file(plan, masks)
     if any_picture:
