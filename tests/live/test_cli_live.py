@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -31,6 +32,18 @@ def _start(*arguments: object, code: str = "", **environment: str) -> subprocess
     )  # fmt: skip
 
 
+def _wait_for(what: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _filmed(folder: Path) -> list[Path]:
+    """The films on their way that have some frames, which encoders hold back at first."""
+    return [path for path in folder.glob(".*") if path.stat().st_size > 1000]
+
+
 def test_a_live_painting_obeys_stdin(tmp_path: Path, dim: ModelSpec) -> None:
     pytest.importorskip("pygame", reason="pygame-ce is not installed")
     film = tmp_path / "film.mp4"
@@ -43,11 +56,7 @@ def test_a_live_painting_obeys_stdin(tmp_path: Path, dim: ModelSpec) -> None:
     for command in ("# a remark", "next", "dance", "blend 0.5", "split", "snapshot", "record"):
         process.stdin.write(command + "\n")
     process.stdin.flush()
-    for _ in range(600):
-        if any(tmp_path.glob("rtstyle-*.png")):
-            break
-        time.sleep(0.05)
-    time.sleep(1.0)
+    _wait_for(lambda: any(tmp_path.glob("rtstyle-*.png")) and len(_filmed(tmp_path)) == 2)
     stdout, stderr = process.communicate("quit\n", timeout=60)
     assert process.returncode == 0, stderr
     assert re.search(r"\d+ frames in, \d+ out.*latency p50 \d+ ms, p95 \d+ ms, p99 \d+ ms", stdout)
@@ -65,11 +74,7 @@ def test_a_live_painting_obeys_stdin(tmp_path: Path, dim: ModelSpec) -> None:
 def test_an_interrupt_completes_what_was_recorded(tmp_path: Path, dim: ModelSpec) -> None:
     film = tmp_path / "film.mp4"
     process = _start("live", PATTERN, "--to", film, "-s", dim.path, "--engine", "onnxruntime")
-    for _ in range(600):
-        if any(tmp_path.glob(".*")):
-            break
-        time.sleep(0.05)
-    time.sleep(1.5)
+    _wait_for(lambda: _filmed(tmp_path))
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
