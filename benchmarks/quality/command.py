@@ -50,6 +50,7 @@ from benchmarks.quality.frontier import Frontiers, Wanted, make_frontiers
 from benchmarks.quality.judge import Judge
 from benchmarks.quality.look import Judges
 from benchmarks.quality.measure import Material, Picture, measure
+from benchmarks.quality.near_frontier import NearFrontiers
 from benchmarks.quality.remembered import Remembered, file_key
 from benchmarks.quality.report import Report
 from benchmarks.quality.sheets import labelled_sheet
@@ -98,6 +99,15 @@ class Options:
             "costs a minute per style image, once",
         ),
     ] = None
+    pareto_vgg16: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="how many of the photographs, spread over them, have Pareto ratios in --vgg16; "
+            "each costs some minutes per style image, once",
+        ),
+    ] = 0
     clips: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="folder with the clips of benchmarks/clips.txt"),
@@ -183,6 +193,8 @@ def _run(options: Options) -> None:
     material = Material(
         photos, compared, clips, frontiers, Remembered(options.cache), file_key(options.loss_net),
         judging_nets=tuple(file_key(path) for path in (options.vgg16, options.alexnet) if path),
+        near=NearFrontiers(options.frontiers),
+        compared_in_vgg16=_spread(len(photos), options.pareto_vgg16),
         davis=_davis(options.davis), portraits=_portraits(options),
     )  # fmt: skip
     report = Report(options.out, photographs=names, compared=len(compared), clips=clips)

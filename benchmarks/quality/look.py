@@ -18,6 +18,7 @@ from benchmarks.quality.judge import as_tensor
 from rtstyle.errors import TrainingError
 from rtstyle.media.images import read_picture
 from rtstyle.train.data import resize_short_side
+from rtstyle.train.gatys import Objective, Weights, optimise
 from rtstyle.train.losses import content_loss
 from rtstyle.train.perceptual import JOHNSON_CONTENT_LAYER, JOHNSON_STYLE_LAYERS, PerceptualNet
 from rtstyle.train.style_losses import describe, style_loss, total_distance
@@ -55,6 +56,14 @@ class Judges:
         with torch.no_grad():
             self._vgg_style = describe(self._gram, vgg(style, JOHNSON_STYLE_LAYERS))
             self._alex_style = describe(self._gram, alexnet.features(style))
+
+    def optimised(self, photo: Tensor, style_weight: float, steps: int) -> Tensor:
+        """The photograph (1, 3, H, W) painted by Gatys et al. in VGG-16, at Johnson's layers."""
+        objective = Objective(
+            photo, self._vgg_style, loss_net=self._vgg, weights=Weights(style=style_weight),
+            content_layer=JOHNSON_CONTENT_LAYER,
+        )  # fmt: skip
+        return optimise(photo, objective, steps=steps)
 
     def look(self, painted: Tensor, photo: Tensor) -> Look:
         """Of one painted picture of a photograph, both (1, 3, H, W) float in [0, 1]."""

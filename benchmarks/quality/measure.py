@@ -21,6 +21,7 @@ from benchmarks.quality.faces import Portraits, faces_kept
 from benchmarks.quality.frontier import Frontiers, pareto_ratio
 from benchmarks.quality.judge import Judge, as_tensor
 from benchmarks.quality.look import Judges, Look
+from benchmarks.quality.near_frontier import NearFrontiers
 from benchmarks.quality.noise import noise_gain, tremble
 from benchmarks.quality.remembered import Remembered, file_key
 from benchmarks.quality.synthetic_flow import move
@@ -39,7 +40,8 @@ class Material:
     compared with a frontier, clips, and where to keep things.
 
     `loss_net` tells the perceptual network's weights apart, `judging_nets` those of the independent
-    judges. `davis` are the clips of the public protocol, `portraits` where faces are looked for.
+    judges. The photographs `compared_in_vgg16` have Pareto ratios by `near`. `davis` are the clips
+    of the public protocol, `portraits` where faces are looked for.
     """
 
     photos: Sequence[Picture]
@@ -49,6 +51,8 @@ class Material:
     remembered: Remembered
     loss_net: str
     judging_nets: tuple[str, ...] = ()
+    near: NearFrontiers | None = None
+    compared_in_vgg16: Sequence[int] = ()
     davis: Sequence[Path] = ()
     portraits: Portraits | None = None
 
@@ -97,6 +101,14 @@ def measure(
                 [*net, photos, judges.key, *material.judging_nets],
                 lambda: independent_look(paint, material, judges),
             )
+            if material.near is not None and material.compared_in_vgg16:
+                near = material.near  # for the closure
+                figures |= remembered.get(
+                    "pareto_vgg16",
+                    [*net, [photos[i] for i in material.compared_in_vgg16], judges.key,
+                     *material.judging_nets, near.steps],
+                    lambda: pareto_in_vgg16(paint, material, judges, near),
+                )  # fmt: skip
         if material.davis:
             figures |= remembered.get(
                 "davis",
@@ -157,6 +169,18 @@ def independent_look(paint: Paint, material: Material, judges: Judges) -> Figure
     """Against painting and photograph in VGG-16 and in AlexNet."""
     looks = [judges.look(as_tensor(paint(photo)), as_tensor(photo)) for photo in material.photos]
     return {name: _over_photographs([getattr(k, name) for k in looks]) for name in Look._fields}
+
+
+def pareto_in_vgg16(
+    paint: Paint, material: Material, judges: Judges, near: NearFrontiers
+) -> Figure:
+    """By which factor Gatys et al. are missed in VGG-16."""
+    photos = [material.photos[i] for i in material.compared_in_vgg16]
+    ratios = [
+        near.ratio(judges, photo, judges.look(as_tensor(paint(photo)), as_tensor(photo)))
+        for photo in photos
+    ]
+    return {"pareto_vgg16": _over_photographs(ratios)}
 
 
 def motion_on_davis(paint: Paint, clips: Sequence[Path]) -> Figure:

@@ -232,6 +232,7 @@ _INDEPENDENT = [
     ("loss network", lambda row: str(row["figures"].get("loss_net", NOT_TOLD))),
     _figure("VGG-16 style", "vgg_style", ".2f"),
     _figure("VGG-16 content", "vgg_content", ".2f"),
+    _figure("Pareto ratio, VGG-16", "pareto_vgg16", ".2f"),
     _figure("AlexNet style", "alex_style", ".2f"),
     _figure("LPIPS", "lpips", ".2f"),
     _figure("DAVIS warping error", "davis_warp", ".1f"),

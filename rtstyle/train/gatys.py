@@ -42,7 +42,8 @@ class Step:
 class Objective:
     """What a painted picture is to minimise: (1, 3, H, W) float in [0, 1] → its losses by name.
 
-    `style` is what `style_loss` keeps of the painting, at the layers it holds.
+    `style` is what `style_loss` keeps of the painting, at the layers it holds; content is compared
+    at `content_layer`.
     """
 
     def __init__(
@@ -53,22 +54,23 @@ class Objective:
         loss_net: PerceptualNet,
         weights: Weights,
         style_loss: StyleLoss | None = None,
+        content_layer: str = CONTENT_LAYER,
     ) -> None:
-        self.weights = weights
+        self.weights, self._content_layer = weights, content_layer
         self._loss_net, self._style, self._style_loss = loss_net, style, style_loss or Gram()
         with torch.no_grad():
-            self._content = loss_net(photo)[CONTENT_LAYER]
+            self._content = loss_net(photo, (content_layer,))[content_layer]
 
     def __call__(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, a scalar, and the losses, each (1,)."""
-        features = self._loss_net(x)
+        features = self._loss_net(x, (*self._style, self._content_layer))
         w = self.weights
         layers = {
             name: self._style_loss.distance(features[name], kept)
             for name, kept in self._style.items()
         }
         losses = {
-            "content": content_loss(features[CONTENT_LAYER], self._content),
+            "content": content_loss(features[self._content_layer], self._content),
             "style": _sum(layers.values()),
         }
         if isinstance(w.style, Mapping):

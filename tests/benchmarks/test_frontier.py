@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.quality.alexnet import AlexNet
 from benchmarks.quality.frontier import WEIGHTS, Frontiers, Wanted, make_frontiers, pareto_ratio
 from benchmarks.quality.judge import Judge, Losses, as_tensor
+from benchmarks.quality.look import Judges
+from benchmarks.quality.near_frontier import NearFrontiers
 from rtstyle.media.images import read_picture
 from rtstyle.train.perceptual import load_perceptual_net
-from tests.train.materials import make_loss_net, make_painting
+from tests.train.materials import make_alexnet, make_loss_net, make_painting, make_vgg16
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
 
@@ -76,3 +79,25 @@ def test_several_processes_make_what_one_makes(judge: Judge, tmp_path: Path) -> 
     for photo in photos:
         made = [json.loads(frontiers.path(judge, photo).read_text()) for frontiers in (one, two)]
         assert np.allclose(*made, rtol=1e-3)
+
+
+def test_near_a_nets_own_trade_off_few_points_are_made_and_kept(tmp_path: Path) -> None:
+    judges = Judges(
+        make_painting(tmp_path / "painting.png"), 64,
+        vgg=load_perceptual_net(make_vgg16(tmp_path / "vgg16.safetensors")),
+        alexnet=AlexNet(make_alexnet(tmp_path / "alexnet.safetensors")),
+    )  # fmt: skip
+    near, photo = NearFrontiers(tmp_path, steps=4), as_tensor(PHOTO)
+    found = judges.look(judges.optimised(photo, 2.5, 4), photo)
+    assert near.ratio(judges, PHOTO, found) == pytest.approx(1, rel=1e-3)
+    path = near.path(judges, PHOTO)
+    assert [point[0] for point in json.loads(path.read_text())] == [2.5]
+    written = path.stat().st_mtime_ns
+    assert near.ratio(judges, PHOTO, found) == pytest.approx(1, rel=1e-3)
+    assert path.stat().st_mtime_ns == written
+    # A net that painted less is compared with an optimisation that paints less.
+    light = judges.look(judges.optimised(photo, 0.4, 4), photo)
+    assert near.ratio(judges, PHOTO, light) < 1.3
+    assert min(point[0] for point in json.loads(path.read_text())) < 2.5
+    worse = light._replace(vgg_style=2 * light.vgg_style, vgg_content=2 * light.vgg_content)
+    assert 1.6 < near.ratio(judges, PHOTO, worse) < 2.6
