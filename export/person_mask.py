@@ -49,7 +49,7 @@ class Recipe:
     """A training ends after `updates` or `minutes`, whichever comes first. `forced` is the share of
     it in which each stage is given what the teacher made, `at_half_size` that at half size."""
 
-    minutes: float = 110.0
+    minutes: float = 92.0
     updates: int = 13_000
     batch: int = 16
     samples: int = 10_000

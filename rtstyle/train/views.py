@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from rtstyle.train.data import Photos, to_float
 
 _DIRECTIONS = 16
+_AT_ONCE = 1 << 20  # pixels whose greys are counted
 _GREY = (0.299, 0.587, 0.114)
 
 
@@ -80,12 +81,21 @@ def in_one_ink(paintings: Photos) -> Photos:
     them. Photographs of scrolls are tinted each in another way, and a critic of such takes any
     colour for ink."""
     pixels = paintings.pixels.reshape(-1, 3)
-    grey = cv2.cvtColor(pixels[None], cv2.COLOR_RGB2GRAY)[0]
-    counts = np.bincount(grey, minlength=256)
-    shades = np.stack(
-        [_filled(np.bincount(grey, pixels[:, i], 256), counts) for i in range(3)], axis=1
+    parts = np.array_split(pixels, len(pixels) // _AT_ONCE + 1)
+    counts, sums = np.zeros(256, np.int64), np.zeros((3, 256))
+    for part in parts:
+        grey = _grey(part)
+        counts += np.bincount(grey, minlength=256)
+        sums += [np.bincount(grey, part[:, i], 256) for i in range(3)]
+    shades = np.stack([_filled(each, counts) for each in sums], axis=1)
+    return replace(
+        paintings, pixels=np.concatenate([shades[_grey(part)] for part in parts]).ravel()
     )
-    return replace(paintings, pixels=shades[grey].reshape(-1))
+
+
+def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, 3) RGB → (N,)."""
+    return np.asarray(cv2.cvtColor(pixels[None], cv2.COLOR_RGB2GRAY)[0], np.uint8)
 
 
 def begin_in_ink(net: nn.Module, palette: Tensor) -> None:
