@@ -11,6 +11,7 @@ import numpy as np
 from rtstyle.closing import Closing
 from rtstyle.engines import EngineOptions, open_engine
 from rtstyle.engines.base import Engine
+from rtstyle.engines.registry import engine_rows
 from rtstyle.frame import StreamInfo
 from rtstyle.image import Look, prepare
 from rtstyle.masks import PersonMasks
@@ -57,7 +58,8 @@ def pipeline_of(
 ) -> Pipeline:
     """The pipeline that paints the source of the job, or a part of it, into `sink`; with
     `announces`, engines are prepared for the source's size. `starts` are those of segments."""
-    if source.info.width * source.info.height > _LARGE:
+    is_large = source.info.width * source.info.height > _LARGE
+    if is_large:
         return_large_blocks()
     announced = set[Engine]()
 
@@ -69,7 +71,13 @@ def pipeline_of(
         return engine
 
     engine = engine_for(job.style, job.look)
-    pipeline = Pipeline(source, engine, sink, style=job.style, look=job.look, steady=steady)
+    # Where a CPU paints large frames, all else waits for it: no use in keeping many of them.
+    row = engine_rows().get(engine.name)
+    is_slow = is_large and row is not None and not row.runs_on_gpu
+    pipeline = Pipeline(
+        source, engine, sink, style=job.style, look=job.look, steady=steady,
+        capacity=1 if is_slow else 2,
+    )  # fmt: skip
     if job.changes or job.areas:
         pipeline.timeline = Timeline(job.states, engine_for)
     pipeline.cuts_out = job.writing.alpha
