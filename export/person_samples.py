@@ -265,7 +265,7 @@ class Samples:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Samples as a webcam has them, `seen`, and as they were in good light, `clear`, both uint8
-    (N, 144, 256, 3), which are alike in one half; masks and `has_faces` as in `Samples`."""
+    (N, 144, 256, 3), which are alike in the second half; masks and `has_faces` as in `Samples`."""
 
     seen: NDArray[np.uint8]
     clear: NDArray[np.uint8]

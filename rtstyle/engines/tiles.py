@@ -24,7 +24,7 @@ from rtstyle.frame import Image
 from rtstyle.model.spec import ModelSpec
 
 MAX_WHOLE = 2_100_000  # pixels of a picture that is stylized at once
-_MAX_TILE = 1_300_000  # pixels; less memory than larger ones, and hardly more margins to paint
+_MAX_TILE = 1_300_000  # pixels; less memory than larger ones, for somewhat more margins to paint
 MARGIN = 128  # pixels that a tile reaches into its neighbours; the nets see less far
 _THUMBNAIL = 1_000_000  # pixels, at most
 _NAME = "statistic"  # of the tensors that hold them, with a number
