@@ -26,8 +26,8 @@ from rtstyle.steady import CARRIED, SteadyFilter
 
 HEIGHT, WIDTH = 144, 256  # that the net runs at
 _NARROWEST = 1.2  # aspect of what is stretched to the net's; narrower pictures get borders
-_HELD = 0.9  # share of the last masks that stays where the pictures match
-_RADIUS, _EPSILON = 3, 3e-4  # of the guided filter, at the net's size
+_HELD = 0.97  # share of the last masks that stays where the pictures match
+_RADIUS, _EPSILON = 2, 3e-4  # of the guided filter, at the net's size
 _SURE = 0.2  # of a mask, from where on it is 0, and 1 as far from there
 _PLACES = ("background", "person", "face")
 
@@ -50,7 +50,7 @@ class PersonMasks:
         lead: Fraction = Fraction(1),
         every: int = 1,
     ) -> None:
-        self._steady = SteadyFilter(1.0, starts=starts, lead=lead, sharpens=False, reduction=2)
+        self._steady = SteadyFilter(1.0, starts=starts, lead=lead, of_masks=True, reduction=2)
         self._net = _open(path or find_mask_model())
         self._every, self._n_frames = every, 0
         self._levels: Image = np.zeros((0, 0, 3), np.uint8)  # the last ones: person, face, nothing

@@ -28,6 +28,8 @@ _GAIN = 1.5  # weight of the unsharp mask for each share that is lost
 _SHARPEST = 1.3  # what a fine hatching needs
 _MATCHES = 24.0  # grey levels of the moved input's difference at which the hold is down to 1/e
 _MOVES = 3.0  # grey levels from where on a place is not taken to stand still
+_FAR = 140.0  # grey levels by which a mask changes not by noise, so that less is held of it
+_FAR_HELD = 0.8  # of what is held of a mask else, where it changes by far
 _CUT = 0.5  # of the picture matches at least, or the scene is a new one
 _SMALL_HEIGHT = 180  # of the pictures that the flow is computed on, at most
 _LEAST_SIDE, _LONGEST_SIDE = 32, 2**15 - 1  # that DIS needs, and that OpenCV can move
@@ -41,12 +43,15 @@ class _Motion:
     """From the last picture to this one, for paintings of `size` (H, W); some rows at a time, as
     maps of large ones would take much memory.
 
-    `hold` (h, w) is how much of the last painting may stay, 0 to 1; `flow` (h, w, 2) is where each
-    place was, in small pixels, None where nothing moved.
+    `share` of the last painting may stay where `matches` (h, w) is 1; `flow` (h, w, 2) is where
+    each place was, in small pixels, None where nothing moved.
     """
 
-    def __init__(self, hold: _Floats, flow: _Floats | None, size: tuple[int, int]) -> None:
-        self._hold = _Rows(hold, size)
+    def __init__(
+        self, matches: _Floats, share: float, flow: _Floats | None, size: tuple[int, int]
+    ) -> None:
+        self.lets_go = share < 1  # what is only carried along is held whatever it was
+        self._hold = _Rows(matches * np.float32(share), size)
         self._flow: tuple[_Rows, _Rows] | None = None
         if flow is not None:
             scale_y, scale_x = size[0] / flow.shape[0], size[1] / flow.shape[1]
@@ -89,9 +94,10 @@ class SteadyFilter:
 
     `amount` 0 changes nothing, 1 holds most. `starts` are the times at which segments begin: what
     is delivered from there on depends only on the frames from `lead` seconds before, so that it is
-    the same wherever the segment before was painted. `sharpens` gives back the texture that is
-    lost; masks have none. `reduction` is by how much the pictures are scaled down, at least, before
-    motion is looked for. Raises `UsageError`.
+    the same wherever the segment before was painted. Masks, with `of_masks`, are not sharpened to
+    give back texture that is lost, as they have none, and are held the less the more they change.
+    `reduction` is by how much the pictures are scaled down, at least, before motion is looked for.
+    Raises `UsageError`.
     """
 
     def __init__(
@@ -100,11 +106,11 @@ class SteadyFilter:
         *,
         starts: Sequence[Fraction] = (),
         lead: Fraction = Fraction(1),
-        sharpens: bool = True,
+        of_masks: bool = False,
         reduction: int = 3,
     ) -> None:
         check_amount(amount)
-        self.amount, self._sharpens, self._reduction = amount, sharpens, reduction
+        self.amount, self._of_masks, self._reduction = amount, of_masks, reduction
         self._starts, self._lead = list(starts), lead
         self._current: _Floats | None = None  # the last painting delivered
         self._leads: dict[Fraction, _Floats] = {}  # the same for segments that begin soon
@@ -139,7 +145,7 @@ class SteadyFilter:
             if frame.time >= start - self._lead:
                 self._leads[start] = self._held(self._leads.get(start), painted, motion)
         self._current = self._held(self._current, painted, motion)
-        if not self._sharpens:
+        if self._of_masks:
             return np.asarray(cv2.convertScaleAbs(self._current), np.uint8)
         return _sharpened(self._current, painted)
 
@@ -154,13 +160,13 @@ class SteadyFilter:
             flow = np.asarray(self._dis.calc(now, last, np.empty(0)), np.float32)
             places = _places(flow[..., 0].copy(), flow[..., 1].copy())
             moved = _moved(last, *places, cv2.INTER_LINEAR)
-        hold = np.exp(-((_smooth_difference(moved, now) / _MATCHES) ** 4), dtype=np.float32)
-        if hold.mean() < _CUT:
+        matches = np.exp(-((_smooth_difference(moved, now) / _MATCHES) ** 4), dtype=np.float32)
+        if matches.mean() < _CUT:
             return None
         if flow is not None:
             # What has come into view was not painted before, however like the border it is.
-            hold *= _inside(*places)
-        return _Motion(hold * np.float32(share), flow, size)
+            matches *= _inside(*places)
+        return _Motion(matches, share, flow, size)
 
     def _held(self, last: _Floats | None, painted: Image, motion: _Motion | None) -> _Floats:
         """The painting with what is held of the last one."""
@@ -173,7 +179,12 @@ class SteadyFilter:
             if (places := motion.places(band)) is not None:
                 # Bicubic, as what is moved again and again would otherwise blur.
                 before = _moved(last, *places, cv2.INTER_CUBIC)
-            fresh[band] += (before - fresh[band]) * cv2.merge([motion.hold(band)] * 3)
+            change = before - fresh[band]
+            hold = cv2.merge([motion.hold(band)] * 3)
+            if self._of_masks and motion.lets_go:
+                noise = np.exp(-((cv2.blur(change, (3, 3)) / _FAR) ** 2))
+                hold *= _FAR_HELD + (1 - _FAR_HELD) * noise
+            fresh[band] += change * hold
         return fresh
 
 

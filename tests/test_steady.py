@@ -8,7 +8,7 @@ import pytest
 
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame, Image
-from rtstyle.steady import LEAD_FRAMES, SteadyFilter, lead_seconds
+from rtstyle.steady import CARRIED, LEAD_FRAMES, SteadyFilter, lead_seconds
 
 RATE = Fraction(25)
 
@@ -103,6 +103,33 @@ def test_a_segment_is_the_same_wherever_the_one_before_was_painted() -> None:
     uncut = run(0, [])
     off = max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(through, uncut, strict=True))
     assert off <= 2
+
+
+def test_masks_hold_noise_and_follow_what_changes_by_far() -> None:
+    scene = _scene()
+    left = {}
+    for change in (20, 200):
+        steady = SteadyFilter(1.0, of_masks=True)
+        steady(np.zeros_like(scene), _frame(scene, 0), amount=0.97 * CARRIED)
+        masks = np.full_like(scene, change)
+        for n in range(1, 9):
+            result = steady(masks, _frame(scene, n), amount=0.97 * CARRIED)
+        left[change] = 1 - float(result.mean()) / change
+    assert 0.7 < left[20] < 0.97**8 + 0.03
+    assert left[200] < 0.5
+
+
+def test_masks_are_carried_along_whatever_they_were() -> None:
+    """Between the frames at which they are looked for."""
+    wide = _scene(width=400)
+    steady = SteadyFilter(1.0, of_masks=True)
+    levels = np.zeros((192, 256, 3), np.uint8)
+    levels[60:120, 100:160] = 255
+    for n in range(4):
+        scene = np.ascontiguousarray(wide[:, 4 * n : 4 * n + 256])
+        levels = steady(levels, _frame(scene, n), amount=CARRIED)
+    assert levels[70:110, 94:142].min() > 200  # 12 pixels to the left of where they were
+    assert levels[70:110, 156:170].max() < 60
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 300), (33, 31)])
