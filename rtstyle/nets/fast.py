@@ -20,6 +20,13 @@ from rtstyle.nets.layers import (
 )
 
 
+class _Coarse(nn.Module):
+    """A picture's colours without its details: means of 4×4 pixels, enlarged bilinearly."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(F.avg_pool2d(x, 4), scale_factor=4.0, mode="bilinear")
+
+
 class Fast(nn.Module):
     """Johnson's encoder, residual blocks and decoder moved to lower resolutions, where they cost
     a fifteenth.
@@ -35,7 +42,8 @@ class Fast(nn.Module):
     1, which needs batch norm, it paints the difference to the picture, at first none: what it
     leaves alone stays as sharp as it was. With 2 the picture's colours are mixed before, by a
     matrix that is learnt: ink and pencil take colours away, and a difference painted at half the
-    size could not take away fine ones.
+    size could not take away fine ones. With 3 it is the difference to the picture's colours without
+    its details: a program that paints strokes keeps the one and not the other.
 
     (N, 3, H, W) float RGB in [0, 1], and (N, S) float weights if there are styles
     → (N, 3, H, W) float, about [0, 1], not clamped. H and W are multiples of 8, and at least 16.
@@ -57,8 +65,8 @@ class Fast(nn.Module):
         super().__init__()
         if skip and norm != "batch":
             raise TypeError(f"skip={skip} needs norm=batch")
-        if skip not in (0, 1, 2):
-            raise TypeError(f"skip is 0, 1 or 2, not {skip}")
+        if skip not in (0, 1, 2, 3):
+            raise TypeError(f"skip is from 0 to 3, not {skip}")
         if norm not in ("instance", "batch") or (norm == "batch" and styles):
             raise TypeError(f"norm {norm!r} with {styles} styles")
         self.options: dict[str, int | str] = {
@@ -84,6 +92,8 @@ class Fast(nn.Module):
             self.skip = nn.Conv2d(3, 3, 1)
             nn.init.dirac_(self.skip.weight)
             nn.init.zeros_(self.skip.bias)  # type: ignore[arg-type]
+        if skip == 3:
+            self.skip = _Coarse()
         if skip:
             nn.init.zeros_(self.out.weight)
         # Start at mid grey, or at the picture itself.

@@ -49,6 +49,14 @@ def where_loss(painted: Tensor, photo: Tensor, where: Tensor) -> Tensor:
     return off / (energy + least) * (share / _SMALL).clamp(max=1)
 
 
+def unlikeness(painted: Tensor, target: Tensor) -> Tensor:
+    """How unlike one layer's features look place by place, after a ReLU from 0 to 2: the squared
+    distance of the channels made of unit length (Zhang et al. 2018, "The Unreasonable
+    Effectiveness of Deep Features", without their learned weights). (N, C, H, W) twice → (N,)."""
+    first, second = (F.normalize(x.float(), dim=1) for x in (painted, target))
+    return (first - second).square().sum(1).mean((1, 2))
+
+
 def tv_loss(x: Tensor) -> Tensor:
     """Total variation: mean squared step to the right and lower neighbour
     (Mahendran & Vedaldi 2015). (N, C, H, W) → (N,)."""

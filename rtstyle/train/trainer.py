@@ -47,7 +47,8 @@ def start_from(net: nn.Module, init: nn.Module, *, style: int | None = None) -> 
 
     Where `net` has a row for every style and `init` none, every style starts from the same one;
     where `init` has fewer, the further ones start from their mean, and so does a net of one style
-    unless `style` says which row it takes. A batch norm starts from an instance norm's weights.
+    unless `style` says which row it takes. A batch norm starts from an instance norm's weights. A
+    net that paints the difference to the picture starts with none, where `init` paints a whole one.
     A net for any painting may start from the net that paints inside it.
     Raises `TrainingError` when the shapes do not fit.
     """
@@ -62,9 +63,13 @@ def start_from(net: nn.Module, init: nn.Module, *, style: int | None = None) -> 
     state = init.state_dict()
     own = {id(parameter) for parameter in per_style(net)}
     rows = {name for name, parameter in net.named_parameters() if id(parameter) in own}
+    kept: tuple[str, ...] = _KEPT
+    if getattr(net, "skip", None) is not None and getattr(init, "skip", None) is None:
+        kept += ("out.weight", "out.bias")
+        state = {name: value for name, value in state.items() if not name.endswith(kept)}
     for name, value in net.state_dict().items():
         if name not in state:
-            if name.endswith(_KEPT):
+            if name.endswith(kept):
                 state[name] = value
             continue
         old = state[name]

@@ -70,9 +70,18 @@ def test_a_skip_begins_as_the_picture_itself(skip: int) -> None:
         build_net("fast", skip=skip)
 
 
+def test_a_coarse_skip_begins_as_the_colours_without_the_details() -> None:
+    x = torch.rand(1, 3, 32, 48)
+    flat = torch.nn.functional.avg_pool2d(x, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    net = build_net("fast", width=8, deep=8, blocks=1, tail=8, norm="batch", skip=3).eval()
+    assert torch.allclose(net(x), net(flat), atol=1e-6)
+    assert torch.allclose(net(x).mean((2, 3)), x.mean((2, 3)), atol=0.02)
+    assert torch.allclose(net(torch.full_like(x, 0.3)), torch.full_like(x, 0.3), atol=1e-6)
+
+
 def test_another_skip_is_refused() -> None:
-    with pytest.raises(ModelError, match="skip is 0, 1 or 2, not 3"):
-        build_net("fast", norm="batch", skip=3)
+    with pytest.raises(ModelError, match="skip is from 0 to 3, not 4"):
+        build_net("fast", norm="batch", skip=4)
 
 
 def test_a_net_that_has_styles_is_given_how_many() -> None:

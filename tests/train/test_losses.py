@@ -16,6 +16,7 @@ from rtstyle.train.losses import (
     random_disturbance,
     stability_loss,
     tv_loss,
+    unlikeness,
     where_loss,
 )
 from rtstyle.train.style_losses import STYLE_LOSSES, describe, gram, style_loss, total_distance
@@ -288,3 +289,14 @@ def test_an_eased_loss_keeps_the_order_and_pulls_less_where_it_is_hopeless() -> 
     value.sum().backward()
     assert loss.grad is not None
     assert loss.grad.tolist() == pytest.approx([3, 2.25, 1, 1 / 7, 3 / 201])
+
+
+def test_unlikeness_compares_directions_place_by_place() -> None:
+    x, y = features(0), features(1)
+    assert unlikeness(x, x).max() < 1e-6
+    assert torch.allclose(unlikeness(3 * x, 0.5 * x), torch.zeros(2), atol=1e-6)
+    cosine = torch.nn.functional.cosine_similarity(x.double(), y.double(), dim=1)
+    assert torch.allclose(unlikeness(x, y).double(), (2 - 2 * cosine).mean((1, 2)), atol=1e-6)
+    first = torch.zeros(1, 2, 1, 1)
+    first[0, 0] = 5
+    assert float(unlikeness(first, first.flip(1))) == pytest.approx(2)

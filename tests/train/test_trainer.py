@@ -371,6 +371,19 @@ def test_a_net_of_one_style_starts_from_the_mean_of_several() -> None:
         assert torch.equal(mine, theirs.mean(0) if id(theirs) in rows else theirs)
 
 
+def test_a_net_of_the_difference_starts_with_none() -> None:
+    """Whatever the net that it starts from paints; one of the same kind it follows."""
+    sizes = {"width": 4, "deep": 4, "blocks": 1, "tail": 4}
+    whole, difference = build_net("fast", **sizes), build_net("fast", **sizes, norm="batch", skip=1)
+    start_from(difference, whole)
+    assert torch.equal(difference.stem.conv.weight, whole.stem.conv.weight)
+    assert not difference.out.weight.any()
+    assert not difference.out.bias.any()
+    torch.nn.init.normal_(difference.out.weight)
+    start_from(other := build_net("fast", **sizes, norm="batch", skip=1), difference)
+    assert torch.equal(other.out.weight, difference.out.weight)
+
+
 def test_crops_that_do_not_fit_the_net_are_refused(tmp_path: Path) -> None:
     deep = replace(TINY, architecture="texture-pyramid", options={"width": 4, "scales": 6})
     with pytest.raises(TrainingError, match="a multiple of 32, 64 or more"):
