@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -161,7 +161,7 @@ class Pairs(Way):
         self._seen = before, target, painted.detach()
         terms = {
             "l1": (painted - target).abs().mean((1, 2, 3)),
-            "features": _unlike(features, wanted, r.style_layers),
+            "features": _over_layers(unlikeness, features, wanted, r.style_layers),
             "texture": total_distance(_GRAM, features, describe(_GRAM, wanted)) / len(wanted),
             "adversarial": fooling(self.critics["patches"], torch.cat([before, painted], 1)),
         }
@@ -225,15 +225,16 @@ def features_l1(
     features: Mapping[str, Tensor], wanted: Mapping[str, Tensor], layers: Mapping[str, float]
 ) -> Tensor:
     """The mean of `relative_l1` over the layers, each (N, C, H, W), by their weights → (N,)."""
-    parts = [weight * relative_l1(features[k], wanted[k]) for k, weight in layers.items()]
-    return torch.stack(parts).sum(0) / sum(layers.values())
+    return _over_layers(relative_l1, features, wanted, layers)
 
 
-def _unlike(
-    features: Mapping[str, Tensor], wanted: Mapping[str, Tensor], layers: Mapping[str, float]
+def _over_layers(
+    distance: Callable[[Tensor, Tensor], Tensor],
+    features: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    layers: Mapping[str, float],
 ) -> Tensor:
-    """The mean of `unlikeness` over the layers, by their weights → (N,)."""
-    parts = [weight * unlikeness(features[k], wanted[k]) for k, weight in layers.items()]
+    parts = [weight * distance(features[k], wanted[k]) for k, weight in layers.items()]
     return torch.stack(parts).sum(0) / sum(layers.values())
 
 
