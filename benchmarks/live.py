@@ -30,9 +30,11 @@ from rtstyle.frame import Frame
 from rtstyle.image import Look, geometry, prepare
 from rtstyle.live import barcode
 from rtstyle.live.barcode import MeterSink
-from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import Canvas, EnginePool
-from rtstyle.live.session import Figures, LiveOptions, Session
+from rtstyle.live.options import LiveOptions
+from rtstyle.live.session import Figures, Session
+from rtstyle.live.settings import Settings
 from rtstyle.media import open_source
 from rtstyle.metrics import Latencies
 from rtstyle.model.zoo import PRECISIONS, VARIANTS

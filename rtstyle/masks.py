@@ -28,10 +28,28 @@ HEIGHT, WIDTH = 144, 256  # that the net runs at
 _NARROWEST = 1.2  # aspect of what is stretched to the net's; narrower pictures get borders
 _HELD = 0.97  # share of the last masks that stays where the pictures match
 _RADIUS, _EPSILON = 2, 3e-4  # of the guided filter, at the net's size
+_FAR = 140.0  # grey levels by which a mask changes not by noise, so that less is held of it
+_FAR_HELD = 0.8  # of what is held else, where it changes by far
 _SURE = 0.2  # of a mask, from where on it is 0, and 1 as far from there
 _PLACES = ("background", "person", "face")
 
 Mask = NDArray[np.uint8]  # (H, W), 0 to 255
+
+
+class MaskFilter(SteadyFilter):
+    """Steadies masks: they have no texture to give back, and are held the less the more they
+    change."""
+
+    def stays(
+        self, hold: NDArray[np.float32], change: NDArray[np.float32], share: float
+    ) -> NDArray[np.float32]:
+        if share >= 1:  # what is only carried along is held whatever it was
+            return hold
+        noise = np.exp(-((cv2.blur(change, (3, 3)) / _FAR) ** 2))
+        return np.asarray(hold * (_FAR_HELD + (1 - _FAR_HELD) * noise), np.float32)
+
+    def delivered(self, held: NDArray[np.float32], painted: Image) -> Image:
+        return np.asarray(cv2.convertScaleAbs(held), np.uint8)
 
 
 class PersonMasks:
@@ -50,7 +68,7 @@ class PersonMasks:
         lead: Fraction = Fraction(1),
         every: int = 1,
     ) -> None:
-        self._steady = SteadyFilter(1.0, starts=starts, lead=lead, of_masks=True, reduction=2)
+        self._steady = MaskFilter(1.0, starts=starts, lead=lead, reduction=2)
         self._net = _open(path or find_mask_model())
         self._every, self._n_frames = every, 0
         self._levels: Image = np.zeros((0, 0, 3), np.uint8)  # the last ones: person, face, nothing

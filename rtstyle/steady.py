@@ -28,8 +28,6 @@ _GAIN = 1.5  # weight of the unsharp mask for each share that is lost
 _SHARPEST = 1.3  # what a fine hatching needs
 _MATCHES = 24.0  # grey levels of the moved input's difference at which the hold is down to 1/e
 _MOVES = 3.0  # grey levels from where on a place is not taken to stand still
-_FAR = 140.0  # grey levels by which a mask changes not by noise, so that less is held of it
-_FAR_HELD = 0.8  # of what is held of a mask else, where it changes by far
 _CUT = 0.5  # of the picture matches at least, or the scene is a new one
 _SMALL_HEIGHT = 180  # of the pictures that the flow is computed on, at most
 _LEAST_SIDE, _LONGEST_SIDE = 32, 2**15 - 1  # that DIS needs, and that OpenCV can move
@@ -50,7 +48,7 @@ class _Motion:
     def __init__(
         self, matches: _Floats, share: float, flow: _Floats | None, size: tuple[int, int]
     ) -> None:
-        self.lets_go = share < 1  # what is only carried along is held whatever it was
+        self.share = share
         self._hold = _Rows(matches * np.float32(share), size)
         self._flow: tuple[_Rows, _Rows] | None = None
         if flow is not None:
@@ -94,9 +92,9 @@ class SteadyFilter:
 
     `amount` 0 changes nothing, 1 holds most. `starts` are the times at which segments begin: what
     is delivered from there on depends only on the frames from `lead` seconds before, so that it is
-    the same wherever the segment before was painted. Masks, with `of_masks`, are not sharpened to
-    give back texture that is lost, as they have none, and are held the less the more they change.
-    `reduction` is by how much the pictures are scaled down, at least, before motion is looked for.
+    the same wherever the segment before was painted. `reduction` is by how much the pictures are
+    scaled down, at least, before motion is looked for. What is steadied otherwise, as masks are,
+    has its own `stays` and `delivered`.
     Raises `UsageError`.
     """
 
@@ -106,11 +104,10 @@ class SteadyFilter:
         *,
         starts: Sequence[Fraction] = (),
         lead: Fraction = Fraction(1),
-        of_masks: bool = False,
         reduction: int = 3,
     ) -> None:
         check_amount(amount)
-        self.amount, self._of_masks, self._reduction = amount, of_masks, reduction
+        self.amount, self._reduction = amount, reduction
         self._starts, self._lead = list(starts), lead
         self._current: _Floats | None = None  # the last painting delivered
         self._leads: dict[Fraction, _Floats] = {}  # the same for segments that begin soon
@@ -145,9 +142,16 @@ class SteadyFilter:
             if frame.time >= start - self._lead:
                 self._leads[start] = self._held(self._leads.get(start), painted, motion)
         self._current = self._held(self._current, painted, motion)
-        if self._of_masks:
-            return np.asarray(cv2.convertScaleAbs(self._current), np.uint8)
-        return _sharpened(self._current, painted)
+        return self.delivered(self._current, painted)
+
+    def stays(self, hold: _Floats, change: _Floats, share: float) -> _Floats:
+        """How much of the last painting stays, (n, W, 3), where `hold` of it may, with `share` the
+        most that may, and where `change` (n, W, 3) leads from this painting back to it."""
+        return hold
+
+    def delivered(self, held: _Floats, painted: Image) -> Image:
+        """The picture to deliver of `held` (H, W, 3), which `painted` went into."""
+        return _sharpened(held, painted)
 
     def _motion(
         self, last: _Grey, now: _Grey, size: tuple[int, int], share: float
@@ -180,11 +184,8 @@ class SteadyFilter:
                 # Bicubic, as what is moved again and again would otherwise blur.
                 before = _moved(last, *places, cv2.INTER_CUBIC)
             change = before - fresh[band]
-            hold = cv2.merge([motion.hold(band)] * 3)
-            if self._of_masks and motion.lets_go:
-                noise = np.exp(-((cv2.blur(change, (3, 3)) / _FAR) ** 2))
-                hold *= _FAR_HELD + (1 - _FAR_HELD) * noise
-            fresh[band] += change * hold
+            hold = np.asarray(cv2.merge([motion.hold(band)] * 3), np.float32)
+            fresh[band] += change * self.stays(hold, change, motion.share)
         return fresh
 
 

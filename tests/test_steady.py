@@ -8,6 +8,7 @@ import pytest
 
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame, Image
+from rtstyle.masks import MaskFilter
 from rtstyle.steady import CARRIED, LEAD_FRAMES, SteadyFilter, lead_seconds
 
 RATE = Fraction(25)
@@ -109,7 +110,7 @@ def test_masks_hold_noise_and_follow_what_changes_by_far() -> None:
     scene = _scene()
     left = {}
     for change in (20, 200):
-        steady = SteadyFilter(1.0, of_masks=True)
+        steady = MaskFilter(1.0)
         steady(np.zeros_like(scene), _frame(scene, 0), amount=0.97 * CARRIED)
         masks = np.full_like(scene, change)
         for n in range(1, 9):
@@ -122,7 +123,7 @@ def test_masks_hold_noise_and_follow_what_changes_by_far() -> None:
 def test_masks_are_carried_along_whatever_they_were() -> None:
     """Between the frames at which they are looked for."""
     wide = _scene(width=400)
-    steady = SteadyFilter(1.0, of_masks=True)
+    steady = MaskFilter(1.0)
     levels = np.zeros((192, 256, 3), np.uint8)
     levels[60:120, 100:160] = 255
     for n in range(4):

@@ -26,8 +26,8 @@ from rtstyle.cli.terminal import Terminal
 from rtstyle.errors import UsageError, optional
 
 if TYPE_CHECKING:
-    from rtstyle.live.controls import Settings
-    from rtstyle.live.session import LiveOptions
+    from rtstyle.live.options import LiveOptions
+    from rtstyle.live.settings import Settings
     from rtstyle.serve.auth import ServeOptions
     from rtstyle.style.style import Style
 
@@ -61,7 +61,7 @@ def _live_options(
     stroke: Stroke = None,
     upscale: Upscale = 1,
 ) -> Any:
-    from rtstyle.live.session import LiveOptions
+    from rtstyle.live.options import LiveOptions
 
     target = fps_target or (24.0 if adaptive else None)
     return LiveOptions(
@@ -300,7 +300,7 @@ def _beginning(
 ) -> tuple[list[Style], Settings]:
     """The gallery, with every style asked for in it, and the settings to begin with."""
     from rtstyle.image import Look
-    from rtstyle.live.controls import Settings, in_scene
+    from rtstyle.live.settings import Settings, in_scene
     from rtstyle.style.parse import find_style
     from rtstyle.style.style import find_styles
 

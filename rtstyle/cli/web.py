@@ -33,8 +33,8 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Write a static page that paints in the viewer's browser; no picture leaves it."""
-    from rtstyle.live.controls import Settings
     from rtstyle.live.engine_pool import EnginePool
+    from rtstyle.live.settings import Settings
     from rtstyle.serve.pictures import Thumbnails
     from rtstyle.style.parse import find_style
     from rtstyle.style.style import find_styles

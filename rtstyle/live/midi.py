@@ -12,7 +12,8 @@ import platformdirs
 from rtstyle.closing import Closing
 from rtstyle.errors import MediaError, RtstyleError, needs_extra
 from rtstyle.files import atomic_write
-from rtstyle.live.controls import HOST, Controls, Rights, parse, spoken
+from rtstyle.live.commands import HOST, Rights, parse, spoken
+from rtstyle.live.controls import Controls
 
 _VIRTUAL = "virtual:"  # before the name of a port that other programs can send to
 

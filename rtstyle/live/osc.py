@@ -1,6 +1,6 @@
 """Commands over OSC (Wright 2002, Open Sound Control 1.0): /rtstyle/style "udnie" and the like.
 
-Every command of `rtstyle.live.controls` is an address, its argument the first argument. What comes
+Every command of `rtstyle.live.commands` is an address, its argument the first argument. What comes
 has the rights of the page. Beyond this machine, addresses hold a key: /rtstyle/KEY/style.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from rtstyle.closing import Closing
 from rtstyle.errors import OutputError, RtstyleError, UsageError, needs_extra
-from rtstyle.live.controls import PAGE, Command, parse, spoken
+from rtstyle.live.commands import PAGE, Command, parse, spoken
 
 _QUIET_SECONDS = 1.0  # between two notes on messages that are wrong
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from rtstyle.live.controls import HOST, Controls, Rights
+from rtstyle.live.commands import HOST, Rights
+from rtstyle.live.controls import Controls
 from rtstyle.live.midi import MidiInput
 from rtstyle.live.osc import OscServer
 

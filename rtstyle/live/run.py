@@ -13,12 +13,14 @@ from time import perf_counter
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import MediaError, RtstyleError, UsageError
 from rtstyle.live.barcode import MeterSink
-from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.hot_keys import HotKeys
+from rtstyle.live.options import LiveOptions
 from rtstyle.live.recorder import FromZero, RecorderSink
 from rtstyle.live.remote import open_remotes
-from rtstyle.live.session import Figures, LiveOptions, Session
+from rtstyle.live.session import Figures, Session
+from rtstyle.live.settings import Settings
 from rtstyle.media import (
     ReadOptions,
     Sink,
@@ -97,7 +99,7 @@ def run_live(
 ) -> Outcome:
     """Run until the command quit, the end of the source, or Ctrl-C.
 
-    `commands` are lines in the language of `rtstyle.live.controls`, read by a thread. `on_note`
+    `commands` are lines in the language of `rtstyle.live.commands`, read by a thread. `on_note`
     gets every sentence for the user, from any thread. Must be called from the main thread if there
     is a window. Files are completed however the run ends. Raises the errors of `rtstyle.errors`.
     """

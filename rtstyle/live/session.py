@@ -15,50 +15,26 @@ import numpy as np
 from rtstyle.engines.base import Engine
 from rtstyle.errors import RtstyleError
 from rtstyle.frame import Image
-from rtstyle.image import Look, check_stroke, check_upscale, geometry
+from rtstyle.image import Look, geometry
 from rtstyle.live.adaptive import AdaptiveHeight
-from rtstyle.live.controls import Command, Controls, Settings, in_scene
+from rtstyle.live.commands import Command
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import Canvas, EnginePool
 from rtstyle.live.modulation import SoundMeter, moved
+from rtstyle.live.options import LiveOptions
 from rtstyle.live.overlay import ControlledSource, TimedSource, compose
+from rtstyle.live.settings import Settings, in_scene
 from rtstyle.masks import PersonMasks
 from rtstyle.media.base import Sink
 from rtstyle.media.devices.sound import SoundRing
 from rtstyle.metrics import Report
 from rtstyle.passes import Pass
 from rtstyle.pipeline import Fading, Pipeline
-from rtstyle.steady import SteadyFilter, check_amount
+from rtstyle.steady import SteadyFilter
 from rtstyle.style.style import Area, Style
 
 _MASKS_EVERY = 2  # frames: the net that stylizes needs the CPU
 _WINDOW_SECONDS = 2.0  # that the figures are averaged over
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveOptions:
-    """How a session runs.
-
-    `height` is what the net runs at, as `Look` has it, the picture's own by default; `stroke`, as
-    in `Look`, goes before it; `upscale` is `Look`'s. With `adaptive`, `fps_target` is held by a
-    smaller height, but not below `lowest` pixels. Frames that would be shown more than
-    `max_latency_ms` after their capture are dropped. `steady` is the strength of `SteadyFilter`.
-    `measure` draws bar codes. Raises `UsageError` for what is out of range.
-    """
-
-    height: int | None = None
-    fps_target: float | None = None
-    adaptive: bool = False
-    lowest: int = 144
-    max_latency_ms: float | None = None
-    measure: bool = False
-    steady: float = 0.0
-    stroke: float | None = None
-    upscale: int = 1
-
-    def __post_init__(self) -> None:
-        check_stroke(self.stroke)
-        check_upscale(self.upscale)
-        check_amount(self.steady)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class Panel(Protocol):
         ...
 
     def do(self, command: str) -> None:
-        """Carry out a command in the language of `rtstyle.live.controls`."""
+        """Carry out a command in the language of `rtstyle.live.commands`."""
         ...
 
 

@@ -17,7 +17,8 @@ from aiohttp import web
 
 from rtstyle import __version__
 from rtstyle.errors import RtstyleError
-from rtstyle.live.controls import COMMANDS, Controls, Rights
+from rtstyle.live.commands import COMMANDS, Rights
+from rtstyle.live.controls import Controls
 from rtstyle.live.session import Figures
 from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import HOST_HEADER

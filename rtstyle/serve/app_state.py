@@ -8,9 +8,12 @@ from typing import Any
 
 from rtstyle.errors import StyleNotFoundError
 from rtstyle.frame import Image
-from rtstyle.live.controls import PAGE, WATCH, Controls, Rights, Settings
+from rtstyle.live.commands import PAGE, WATCH, Rights
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
-from rtstyle.live.session import Figures, LiveOptions
+from rtstyle.live.options import LiveOptions
+from rtstyle.live.session import Figures
+from rtstyle.live.settings import Settings
 from rtstyle.serve.auth import ServeOptions
 from rtstyle.serve.every_run import EveryRun
 from rtstyle.serve.pictures import Thumbnails

@@ -19,8 +19,9 @@ from aiortc.mediastreams import MediaStreamError
 
 from rtstyle.errors import RtstyleError, UsageError
 from rtstyle.frame import Image
-from rtstyle.live.controls import Command, Rights, Settings, parse
+from rtstyle.live.commands import Command, Rights, parse
 from rtstyle.live.session import Figures, Session
+from rtstyle.live.settings import Settings
 from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import is_loopback
 from rtstyle.serve.capture_clock import CaptureClock

@@ -8,7 +8,9 @@ from threading import Lock
 from weakref import WeakSet
 
 from rtstyle.errors import RtstyleError
-from rtstyle.live.controls import Command, Controls, Settings
+from rtstyle.live.commands import Command
+from rtstyle.live.controls import Controls
+from rtstyle.live.settings import Settings
 from rtstyle.style.scene import Scene
 from rtstyle.style.style import Style
 

@@ -11,7 +11,8 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from rtstyle.errors import RtstyleError, UsageError
-from rtstyle.live.controls import Controls, Rights, parse, spoken
+from rtstyle.live.commands import Rights, parse, spoken
+from rtstyle.live.controls import Controls
 from rtstyle.web.plan import settings_message
 
 LONGEST_MESSAGE = 8 * 1024

@@ -14,11 +14,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import OutputError, RtstyleError, UsageError
-from rtstyle.live.controls import PAGE as PAGE_RIGHTS
-from rtstyle.live.controls import Settings
+from rtstyle.live.commands import PAGE as PAGE_RIGHTS
 from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.options import LiveOptions
 from rtstyle.live.remote import open_remotes
-from rtstyle.live.session import LiveOptions
+from rtstyle.live.settings import Settings
 from rtstyle.serve.api import Api
 from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import ServeOptions, authorize, harden

@@ -14,10 +14,10 @@ from rtstyle.engines.base import Engine
 from rtstyle.errors import ModelError
 from rtstyle.frame import Frame, Image
 from rtstyle.image import Look, prepare
-from rtstyle.live.controls import Settings
 from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.options import LiveOptions
 from rtstyle.live.overlay import compose
-from rtstyle.live.session import LiveOptions
+from rtstyle.live.settings import Settings
 from rtstyle.masks import Mask, PersonMasks
 from rtstyle.passes import Pass, Passes, combine
 from rtstyle.serve.pictures import encoded

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from rtstyle.errors import MediaError, RtstyleError, UsageError
 from rtstyle.frame import Image
-from rtstyle.live.controls import Command
+from rtstyle.live.commands import Command
 from rtstyle.serve.app_state import AppState
 from rtstyle.serve.connection import Connection
 from rtstyle.serve.pictures import decode_upload

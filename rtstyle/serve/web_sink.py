@@ -11,8 +11,9 @@ from rtstyle.closing import Closing
 from rtstyle.frame import Frame
 from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.options import LiveOptions
 from rtstyle.live.run import Status
-from rtstyle.live.session import Figures, LiveOptions
+from rtstyle.live.session import Figures
 from rtstyle.media.base import SinkRequest
 from rtstyle.serve.app_state import AppState, SharedRun
 from rtstyle.serve.auth import ServeOptions

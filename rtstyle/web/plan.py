@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import ModelError, StyleNotFoundError
-from rtstyle.live.controls import Settings
+from rtstyle.live.settings import Settings
 from rtstyle.model.file import read_model
 from rtstyle.model.onnx_reader import check_safe
 from rtstyle.model.spec import ModelSpec

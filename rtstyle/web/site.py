@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rtstyle.errors import OutputError, OutputExistsError
-from rtstyle.live.controls import Settings
+from rtstyle.live.settings import Settings
 from rtstyle.style.style import Style
 from rtstyle.web.plan import Plan, gallery_message, settings_message
 

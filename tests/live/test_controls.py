@@ -7,17 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtstyle.errors import RtstyleError, StyleNotFoundError, UsageError
-from rtstyle.live.controls import (
-    COMMANDS,
-    HOST,
-    PAGE,
-    WATCH,
-    Change,
-    Command,
-    Controls,
-    Settings,
-    parse,
-)
+from rtstyle.live.commands import COMMANDS, HOST, PAGE, WATCH, Change, Command, parse
+from rtstyle.live.controls import Controls
+from rtstyle.live.settings import Settings
 from rtstyle.media.devices.window import KEYS
 from rtstyle.style.style import Style
 

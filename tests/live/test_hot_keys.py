@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 
 from rtstyle.errors import MissingExtraError, OutputError
-from rtstyle.live.controls import parse
+from rtstyle.live.commands import parse
 from rtstyle.live.hot_keys import KEYS, HotKeys
 
 

@@ -18,10 +18,13 @@ from rtstyle.engines import EngineOptions
 from rtstyle.errors import InputNotFoundError, ModelError, StyleNotFoundError, UsageError
 from rtstyle.frame import Frame
 from rtstyle.image import Look
-from rtstyle.live.controls import PAGE, Controls, Settings, parse
+from rtstyle.live.commands import PAGE, parse
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.options import LiveOptions
 from rtstyle.live.run import LiveJob, run_live
-from rtstyle.live.session import LiveOptions, Session
+from rtstyle.live.session import Session
+from rtstyle.live.settings import Settings
 from rtstyle.masks import PersonMasks
 from rtstyle.media import WriteOptions, open_source
 from rtstyle.media.images import write_picture

@@ -16,12 +16,14 @@ import pytest
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import MediaError, OutputError, UsageError
 from rtstyle.frame import Frame
-from rtstyle.live.controls import PAGE, Controls, Settings, parse, spoken
+from rtstyle.live.commands import PAGE, parse, spoken
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.midi import MidiInput
 from rtstyle.live.modulation import Modulation, SoundMeter
 from rtstyle.live.osc import OscServer
 from rtstyle.live.session import Session
+from rtstyle.live.settings import Settings
 from rtstyle.media.devices.sound import RATE, SoundRing
 from rtstyle.media.synthetic import NullSink
 from rtstyle.style.style import Style

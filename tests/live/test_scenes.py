@@ -11,9 +11,11 @@ import pytest
 from rtstyle.engines import EngineOptions
 from rtstyle.errors import UsageError
 from rtstyle.frame import Frame
-from rtstyle.live.controls import PAGE, Controls, Settings, parse
+from rtstyle.live.commands import PAGE, parse
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.session import Figures, Session
+from rtstyle.live.settings import Settings
 from rtstyle.media.synthetic import NullSink
 from rtstyle.style.scene import Scene
 from rtstyle.style.style import Style

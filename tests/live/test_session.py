@@ -17,10 +17,12 @@ from rtstyle.engines.identity_engine import IdentityEngine
 from rtstyle.errors import EngineError, OutputError
 from rtstyle.frame import Frame
 from rtstyle.live.barcode import MeterSink
-from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import Canvas, EnginePool
+from rtstyle.live.options import LiveOptions
 from rtstyle.live.recorder import RecorderSink
-from rtstyle.live.session import Figures, LiveOptions, Session
+from rtstyle.live.session import Figures, Session
+from rtstyle.live.settings import Settings
 from rtstyle.media.synthetic import NullSink
 from rtstyle.model.spec import ModelSpec
 from rtstyle.style.style import Style

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.live.controls import Settings
 from rtstyle.live.run import LiveJob, run_live
+from rtstyle.live.settings import Settings
 from rtstyle.media.devices.network import NetworkSink
 from rtstyle.media.devices.sound import RATE, SoundRing
 from rtstyle.media.devices.source import TIME_BASE

@@ -22,9 +22,10 @@ import pytest
 from rtstyle import media
 from rtstyle.engines import EngineOptions
 from rtstyle.frame import Frame, StreamInfo
-from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.run import LiveJob, Status
+from rtstyle.live.settings import Settings
 from rtstyle.media import ReadOptions, Sink, open_sink, open_source
 from rtstyle.media.devices import capture, webcam
 from rtstyle.media.devices.cameras import Camera

@@ -67,7 +67,7 @@ def test_a_window_shows_frames_and_passes_keys_on(pygame: Any) -> None:
 
 
 def test_every_key_says_a_command_that_exists() -> None:
-    from rtstyle.live.controls import COMMANDS
+    from rtstyle.live.commands import COMMANDS
 
     assert {command.split()[0] for command in KEYS.values()} <= set(COMMANDS)
 

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from rtstyle.engines import EngineOptions
-from rtstyle.live.controls import Controls, Settings
+from rtstyle.live.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
-from rtstyle.live.session import Figures, LiveOptions
+from rtstyle.live.options import LiveOptions
+from rtstyle.live.session import Figures
+from rtstyle.live.settings import Settings
 from rtstyle.model.file import read_model
 from rtstyle.style.style import styles_of
 from tests.graphs import dimming, tinting

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from rtstyle.errors import UsageError
-from rtstyle.live.controls import COMMANDS
+from rtstyle.live.commands import COMMANDS
 from tests.serve.conftest import Running
 from tests.serve.test_server import base, flood, status_of, visit
 

@@ -22,7 +22,7 @@ from rtstyle.engines import open_engine
 from rtstyle.engines.graph import open_graph
 from rtstyle.errors import RtstyleError
 from rtstyle.image import Look, finish, prepare
-from rtstyle.live.controls import Settings
+from rtstyle.live.settings import Settings
 from rtstyle.masks import fitted
 from rtstyle.model.file import read_model
 from rtstyle.model.zoo import shipped_folder

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from rtstyle.errors import InputNotFoundError, ModelError, OutputExistsError
-from rtstyle.live.controls import Settings
+from rtstyle.live.settings import Settings
 from rtstyle.model.file import read_model
 from rtstyle.model.zoo import shipped_folder
 from rtstyle.style.style import Style, styles_of
