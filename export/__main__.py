@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rtstyle.bench.parity import measure_runtimes, require_limits, require_parity
+from export import person_mask, upscaler
+from export.checkpoint import CHECKPOINT, MODEL_CARD, export_checkpoint, read_model_card
+from rtstyle.bench.parity import measure_runtimes, require_limits
 from rtstyle.cli.export import Photos, fp16, import_model, int8, summary, tensorrt, torch_tensorrt
 from rtstyle.errors import InputNotFoundError, ModelError, RtstyleError, UsageError
 from rtstyle.model.file import read_model
 from rtstyle.model.zoo import shipped_folder
 from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint
-from rtstyle.train.recipe import Recipe
 from rtstyle.train.reference import reference_samples
-from rtstyle.train.to_onnx import ModelCard, write_model
+from rtstyle.train.to_onnx import ModelCard
 
-CHECKPOINT, MODEL_CARD = "checkpoint.safetensors", "model.json"
 FACES = Path(__file__).parent / "faces.csv"
 
 
@@ -71,44 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         show()  # typer's own error, with the usage
         return getattr(error, "exit_code", 2)
-
-
-def export_checkpoint(checkpoint: Path, output: Path, card: ModelCard) -> None:
-    """Write the averaged net of `checkpoint` as the model file `output`.
-
-    The recipe and the number of updates are added to the model card's provenance.
-    """
-    net, settings = load_checkpoint_net(checkpoint)
-    recipe = Recipe(**settings)
-    meta, _ = read_checkpoint(checkpoint)
-    training = {"recipe": asdict(recipe), "updates": meta["done"]}
-    card = replace(card, provenance=training | card.provenance)
-    spec = write_model(net, output, card, architecture=recipe.architecture, check=require_parity)
-    print(f"{output}: {', '.join(spec.styles)}, {output.stat().st_size / 1e6:.1f} MB")
-
-
-def read_model_card(path: Path) -> ModelCard:
-    """The model card in a training folder: JSON with description, licence, provenance and either a
-    name or "styles", which maps each style's name to its sentence, in the net's order.
-
-    Raises `ModelError` when something is missing.
-    """
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        description = fields["description"]
-        styles = dict(fields["styles"]) if "styles" in fields else {fields["name"]: description}
-        return ModelCard(
-            tuple(styles),
-            description,
-            fields["licence"],
-            dict(fields["provenance"]),
-            tuple(styles.values()),
-        )
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ModelError(
-            f"{path} must be a JSON object with name or styles, description, licence and "
-            f"provenance ({type(error).__name__}: {error})."
-        ) from None
 
 
 @app.command("onnx")
@@ -277,6 +237,8 @@ def site(
 for command in (fp16, int8, tensorrt, torch_tensorrt):  # as `rtstyle export` has them
     app.command()(command)
 app.command("import")(import_model)
+app.command("person-mask")(person_mask.command)
+app.command("upscaler")(upscaler.command)
 
 
 @app.command()

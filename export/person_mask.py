@@ -1,6 +1,6 @@
 """Trains the masks of people and faces: a small net, taught by MediaPipe's selfie segmentation.
 
-    python -m export.person_mask --data DIR --work DIR -o person.onnx
+    python -m export person-mask --data DIR --work DIR -o person.onnx
 
 The teacher labels samples once (`person_samples`). The student learns what the teacher makes of
 them stage by stage (hints, Romero et al. 2015), at first each stage from what the teacher's stage
@@ -11,18 +11,18 @@ first. A stopped training goes on from its checkpoint in --work.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import onnx.helper
 import onnx.numpy_helper
 import torch
+import typer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,6 +59,9 @@ class Recipe:
     at_half_size: float = 0.75
     hint_weight: float = 1.0
     seed: int = 0
+
+
+_USUAL = Recipe()
 
 
 class _Model(nn.Module):
@@ -255,23 +258,16 @@ def _store_half(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
-def main() -> None:
-    """The command line."""
-    usual = Recipe()
-    parser = argparse.ArgumentParser(prog="python -m export.person_mask", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with SOURCES.csv")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--minutes", type=float, default=usual.minutes)
-    parser.add_argument("--updates", type=int, default=usual.updates)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("-o", "--output", type=Path, default=Path("person.onnx"))
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    recipe = Recipe(minutes=given.minutes, updates=given.updates)
-    samples = samples_of(given.data, given.work, recipe)
-    teacher = read_teacher(given.data / TEACHER)
-    write(train(samples, teacher, given.work, recipe), given.output)
-
-
-if __name__ == "__main__":
-    main()
+def command(
+    data: Annotated[Path, typer.Option(help="folder with SOURCES.csv and the teacher")],
+    work: Annotated[Path, typer.Option(help="folder of samples and checkpoint")],
+    minutes: float = _USUAL.minutes,
+    updates: int = _USUAL.updates,
+    threads: int = 1,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE")] = Path("person.onnx"),
+) -> None:
+    """Train the net of the masks of people and faces, or go on."""
+    torch.set_num_threads(threads)
+    teacher = read_teacher(data / TEACHER)
+    recipe = Recipe(minutes=minutes, updates=updates)
+    write(train(samples_of(data, work, recipe), teacher, work, recipe), output)

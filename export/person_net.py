@@ -17,9 +17,12 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from rtstyle.errors import InputNotFoundError, ModelError
 
 _STEM = 16
 
@@ -213,13 +216,18 @@ class PersonNet(nn.Module):
 
 
 def read_teacher(path: Path) -> PersonNet:
-    """MediaPipe's net as ONNX, whose logits of faces mean nothing. Raises `ValueError` for a model
-    of another shape."""
+    """MediaPipe's net as ONNX, whose logits of faces mean nothing. Raises `InputNotFoundError`, and
+    `ModelError` for a model of another shape."""
     net = PersonNet(TEACHER).eval().requires_grad_(False)
-    given = list(_weights(onnx.load(path).graph))
+    if not path.is_file():
+        raise InputNotFoundError(f"There is no {path}: MediaPipe's selfie segmentation as ONNX.")
+    try:
+        given = list(_weights(onnx.load(path).graph))
+    except DecodeError:
+        raise ModelError(f"{path} is no ONNX file.") from None
     layers = [m for part in _in_order(net) for m in part.modules() if isinstance(m, nn.Conv2d)]
     if len(layers) != len(given):
-        raise ValueError(f"{path} has {len(given)} layers, not {len(layers)} as MediaPipe's net")
+        raise ModelError(f"{path} has {len(given)} layers, not {len(layers)} as MediaPipe's net.")
     norms = {
         part[-3]: part[-2]
         for part in net.modules()

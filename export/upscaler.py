@@ -1,6 +1,6 @@
 """Trains the net that `--upscale 2` enlarges paintings with.
 
-    python -m export.upscaler --content DIR --loss-net FILE -o rtstyle/zoo/upscale/double.onnx
+    python -m export upscaler --content DIR --loss-net FILE -o rtstyle/zoo/upscale/double.onnx
 
 Photographs are painted by the gallery in random styles, a quarter of them left as they are, halved
 by averaging, and the net is to give back what they were: by L1 and by the features of a perceptual
@@ -10,17 +10,17 @@ size, the last features hold 2×2 pixels each.
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import onnx
 import torch
+import typer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import swa_utils
@@ -55,6 +55,9 @@ class Recipe:
     features_weight: float = 1.0
     as_is: float = 0.25
     seed: int = 0
+
+
+_USUAL = Recipe()
 
 
 class Upscaler(nn.Module):
@@ -143,26 +146,21 @@ def write(net: Upscaler, output: Path) -> None:
         onnx.save(program.model_proto, part)
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m export.upscaler", description=__doc__)
-    parser.add_argument("--content", type=Path, required=True, help="folder of photographs")
-    parser.add_argument("--loss-net", type=Path, required=True, help="perceptual network")
-    parser.add_argument("--updates", type=int, default=Recipe().updates)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("-o", "--output", type=Path, default=Path("double.onnx"))
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+def command(
+    content: Annotated[Path, typer.Option(help="folder of photographs")],
+    loss_net: Annotated[Path, typer.Option(metavar="FILE", help="perceptual network")],
+    updates: int = _USUAL.updates,
+    threads: int = 1,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE")] = Path("double.onnx"),
+) -> None:
+    """Train the net that enlarges paintings."""
+    torch.set_num_threads(threads)
     painter, _ = load_onnx_net(shipped_folder() / "gallery.onnx")
-    photos, loss_net = load_content([given.content]), load_perceptual_net(given.loss_net)
-    recipe, began, mean = Recipe(updates=given.updates), time.monotonic(), dict[str, float]()
-    for step, (net, losses) in enumerate(train(photos, painter.eval(), loss_net, recipe), 1):
+    photos, perceptual = load_content([content]), load_perceptual_net(loss_net)
+    recipe, began, mean = Recipe(updates=updates), time.monotonic(), dict[str, float]()
+    for step, (net, losses) in enumerate(train(photos, painter.eval(), perceptual, recipe), 1):
         mean = {k: v if step == 1 else mean[k] + 0.02 * (v - mean[k]) for k, v in losses.items()}
         if step % 50 == 0 or step == recipe.updates:
             told = " ".join(f"{name} {value:.4f}" for name, value in mean.items())
             print(f"{step} updates, {time.monotonic() - began:.0f} s, {told}", flush=True)
-            write(net, given.output)
-
-
-if __name__ == "__main__":
-    main()
+            write(net, output)

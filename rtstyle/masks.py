@@ -124,7 +124,7 @@ def find_mask_model() -> Path:
     if not path.is_file():
         raise ModelError(
             f"People are found by a model, and {path} is not there; put MediaPipe's "
-            f"selfie_segmentation as ONNX, or one of `python -m export.person_mask`, at {mine}."
+            f"selfie_segmentation as ONNX, or one of `python -m export person-mask`, at {mine}."
         )
     return path
 

@@ -294,7 +294,10 @@ class Trainer:
         write_checkpoint(
             path, self.ema, asdict(self.recipe),
             tensors=tensors, done=self.done, names=self.names,
-            state={"rng": self.rng.bit_generator.state, "painting_pull": self.painting_pull},
+            state={
+                "rng": self.rng.bit_generator.state, "painting_pull": self.painting_pull,
+                "weights": dict(self.way.weights),
+            },
         )  # fmt: skip
 
     def resume(self, path: Path) -> None:
@@ -306,6 +309,9 @@ class Trainer:
         meta, tensors = read_checkpoint(path)
         # what an earlier version did not know was as it is by default
         before, now = asdict(Recipe()) | meta["recipe"], asdict(self.recipe)
+        # also weights that are what they are by default, which another version may have changed
+        before["weights"] = meta["state"].get("weights", before["weights"])
+        now["weights"] = dict(self.way.weights) if "weights" in meta["state"] else now["weights"]
         changed = [name for name, value in now.items() if before[name] != value]
         if changed not in ([], ["updates"]):
             raise TrainingError(

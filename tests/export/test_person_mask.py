@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from export.person_mask import Recipe, Training, write
 from export.person_net import TEACHER, Features, PersonNet, Plan, Row, read_teacher
 from export.person_samples import Drawing, Example, Samples
+from rtstyle.errors import ModelError
 from rtstyle.frame import Frame
 from rtstyle.masks import HEIGHT, WIDTH, PersonMasks
 
@@ -139,7 +140,7 @@ def test_a_teacher_is_read_and_one_of_another_shape_refused(tmp_path: Path) -> N
 
     del model.graph.node[5]
     onnx.save(model, file)
-    with pytest.raises(ValueError, match="layers, not"):
+    with pytest.raises(ModelError, match="layers, not"):
         read_teacher(file)
 
 

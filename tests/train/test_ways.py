@@ -106,6 +106,8 @@ def test_a_training_on_pairs_goes_on_with_its_critic(tmp_path: Path) -> None:
     job = replace(_job(tmp_path, material=material), folder=tmp_path / "b")
     with pytest.raises(KeyboardInterrupt):
         run_job(job, replace(TINY, updates=6), on_step=stop)
+    with pytest.raises(TrainingError, match=r"other settings \(weights\)"):
+        run_job(job, replace(TINY, updates=6, weights={"l1": 1.0}))
     run_job(job, replace(TINY, updates=6), on_step=seen[1].__setitem__)
     assert list(seen[1]) == [5, 6]
     for done, losses in seen[1].items():
@@ -121,7 +123,7 @@ def test_pairs_that_do_not_match_are_left_out_in_a_sentence(
     with caplog.at_level(logging.WARNING, logger="rtstyle"):
         assert len(material.open(tmp_path, nothing).taught) == 1
     assert "is 9×8 pixels, but" in caplog.text
-    assert "1 pictures have no partner of their name (photo1" in caplog.text
+    assert "Left out, as the other folder has none of that name: photo1." in caplog.text
     (material.after / "photo2.png").write_bytes(b"broken")
     with pytest.raises(TrainingError, match="None of the 2 pairs"):
         material.open(tmp_path, nothing)
@@ -307,6 +309,7 @@ def _set(folder: Path, count: int = 8) -> Path:
         ("cut", {"ink": True}, {"nce", "identity", "ink", "edges", "colours"}),
         ("sincut", {}, {"nce", "identity"}),
         ("cyclegan", {}, {"back", "cycle", "identity"}),
+        ("cyclegan", {"ink": True}, {"back", "cycle", "identity", "ink", "edges", "colours"}),
         ("fastcut", {"cartoon": True},
          {"nce", "surface", "texture", "structure", "content", "tv"}),
     ],

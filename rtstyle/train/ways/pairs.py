@@ -65,11 +65,13 @@ class PairFolders:
                 f"No picture in {self.before} has the name of one in {self.after}; the two of a "
                 "pair must be called alike."
             )
-        pairs, problems = [], []
         if alone := sorted(befores.keys() ^ afters.keys()):
-            problems.append(
-                f"{len(alone)} pictures have no partner of their name ({', '.join(alone[:3])}…)."
+            _log.warning(
+                "Left out, as the other folder has none of that name: %s%s.",
+                ", ".join(alone[:_NAMED]),
+                f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else "",
             )
+        pairs, problems = [], []
         for name in names:
             try:
                 pairs.append(read_pair(befores[name], afters[name]))

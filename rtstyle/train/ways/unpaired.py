@@ -8,8 +8,7 @@ Using White-Box Cartoon Representations"; He et al. 2018, "ChipGAN" (ink wash).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,11 +17,11 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rtstyle.errors import TrainingError, UsageError
 from rtstyle.frame import Image
-from rtstyle.nets.layers import ConvNorm, Residual, channels_last
+from rtstyle.nets.layers import channels_last
+from rtstyle.train.contrast import PatchContrast
 from rtstyle.train.critic import FeatureCritic, PatchCritic, Pool, Seen, fooling, telling
 from rtstyle.train.data import (
     Photos,
@@ -63,10 +62,8 @@ INK = {"adversarial": 1.0, "nce": 0.3, "projected": 6.0, "ink": 0.5, "edges": 1.
 MIN_SET = 8  # paintings; fewer are learnt by heart
 _SCALES = (0.5, 1.0)  # of the crops of paintings; sincut enlarges its one more freely
 _SCALES_OF_ONE = (0.25, 1.0)
-_PATCHES, _TEMPERATURE, _MLP, _LAYERS = 256, 0.07, 256, 4
 _DEEP = "relu4_1"
 _PROJECTED = ("relu2_1", "relu3_1", "relu4_1", "relu5_1")
-_ENCODER = ("stem", "down", "encoder", "body")  # names of a net's parts
 _SHOWN = 6
 _PALETTE = 16_384  # pixels
 
@@ -149,13 +146,8 @@ class Unpaired(Way):
         if self.method == "cyclegan":
             self.critics["back"] = PatchCritic()
             return
-        self._tapped = _tapped(trainer.net)
-        crop = trainer.recipe.crop_at(0)
-        features = self._layers(torch.zeros(1, 3, crop, crop, device=trainer.device))
-        for i, x in enumerate(features):
-            self.partners[f"head{i}"] = nn.Sequential(
-                nn.Linear(x.shape[1], _MLP), nn.ReLU(), nn.Linear(_MLP, _MLP)
-            )
+        self._contrast = PatchContrast(trainer)
+        self.partners.update(self._contrast.heads)
 
     def terms(self) -> tuple[Terms, Weights]:
         trainer, r = self.trainer, self.trainer.recipe
@@ -219,34 +211,6 @@ class Unpaired(Way):
             "tv": tv_loss(painted),
         }  # fmt: skip
 
-    def _layers(self, x: Tensor) -> list[Tensor]:
-        """The picture and what its way through the encoder leaves behind: (N, C, h, w) each."""
-        trainer = self.trainer
-        with _outputs(self._tapped) as seen:
-            trainer.paint(x)
-        return [x, *(y.float() for y in seen)]
-
-    def _contrast(self, painted: Tensor, photo: Tensor, *, flip: bool) -> Tensor:
-        """PatchNCE (Park et al. 2020, eq. 4): a painted patch is told from the other patches of the
-        photograph by what the encoder sees there → (N,), the mean over layers."""
-        query = self._layers(painted)
-        with torch.no_grad():
-            key = self._layers(photo)
-        losses = []
-        for i, (q, k) in enumerate(zip(query, key, strict=True)):
-            q = (q.flip(3) if flip else q).flatten(2).transpose(1, 2)  # (N, h·w, C)
-            k = k.flatten(2).transpose(1, 2)
-            count = min(_PATCHES, q.shape[1])
-            places = torch.from_numpy(self.trainer.rng.choice(q.shape[1], count, replace=False)).to(
-                q.device
-            )
-            head = self.partners[f"head{i}"]
-            q, k = (F.normalize(head(x[:, places]), dim=2) for x in (q, k))
-            logits = q @ k.detach().transpose(1, 2) / _TEMPERATURE  # (N, P, P)
-            right = torch.arange(count, device=q.device).expand(len(q), -1)
-            losses.append(F.cross_entropy(logits.transpose(1, 2), right, reduction="none").mean(1))
-        return torch.stack(losses).mean(0)
-
     def teach_critics(self) -> dict[str, float]:
         generator = torch.Generator().manual_seed(int(self.trainer.rng.integers(2**63)))
         total = torch.zeros((), device=self.trainer.device)
@@ -291,35 +255,6 @@ class Unpaired(Way):
     def provenance(self) -> dict[str, Any]:
         return {"photographs": len(self.photos), "paintings": len(self.paintings),
                 "method": self.method}  # fmt: skip
-
-
-def _tapped(net: nn.Module) -> list[nn.Module]:
-    """The blocks of the encoder whose outputs are compared: at most four, evenly chosen."""
-    blocks: dict[str, nn.Module] = {}
-    for name, module in net.named_modules():
-        is_inner = any(name.startswith(f"{block}.") for block in blocks)
-        if isinstance(module, (ConvNorm, Residual)) and not is_inner:
-            blocks[name] = module
-    encoder = [m for name, m in blocks.items() if name.startswith(_ENCODER)]
-    if not encoder:
-        raise TrainingError(
-            f"{type(net).__name__} has no encoder whose features can be compared; use the net fast "
-            "or johnson, or --method cyclegan."
-        )
-    chosen = np.unique(np.linspace(0, len(encoder) - 1, _LAYERS).round().astype(int))
-    return [encoder[i] for i in chosen]
-
-
-@contextmanager
-def _outputs(modules: list[nn.Module]) -> Iterator[list[Tensor]]:
-    """What the modules give while pictures pass them."""
-    seen: list[Tensor] = []
-    hooks = [m.register_forward_hook(lambda *args: seen.append(args[2])) for m in modules]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _detached(seen: Seen) -> Seen:
