@@ -40,6 +40,7 @@ from rtstyle.metrics import Latencies
 from rtstyle.model.zoo import PRECISIONS, VARIANTS
 from rtstyle.style.parse import find_style
 from rtstyle.style.style import Style, can_mix, find_styles
+from rtstyle.upscale import upscaled
 
 CAMERA = "lavfi:testsrc2=size={}x{}:rate=30"
 FRAME_MS = 1e3 / 30
@@ -104,17 +105,19 @@ def live_run(
     pool: EnginePool,
     *,
     size: tuple[int, int],
+    look: Look,
     seconds: float,
     switches: int = 0,
 ) -> Run:
     """Paint a camera of `size`, (width, height), for `seconds`, switching to the next of `gallery`
     so many times, evenly spread."""
+    options = LiveOptions(measure=True, upscale=look.upscale)
     controls = Controls(gallery, Settings(style=style))
     memory: list[float] = []
     switched = dropped = dropped_after = since = 0
     with open_source(CAMERA.format(*size), live=True) as source:
         meter = _Quarters(source.clock, seconds)
-        session = Session(source, meter, controls, pool, options=LiveOptions(measure=True))
+        session = Session(source, meter, controls, pool, options=options)
         began = perf_counter()
 
         def shown(figures: Figures) -> None:
@@ -152,17 +155,24 @@ def live_run(
 
 
 def net_alone_ms(
-    style: Style, pool: EnginePool, *, size: tuple[int, int], count: int = 60
+    style: Style, pool: EnginePool, *, size: tuple[int, int], look: Look, count: int = 60
 ) -> float:
-    """The median time of one picture of `size`, (width, height), nothing else running."""
+    """The median time of one picture of `size`, (width, height), nothing else running; with the
+    enlargement, where there is one."""
     import numpy as np
 
     picture = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3)).astype(np.uint8)
-    engine = pool.lease(_canvas(style, size))
-    batch = prepare(picture, model=engine.model, look=Look())
+    engine = pool.lease(_canvas(style, size, look))
+    batch = prepare(picture, model=engine.model, look=look)
     times = latencies_ms(engine, [batch], style.vector, seconds=0.0, count=count)
+    painted = engine.submit(batch, style.vector).result()
     pool.release(engine)
-    return median(times)
+    enlarging = []
+    for _ in range(count):
+        began = perf_counter()
+        upscaled(painted, picture, model=engine.model, look=look)
+        enlarging.append(1e3 * (perf_counter() - began))
+    return median(times) + median(enlarging)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +186,7 @@ class Options:
     )
     threads: int | None = None
     size: Annotated[str, typer.Option(metavar="WxH", help="of the camera")] = "640x360"
+    upscale: Annotated[int, typer.Option(help="2 paints at half of that size, as in live")] = 1
     seconds: Annotated[float, typer.Option(help="of the steady run")] = 60.0
     switches: int = 500
     switch_seconds: float = 60.0
@@ -188,19 +199,19 @@ def main(argv: list[str]) -> None:
     style = find_style(options.style)
     relatives = [other for other in find_styles() if can_mix(style, other)]
     gallery = relatives if len(relatives) > 1 else find_styles()
-    size = parse_size(options.size)
+    size, look = parse_size(options.size), Look(upscale=options.upscale)
     chosen = EngineOptions(
         name=options.engine, threads=options.threads, precision=options.precision
     )
     with EnginePool(chosen, keep=32) as pool:
         if gallery is not relatives:
-            _open_all(gallery, pool, size)
-        net_ms = net_alone_ms(style, pool, size=size)
-        run = partial(live_run, style, gallery, pool, size=size)
+            _open_all(gallery, pool, size, look)
+        net_ms = net_alone_ms(style, pool, size=size, look=look)
+        run = partial(live_run, style, gallery, pool, size=size, look=look)
         steady = run(seconds=options.seconds)
         without = run(seconds=options.switch_seconds)
         switching = run(seconds=options.switch_seconds, switches=options.switches)
-        engine = pool.lease(_canvas(style, size))
+        engine = pool.lease(_canvas(style, size, look))
         result = Result(
             style=style.name,
             net_ms=round(net_ms, 1),
@@ -255,15 +266,15 @@ def _precision_of(engine: Engine) -> str:
     return folder if folder in VARIANTS else "fp32"
 
 
-def _open_all(gallery: list[Style], pool: EnginePool, size: tuple[int, int]) -> None:
+def _open_all(gallery: list[Style], pool: EnginePool, size: tuple[int, int], look: Look) -> None:
     """As a user's second round through the gallery finds them."""
     for style in gallery:
-        pool.release(pool.lease(_canvas(style, size)))
+        pool.release(pool.lease(_canvas(style, size, look)))
 
 
-def _canvas(style: Style, size: tuple[int, int]) -> Canvas:
+def _canvas(style: Style, size: tuple[int, int], look: Look) -> Canvas:
     width, height = size
-    return Canvas(style.model, geometry(height, width, model=style.model, look=Look()).padded)
+    return Canvas(style.model, geometry(height, width, model=style.model, look=look).padded)
 
 
 def _resident_mb() -> float | None:

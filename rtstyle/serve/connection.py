@@ -8,7 +8,7 @@ import json
 import logging
 import secrets
 from collections.abc import Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from threading import Thread
 from time import perf_counter
 from typing import Any
@@ -19,12 +19,13 @@ from aiortc.mediastreams import MediaStreamError
 
 from rtstyle.errors import RtstyleError, UsageError
 from rtstyle.frame import Image
-from rtstyle.live.commands import Command, Rights, parse
+from rtstyle.live.commands import Command, Rights
 from rtstyle.live.session import Figures, Session
 from rtstyle.live.settings import Settings
 from rtstyle.serve.app_state import AppState
 from rtstyle.serve.auth import is_loopback
 from rtstyle.serve.capture_clock import CaptureClock
+from rtstyle.serve.messages import Offer, Ping, parse_message
 from rtstyle.serve.tracks import StylizedTrack, TrackSink, TrackSource
 from rtstyle.serve.webrtc import filter_offer
 from rtstyle.style.style import Style
@@ -33,39 +34,6 @@ from rtstyle.web.plan import settings_message
 _log = logging.getLogger("rtstyle")
 _SEND_SECONDS = 10.0  # that a browser may take to read a message
 _LONGEST_MESSAGE = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A browser's WebRTC offer, as SDP."""
-
-    sdp: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """Asks for the same value back."""
-
-    value: str | float
-
-
-def parse_message(text: str, rights: Rights) -> Command | Offer | Ping:
-    """What the page sent. Raises `UsageError` for anything else, or beyond the rights."""
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        message = None
-    if isinstance(message, dict) and len(message) == 1:
-        match message:
-            case {"do": str(command)}:
-                return parse(command, rights)
-            case {"offer": str(sdp)}:
-                return Offer(sdp)
-            case {"ping": str(value)} if len(value) <= 64:
-                return Ping(value)
-            case {"ping": int() | float() as number} if abs(number) < 1e15:  # no NaN either
-                return Ping(number)
-    raise UsageError("The page said something that was not understood.")
 
 
 class Connection:
