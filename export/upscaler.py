@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ from rtstyle.nets.onnx_weights import load_onnx_net
 from rtstyle.train.data import Photos, load_content, random_crops, to_float
 from rtstyle.train.optimizer import Optimizer
 from rtstyle.train.perceptual import PerceptualNet, load_perceptual_net
-from rtstyle.train.to_onnx import quiet_export
+from rtstyle.train.to_onnx import drop_notes, quiet_export
 from rtstyle.train.ways.pairs import features_l1
 
 FACTS = {
@@ -62,22 +63,43 @@ _USUAL = Recipe()
 
 class Upscaler(nn.Module):
     """(N, 3, H, W) float RGB in [0, 1] → (N, 3, 2H, 2W): what bilinear enlargement lacks is added.
-    1.8 kMAC a pixel of the result."""
 
-    def __init__(self, width: int = 16) -> None:
+    All is computed at the small size, also the bilinear enlargement, which is a convolution to the
+    four pixels of each place. The border is made wider once, as padding each layer anew would cost
+    a tenth of the time. 0.6 kMAC a pixel of the result.
+    """
+
+    def __init__(self, width: int = 8) -> None:
         super().__init__()
-        wide = [nn.Conv2d(width, width, 3, padding=1, padding_mode="replicate") for _ in range(2)]
-        first = nn.Conv2d(3, width, 3, padding=1, padding_mode="replicate")
-        last = nn.Conv2d(width, 12, 3, padding=1, padding_mode="replicate")
-        nn.init.zeros_(last.weight)  # begins as bilinear enlargement
-        assert last.bias is not None
-        nn.init.zeros_(last.bias)
-        self.body = nn.Sequential(first, nn.ReLU(), wide[0], nn.ReLU(), wide[1], nn.ReLU(), last)
+        sizes = (3, width, width, width, 12)
+        layers = [nn.Conv2d(*pair, 3) for pair in pairwise(sizes)]
+        nn.init.zeros_(layers[-1].weight)  # begins as bilinear enlargement
+        assert layers[-1].bias is not None
+        nn.init.zeros_(layers[-1].bias)
+        self.body = nn.Sequential(
+            *(m for layer in layers[:-1] for m in (layer, nn.ReLU())), layers[-1]
+        )
+        self.reach = len(layers)  # pixels
+        self.bilinear = nn.Buffer(_bilinear(), persistent=False)
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """(N, 12, H, W): of each place its four pixels, as `pixel_shuffle` takes them."""
+        x = F.pad(x, [self.reach] * 4, mode="replicate")
+        inner = slice(self.reach - 1, 1 - self.reach)
+        smooth = F.conv2d(x[..., inner, inner], self.bilinear)
+        return torch.as_tensor(self.body(x - 0.5) + smooth)
 
     def forward(self, x: Tensor) -> Tensor:
-        smooth = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        out: Tensor = smooth + F.pixel_shuffle(self.body(x - 0.5), 2)
-        return out
+        return F.pixel_shuffle(self.pixels(x), 2)
+
+
+def _bilinear() -> Tensor:
+    """Enlargement to twice the size as a convolution, (12, 3, 3, 3)."""
+    line = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])  # of the first pixel, the second
+    kernels = torch.zeros(3, 2, 2, 3, 3, 3)
+    for channel in range(3):
+        kernels[channel, :, :, channel] = line[:, None, :, None] * line[None, :, None, :]
+    return kernels.reshape(12, 3, 3, 3)
 
 
 class _Model(nn.Module):
@@ -88,8 +110,12 @@ class _Model(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor) -> Tensor:
-        large: Tensor = self.net(image.permute(0, 3, 1, 2).float() / 255)
-        return (large * 255 + 0.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        pixels = self.net.pixels(image.permute(0, 3, 1, 2).float() / 255)
+        levels = (pixels * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+        # The bytes of `pixel_shuffle`, channels last, in one go.
+        height, width = image.shape[1:3]
+        levels = levels.reshape(1, 3, 2, 2, height, width).permute(0, 4, 2, 5, 3, 1)
+        return levels.reshape(1, 2 * height, 2 * width, 3)
 
 
 def examples(photos: Photos, painter: nn.Module, recipe: Recipe) -> Iterator[Tensor]:
@@ -141,9 +167,11 @@ def write(net: Upscaler, output: Path) -> None:
             dynamic_shapes=(sides,), dynamo=True, verbose=False,
         )  # fmt: skip
     assert program is not None
-    onnx.helper.set_model_props(program.model_proto, FACTS)
+    model = program.model_proto
+    drop_notes(model)
+    onnx.helper.set_model_props(model, FACTS)
     with atomic_write(output, parents=True) as part:
-        onnx.save(program.model_proto, part)
+        onnx.save(model, part)
 
 
 def command(

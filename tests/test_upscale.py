@@ -6,9 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from export.upscaler import Recipe, Upscaler, train, write
 from rtstyle.engines import open_engine
@@ -92,9 +94,13 @@ def test_a_net_learns_and_any_runtime_gives_what_torch_gave(tmp_path: Path) -> N
     assert np.mean([x["l1"] for x in history[-5:]]) < np.mean([x["l1"] for x in history[:5]])
 
     torch.manual_seed(0)
-    net = Upscaler()
+    net, small = Upscaler(), torch.rand(1, 3, 9, 14)
+    bilinear = F.interpolate(small, scale_factor=2.0, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(net(small), bilinear)  # as it begins
     nn.init.normal_(net.body[-1].weight, std=0.1)  # type: ignore[arg-type]
     write(net, tmp_path / "double.onnx")
+    facts = onnx.load(tmp_path / "double.onnx").metadata_props
+    assert {fact.key for fact in facts} == {"licence", "provenance"}
     image = np.random.default_rng(0).integers(0, 256, (23, 42, 3), np.uint8)
     with torch.no_grad():
         x = net(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)[0]
