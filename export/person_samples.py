@@ -17,9 +17,9 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from rtstyle.errors import InputNotFoundError
 from rtstyle.masks import HEIGHT, WIDTH, fitted
 from rtstyle.media.images import read_picture
 
@@ -39,6 +39,8 @@ class Teacher:
     """MediaPipe's selfie segmentation, (144, 256, 3) RGB → mask."""
 
     def __init__(self, path: Path) -> None:
+        import onnxruntime as ort  # comes with an extra alone
+
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = ort.InferenceSession(str(path), options, ["CPUExecutionProvider"])
@@ -87,7 +89,10 @@ class Example:
 
 
 def read_material(data: Path) -> list[Example]:
-    """Tier A's photographs and frames of clips, without what is held out."""
+    """Tier A's photographs and frames of clips, without what is held out. Raises
+    `InputNotFoundError`."""
+    if not (sources := data / "SOURCES.csv").is_file():
+        raise InputNotFoundError(f"There is no {sources}, which lists the pictures to learn from.")
     boxes: dict[str, list[list[float]]] = {}
     with (Path(__file__).parent / "faces.csv").open(encoding="utf-8") as rows:
         for row in csv.DictReader(rows):
@@ -95,7 +100,7 @@ def read_material(data: Path) -> list[Example]:
             boxes.setdefault(row["file"], []).append(box)
     unlooked = (Path(__file__).parents[1] / "benchmarks" / "heldout.txt").read_text().split()
     found: list[Example] = []
-    with (data / "SOURCES.csv").open(encoding="utf-8") as rows:
+    with sources.open(encoding="utf-8") as rows:
         for row in csv.DictReader(rows):
             path = data / row["file"]
             if row["tier"] != "A" or path.name in HELD_OUT:

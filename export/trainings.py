@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from export.checkpoint import CHECKPOINT
 from rtstyle.errors import InputNotFoundError, RtstyleError, TrainingError, UsageError
 from rtstyle.nets import per_style, styles_option
 from rtstyle.nets.checkpoint import load_checkpoint_net, read_checkpoint, write_checkpoint
@@ -33,7 +34,6 @@ from rtstyle.train.ways.paintings import Paintings
 
 BOOK = Path(__file__).parent / "trainings.toml"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-CHECKPOINT = "checkpoint.safetensors"
 UNFINISHED = "unfinished.safetensors"  # beside it in `CHECKPOINTS`: a training that is to go on
 HELD_OUT = Path(__file__).parents[1] / "benchmarks" / "heldout.txt"
 FACES = Path(__file__).parent / "faces.csv"  # of the photographs that the book was trained on

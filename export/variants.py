@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from export.checkpoint import CHECKPOINT
 from rtstyle.errors import InputNotFoundError, ModelError
 from rtstyle.nets.checkpoint import load_checkpoint_net
 from rtstyle.variants.variant import Variant, write_variant
 
 MAX_ZOO_BYTES = 34_000_000  # of all models, their encoders and their variants together
-CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

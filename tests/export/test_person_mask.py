@@ -14,8 +14,8 @@ from onnx import numpy_helper
 
 from export.person_mask import Recipe, Training, write
 from export.person_net import TEACHER, Features, PersonNet, Plan, Row, read_teacher
-from export.person_samples import Drawing, Example, Samples
-from rtstyle.errors import ModelError
+from export.person_samples import Drawing, Example, Samples, read_material
+from rtstyle.errors import InputNotFoundError, ModelError
 from rtstyle.frame import Frame
 from rtstyle.masks import HEIGHT, WIDTH, PersonMasks
 
@@ -142,6 +142,16 @@ def test_a_teacher_is_read_and_one_of_another_shape_refused(tmp_path: Path) -> N
     onnx.save(model, file)
     with pytest.raises(ModelError, match="layers, not"):
         read_teacher(file)
+
+
+def test_a_folder_without_pictures_or_teacher_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFoundError, match=r"SOURCES\.csv, which lists"):
+        read_material(tmp_path)
+    with pytest.raises(InputNotFoundError, match="MediaPipe's selfie segmentation"):
+        read_teacher(tmp_path / "teacher.onnx")
+    (tmp_path / "teacher.onnx").write_text("no model")
+    with pytest.raises(ModelError, match="is no ONNX file"):
+        read_teacher(tmp_path / "teacher.onnx")
 
 
 def test_labels_lie_where_the_people_are() -> None:
