@@ -620,9 +620,13 @@ def test_two_viewers_have_a_picture_and_a_style_each(
     running = serving(max_viewers=2)
     with browser(write_camera(tmp_path / "camera.y4m")) as chromium:
         pages = [chromium.new_context().new_page() for _ in range(2)]
+        held: list[Any] = []
+        pages[1].route("**/gallery", lambda route: held.append(route))
         for page, style in zip(pages, ("bright", "dark"), strict=True):
             page.goto(f"{running.url}?style={style}")
             page.click("#start")
+            for answer in held:  # that comes after the press
+                answer.continue_()
             live(page)
         until(lambda: brightness(pages[0]) > 60 and brightness(pages[1]) < 40)
         pages[1].click('.style[data-name="bright"]')

@@ -16,7 +16,7 @@ const isSite = "site" in document.documentElement.dataset; // without a server
 const registered = isSite && navigator.serviceWorker?.register("sw.js").catch(() => null);
 const IDLE_SECONDS = Number(asked.get("kiosk")) || 60; // until a kiosk forgets what was chosen
 
-let about = { mode: "camera", controls: true, uploads: false }; // what the server, or the site, says
+let about = { mode: "camera", controls: true, uploads: false, gallery: [] }; // what the server, or the site, says
 let gallery = [];
 let settings = { ...INITIAL, ...remembered("settings", {}), split: null, pause: false };
 let favourites = new Set(remembered("favourites", []));
@@ -91,8 +91,10 @@ async function start() {
   const mine = ++starting;
   $("start").disabled = true;
   $("problem").textContent = "";
-  showProgress(about.mode === "watch" ? "Connecting …" : "Waiting for the camera …", 0.1);
   try {
+    await greeted(); // a press may come before the answer, and what it starts depends on it
+    if (mine !== starting) return;
+    showProgress(about.mode === "watch" ? "Connecting …" : "Waiting for the camera …", 0.1);
     if (about.mode !== "watch") {
       // before connecting: a seat is not held while somebody thinks about the permission
       source ??= file ? await openFile(file) : await openCamera(wishes());
@@ -245,8 +247,10 @@ async function listCameras() {
 }
 
 async function paintFile(chosen) {
-  if (!chosen || about.mode === "watch") return;
+  if (!chosen) return;
   try {
+    await greeted();
+    if (about.mode === "watch") return;
     const next = await openFile(chosen);
     file = chosen;
     if (!chosenMirror && settings.mirror) { settings = { ...settings, mirror: false }; visit?.perform("mirror off"); }
@@ -704,6 +708,15 @@ function beginning() {
   };
 }
 
+let greeting = null; // resolves once `about` is what the server says
+function greeted() {
+  greeting ??= greetings().catch(() => {
+    greeting = null; // the next press asks again
+    throw new Error("This rtstyle does not answer. Is it still running?");
+  });
+  return greeting;
+}
+
 async function greetings() {
   const response = await fetch(isSite ? "gallery.json" : "gallery");
   if (!response.ok) throw new Error();
@@ -757,5 +770,5 @@ function showWall() {
 if (is("clean")) page.dataset.clean = "";
 if (KIOSK) { page.dataset.kiosk = ""; page.dataset.full = ""; }
 stir();
-greetings().catch(() => { $("problem").textContent = "This rtstyle does not answer. Is it still running?"; });
+greeted().catch((error) => { $("problem").textContent = error.message; });
 addEventListener("pagehide", () => { if (visit) end(""); });
