@@ -3,8 +3,8 @@
 IoU of what both call a person (above one half) at the net's size, on photographs of tier B in which
 the teacher surely finds a person, and on the clips of `HELD_OUT`, none of which was trained on. On
 the clips also the change along the motion (Farnebäck flow of the pictures), raw and steadied, as a
-share of the teacher's, and the teacher's IoU with itself on mirrored frames: no net can be expected
-to agree with it better than that.
+share of the teacher's, and the teacher's IoU with itself on mirrored frames, which tells how much
+agreement can be asked for.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class Options:
     data: Annotated[Path, typer.Option(help="folder with SOURCES.csv and the teacher")]
     model: Annotated[Path | None, typer.Option(help="another model of masks")] = None
     sheet: Annotated[Path | None, typer.Option(help="a sheet of the photographs to write")] = None
-    clip: Annotated[list[Path] | None, typer.Option(help="another clip; may be repeated")] = None
+    clip: Annotated[
+        list[Path] | None,
+        typer.Option(help="another clip; may be repeated", exists=True, dir_okay=False),
+    ] = None
 
 
 def main(argv: list[str]) -> int:

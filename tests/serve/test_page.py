@@ -622,8 +622,10 @@ def test_two_viewers_have_a_picture_and_a_style_each(
         pages = [chromium.new_context().new_page() for _ in range(2)]
         held: list[Any] = []
         pages[1].route("**/gallery", lambda route: held.append(route))
+        pages[0].route("**/gallery", lambda route: route.abort(), times=1)  # the press asks again
         for page, style in zip(pages, ("bright", "dark"), strict=True):
-            page.goto(f"{running.url}?style={style}")
+            with page.expect_request("**/gallery"):
+                page.goto(f"{running.url}?style={style}")
             page.click("#start")
             for answer in held:  # that comes after the press
                 answer.continue_()

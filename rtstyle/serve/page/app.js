@@ -174,7 +174,7 @@ function end(reason) {
   $("start").disabled = false;
   showProgress(null);
   enable();
-  showGallery(about.gallery.concat(paintsHere() ? gallery.filter((row) => vectors.has(row.name)) : []));
+  if (about.gallery.length) showGallery(about.gallery.concat(paintsHere() ? gallery.filter((row) => vectors.has(row.name)) : []));
 }
 
 function forget() {
