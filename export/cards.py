@@ -113,7 +113,7 @@ def _variant(model: ModelSpec, precision: str) -> Path:
 
 def _measured(model: ModelSpec, network: str) -> list[str]:
     parts = []
-    if rows := _collection_rows(model):
+    if rows := _named_row(model, "collection"):
         parts.append(
             "Judged by AlexNet, which no net of rtstyle was trained on: 463 photographs and 60 "
             "paintings that it never saw. [How](../quality.md)."
@@ -127,14 +127,21 @@ def _measured(model: ModelSpec, network: str) -> list[str]:
             "that training did what it should. [How](../quality.md)."
         )
         parts.append("\n".join(rows))
+    if rows := _named_row(model, "net"):
+        parts.append(
+            "Medians over fifteen pictures never trained on, in brackets the net before. AlexNet "
+            "taught no net of rtstyle; whether VGG-16 taught this one stands above. "
+            "[How](../quality.md)."
+        )
+        parts.append("\n".join(rows))
     compressed = "compressed" in network and "VGG-16" not in network
     found = [e for e in _entries(model) if "pareto_ratio" in e["figures"]] if compressed else []
     if found:
         parts.append(
             "Judged by the compressed VGG-19, **the network that it was trained by, which flatters "
-            "it**; medians over ten held-out photographs at 256 pixels. No figure by another "
-            "network was made. Gatys@100 is 100 steps of Gatys et al.: 1 is as good, 2 twice the "
-            "losses. [How](../quality.md)."
+            "it**; medians over ten held-out photographs at 256 pixels. "
+            "Gatys@100 is 100 steps of Gatys et al.: 1 is as good, 2 twice the losses. "
+            "[How](../quality.md)."
         )
         head = ["painting never trained on" if model.style_input == "statistics" else "style"]
         lines = [_line(head + [name for name, _, _ in _FIGURES]), "|" + "---|" * 5]
@@ -157,10 +164,10 @@ def _alexnet_rows(model: ModelSpec) -> list[str]:
     return lines if names - {"median"} == set(model.styles) else []
 
 
-def _collection_rows(model: ModelSpec) -> list[str]:
-    """The line of this net in the table of collections of docs/quality.md."""
+def _named_row(model: ModelSpec, head_of: str) -> list[str]:
+    """The line of this net in the table of docs/quality.md whose first column is so called."""
     text = (DOCS / "quality.md").read_text(encoding="utf-8")
-    table = re.search(r"^\| collection \|[^\n]*\n(?:\|[^\n]*\n)+", text, re.MULTILINE)
+    table = re.search(rf"^\| {head_of} \|[^\n]*\n(?:\|[^\n]*\n)+", text, re.MULTILINE)
     if table is None:
         return []
     head, rule, *lines = table[0].splitlines()
