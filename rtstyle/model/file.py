@@ -170,7 +170,9 @@ def _read_checkpoint(path: Path) -> ModelSpec:
         updates, names = int(meta["done"]), list(meta.get("styles", ()))
     except FileNotFoundError:
         raise InputNotFoundError(f"There is no checkpoint {path}.") from None
-    except (OSError, ValueError, LookupError, TypeError, struct.error, RecursionError) as error:
+    except (
+        OSError, ValueError, LookupError, TypeError, OverflowError, struct.error, RecursionError,
+    ) as error:  # fmt: skip
         raise ModelError(
             f"{path} is no rtstyle checkpoint that can be read ({type(error).__name__}: {error})."
         ) from None

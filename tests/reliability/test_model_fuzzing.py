@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rtstyle.errors import ModelError, UsageError
@@ -169,6 +169,7 @@ def test_encoders(tmp_path_factory: pytest.TempPathFactory, changed: dict[str, A
 
 @FUZZ
 @given(meta=JSON, length=st.integers(0, 2**64 - 1) | st.none())
+@example(meta=float("inf"), length=None)
 def test_checkpoints(tmp_path: Path, meta: Any, length: int | None) -> None:
     recipe = {"architecture": "johnson", "options": {}}
     for message in (meta, {"recipe": meta}, {"recipe": recipe, "done": meta},
